@@ -1,0 +1,103 @@
+# Everything that is done with this repository, by name; `make help` lists it.
+# The first target that needs it makes a private environment in .venv; nothing else outside build/ is written,
+# but for Debian packages, which are installed only as root and only when one is missing.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+BIN := .venv/bin
+ARGS ?=
+
+# What `make test` goes through before the tests themselves; the tests come last, so that their summary is the last word.
+CHECKS := lint type imports docs unit-others
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
+
+.PHONY: demo
+demo: ## set up, then run a real container and show what plugins do
+	@tools/setup run
+	$(BIN)/python -m examples.demo.demo $(ARGS)
+
+.PHONY: test
+test: ## set up, then every check and every test; what CI runs
+	@tools/setup test
+	failed=
+	for check in $(CHECKS); do
+	    $(MAKE) $$check || failed+=" $$check"
+	done
+	$(BIN)/python -m pytest $(ARGS) || failed+=" pytest"
+	if [ -n "$$failed" ]; then echo "make test: failed:$$failed" >&2; exit 1; fi
+
+.PHONY: lint
+lint: ## style, docstrings and changelog fragments
+	@tools/setup check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/towncrier build --draft --version next >build/changelog.md
+
+.PHONY: fmt
+fmt: ## rewrite the code in the house style
+	@tools/setup check
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+.PHONY: type
+type: ## mypy --strict
+	@tools/setup check
+	$(BIN)/mypy --strict
+
+.PHONY: imports
+imports: ## the import rules between the packages
+	@tools/setup check
+	$(BIN)/lint-imports --cache-dir build/import-linter
+
+.PHONY: unit
+unit: ## unit tests: no root, no kernel, seconds
+	@tools/setup check
+	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+.PHONY: unit-others
+unit-others: ## unit tests on each other supported Python that is here
+	@tools/setup others
+	for python in build/pythons/*/bin/python; do
+	    [ -x "$$python" ] || continue
+	    "$$python" -m pytest tests/unit -q -o cache_dir="$${python%/bin/python}/pytest" $(ARGS)
+	done
+
+.PHONY: linux
+linux: ## real containers, as root
+	@tools/setup check
+	$(BIN)/python -m pytest tests/linux $(ARGS)
+
+.PHONY: engines
+engines: ## engines with orlop as their runtime, as root
+	@tools/setup test
+	$(BIN)/python -m pytest tests/engines $(ARGS)
+
+.PHONY: docs
+docs: ## build the site into build/docs, warnings are errors
+	@tools/setup check
+	SOURCE_DATE_EPOCH=0 $(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet \
+	    --builder html --doctree-dir build/doctrees docs build/docs
+
+.PHONY: pages
+pages: ## rewrite the reference pages that are made from the code
+	@tools/setup check
+	$(BIN)/python tools/reference.py
+	$(BIN)/python -m orlop.cli.reference >build/cli.md
+	mv build/cli.md docs/reference/cli.md
+
+.PHONY: bench
+bench: ## measure against runc and crun, as root
+	@tools/setup test
+	$(BIN)/python benchmarks/lifecycle.py $(ARGS)
+
+.PHONY: clean
+clean: ## remove all that make has made
+	rm -rf .venv build dist .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,180 @@
+"""The library for asyncio: the same runtime and containers, with coroutines.
+
+    runtime = await aio.Runtime.compose(platform="fake")
+    container = await runtime.create("web", "/bundles/web")
+    await container.start()
+    status = await container.wait()
+
+Waiting costs no thread where the kernel hands out a pidfd; every other operation runs in a thread of the
+loop's executor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any
+
+from orlop import runtime as sync
+from orlop.lifecycle.site import find
+from orlop.lifecycle.wait import wait
+from orlop_hookspecs.errors import WaitTimeoutError
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from orlop.engine.explain import Explanation
+    from orlop.engine.verdict import Verdict
+    from orlop.runtime import BundleLike, ConfigLike
+    from orlop_hookspecs.documents import Features, Resources
+    from orlop_hookspecs.launch import LaunchOptions
+
+
+class Runtime:
+    """The twin of :class:`orlop.Runtime`."""
+
+    def __init__(self, runtime: sync.Runtime) -> None:
+        """Wrap *runtime*."""
+        self.sync = runtime
+
+    @classmethod
+    async def compose(cls, *arguments: Any, **keywords: Any) -> Self:  # noqa: ANN401 - those of the twin
+        """Return a runtime; the arguments are those of :meth:`orlop.Runtime.compose`."""
+        return cls(await asyncio.to_thread(sync.Runtime.compose, *arguments, **keywords))
+
+    def features(self) -> Features:
+        """Return the features document; pure."""
+        return self.sync.features()
+
+    async def check(self, config: BundleLike | ConfigLike) -> Verdict:
+        """Return what becomes of each property of *config*."""
+        return await asyncio.to_thread(self.sync.check, config)
+
+    async def explain(self, bundle: BundleLike | ConfigLike) -> Explanation:
+        """Return the plan for *bundle* without executing it."""
+        return await asyncio.to_thread(self.sync.explain, bundle)
+
+    async def create(
+        self,
+        id: str,  # noqa: A002 - the specification's name
+        bundle: BundleLike | ConfigLike,
+        options: LaunchOptions | None = None,
+        **launch: Any,  # noqa: ANN401 - those of the twin
+    ) -> Container:
+        """Create a container.
+
+        When the task is cancelled, the creation goes on in its thread and the finished container is deleted.
+        """
+        work = asyncio.ensure_future(asyncio.to_thread(self.sync.create, id, bundle, options, **launch))
+        try:
+            return Container(self, await asyncio.shield(work))
+        except asyncio.CancelledError:
+            try:
+                made = await work
+            except Exception:  # noqa: BLE001 - nothing was made, and the cancellation is what is told
+                raise asyncio.CancelledError from None
+            await asyncio.to_thread(made.delete, force=True)
+            raise
+
+    async def get(self, id: str) -> Container:  # noqa: A002 - the specification's name
+        """Return an existing container."""
+        return Container(self, await asyncio.to_thread(self.sync.get, id))
+
+    async def list(self) -> list[Container]:
+        """Return all containers of the store, sorted by identifier."""
+        return [Container(self, one) for one in await asyncio.to_thread(self.sync.list)]
+
+    async def close(self) -> None:
+        """End the kernel's helpers; containers live on."""
+        await asyncio.to_thread(self.sync.close)
+
+    async def __aenter__(self) -> Self:
+        """Return the runtime."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close it."""
+        await self.close()
+
+
+class Container:
+    """The twin of :class:`orlop.Container`."""
+
+    def __init__(self, runtime: Runtime, container: sync.Container) -> None:
+        """Wrap *container*."""
+        self._runtime = runtime
+        self.sync = container
+
+    @property
+    def id(self) -> str:
+        """The identifier."""
+        return self.sync.id
+
+    async def state(self) -> dict[str, Any]:
+        """Return the state document."""
+        return await asyncio.to_thread(self.sync.state)
+
+    async def start(self) -> None:
+        """Run the user-specified program."""
+        await asyncio.to_thread(self.sync.start)
+
+    async def kill(self, signal: str | int = "SIGTERM", *, everything: bool = False) -> None:
+        """Send a signal."""
+        await asyncio.to_thread(self.sync.kill, signal, everything=everything)
+
+    async def delete(self, force: bool = False) -> None:  # noqa: FBT001, FBT002 - as every runtime spells it
+        """Remove the container."""
+        await asyncio.to_thread(self.sync.delete, force=force)
+
+    async def pause(self) -> None:
+        """Suspend all processes of the container."""
+        await asyncio.to_thread(self.sync.pause)
+
+    async def resume(self) -> None:
+        """Let the processes go on."""
+        await asyncio.to_thread(self.sync.resume)
+
+    async def processes(self) -> list[int]:
+        """Return the process ids of the container, sorted."""
+        return await asyncio.to_thread(self.sync.processes)
+
+    async def stats(self) -> dict[str, Any]:
+        """Return what is accounted for the container."""
+        return await asyncio.to_thread(self.sync.stats)
+
+    async def update(self, resources: bytes | dict[str, Any] | Resources) -> None:
+        """Change the container's limits."""
+        await asyncio.to_thread(self.sync.update, resources)
+
+    async def wait(self, timeout: float | None = None) -> int | None:  # noqa: ASYNC109 - the twin's signature
+        """Wait for the end of the container process; see :meth:`orlop.Container.wait`.
+
+        Raises:
+            WaitTimeoutError: *timeout* seconds passed.
+        """
+        site = self._runtime.sync.site
+        record, kernel = await asyncio.to_thread(find, site, self.id)
+        # Optional for kernels: a pollable descriptor that becomes readable when the process has ended, the
+        # caller's to close.
+        pidfd = getattr(kernel, "pidfd", None)
+        descriptor = pidfd(record) if pidfd is not None else None
+        if descriptor is None:
+            return await asyncio.to_thread(wait, site, self.id, timeout)
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+        loop.add_reader(descriptor, _finish, ended)
+        try:
+            await asyncio.wait_for(ended, timeout)
+        except TimeoutError:
+            raise WaitTimeoutError(
+                f"container still runs after {timeout} seconds", container=self.id
+            ) from None
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+        return kernel.wait(record, 0)
+
+
+def _finish(ended: asyncio.Future[None]) -> None:
+    if not ended.done():
+        ended.set_result(None)

@@ -1,0 +1,17 @@
+"""``orlop create``: make a container and hold it before its program starts."""
+
+from __future__ import annotations
+
+from orlop.cli.interrupts import Interruptible
+from orlop.cli.launch import Launch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orlop.cli.context import Context
+
+
+def run(context: Context) -> int:
+    """Create the container; whatever fails or interrupts, nothing of it stays."""
+    with Interruptible(), Launch(context) as launch:
+        launch.create()
+    return 0

@@ -1,0 +1,18 @@
+"""``orlop kill``: send a signal to a container."""
+
+from __future__ import annotations
+
+from orlop.lifecycle.signals import parse_signal
+from orlop.lifecycle.kill import kill
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orlop.cli.context import Context
+
+
+def run(context: Context) -> int:
+    """Send the signal, SIGTERM unless another one is given."""
+    arguments = context.line.arguments
+    signal = parse_signal(arguments[1] if len(arguments) > 1 else "TERM")
+    kill(context.site(), context.id, signal, everything=context.line.on("all"))
+    return 0

@@ -1,0 +1,87 @@
+"""``orlop run``: create, start, wait and delete in one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orlop.cli.interrupts import Interruptible
+from orlop.cli.launch import Launch
+from orlop_hookspecs.errors import PlatformError, StateError
+
+if TYPE_CHECKING:
+    from orlop.cli.context import Context
+    from orlop.cli.foreground import Forwarder
+    from orlop.cli.terminal import ConsoleSocket, Proxy
+    from orlop.runtime import Container
+
+
+def run(context: Context) -> int:
+    """Run the container; the exit status is its program's unless ``--detach`` is given."""
+    if not context.line.on("detach"):
+        return _foreground(context)
+    with Interruptible(), Launch(context) as launch:
+        launch.create().start()
+    return 0
+
+
+def _foreground(context: Context) -> int:
+    from orlop.cli.foreground import Forwarder
+
+    proxy = None
+    with Forwarder() as forwarder, Launch(context) as launch:
+        console = _console(context, launch)
+        try:
+            with Interruptible():
+                container = launch.create(
+                    foreground=not console, console_socket=console.path if console else ""
+                )
+                proxy = _proxy(console)
+                container.start()
+            status = _stay(container, forwarder, proxy)
+        finally:
+            if proxy is not None:
+                proxy.close()
+            if console is not None:
+                console.close()
+        launch.keep()
+        if not context.line.on("keep"):
+            container.delete(force=True)
+    if status is None:
+        raise PlatformError("how the program ended is unknown", container=context.id)
+    return status
+
+
+def _console(context: Context, launch: Launch) -> ConsoleSocket | None:
+    """Return a console socket of our own when the config wants a terminal and nobody else is to have it."""
+    # In the foreground, --console-socket is refused; that is left to who refuses all the rest.
+    if context.line.text("console-socket") or not launch.terminal():
+        return None
+    from orlop.cli.terminal import ConsoleSocket
+
+    return ConsoleSocket()
+
+
+def _proxy(console: ConsoleSocket | None) -> Proxy | None:
+    if console is None:
+        return None
+    from orlop.cli.terminal import Proxy
+
+    return Proxy(console.receive())
+
+
+def _stay(container: Container, forwarder: Forwarder, proxy: Proxy | None) -> int | None:
+    from orlop.cli.foreground import follow, is_child
+
+    def send(number: int) -> None:
+        try:
+            container.kill(number)
+        except StateError:
+            pass  # it has just ended; so will the wait
+
+    pid = container.record().pid
+    if is_child(pid):
+        follow(pid, forwarder, proxy, send)
+    status = container.wait()
+    if proxy is not None:
+        proxy.drain()
+    return status

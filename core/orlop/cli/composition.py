@@ -1,0 +1,34 @@
+"""The plugins that a command line works with."""
+
+from __future__ import annotations
+
+from orlop.cli.paths import complete
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orlop.cli.context import Context
+    from orlop.runtime import Runtime
+
+_PLATFORM = "linux"
+
+
+def choice(text: str) -> tuple[list[str] | None, list[str]]:
+    """Return the plugins that ``--plugins`` asks for (``None``: all that are installed) and those that it blocks."""
+    words = [word for word in text.split(",") if word]
+    wanted = [word for word in words if word[0] != "-"]
+    return wanted or None, [word[1:] for word in words if word[0] == "-"]
+
+
+def runtime(context: Context) -> Runtime:
+    """Return the composition that the command line asks for; nothing on the host is touched.
+
+    Raises:
+        CompositionError: The plugins do not fit together.
+    """
+    wanted, blocked = choice(context.line.option("plugins"))
+    if context.parts is not None:
+        return context.parts.runtime(wanted, blocked, context.report.warning)
+    complete()
+    from orlop.runtime import Runtime
+
+    return Runtime.compose(_PLATFORM, wanted, context.root, block=blocked, warn=context.report.warning)

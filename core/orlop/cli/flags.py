@@ -1,0 +1,143 @@
+"""What a command line is made of: flags and commands as data, without behaviour."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Value = str | bool | int | list[str] | None
+    """What a flag can hold: by its kind, and ``None`` for a text flag that was not given."""
+
+SWITCH = "switch"
+"""On or off: ``--detach``, ``--detach=false``."""
+TEXT = "text"
+"""Any text; the last one counts when it is repeated."""
+COUNT = "count"
+"""A decimal number, not negative."""
+
+COMMON = "common"
+"""Commands as every OCI runtime has them."""
+OWN = "own"
+"""Commands that only orlop has."""
+
+
+class Flag:
+    """One flag of a command, or a global one.
+
+    Args:
+        names: Its spellings without hyphens; the first is the name by which commands ask for its value.
+        text: One line of help: lower case, no full stop.
+        kind: :data:`SWITCH`, :data:`TEXT` or :data:`COUNT`.
+        metavar: What stands for the value in help.
+        choices: The only accepted values, when there are such.
+        default: The value when the flag is not given; ``None`` stands for "not given".
+        hidden: Accepted, but not shown in help.
+    """
+
+    __slots__ = ("choices", "default", "hidden", "kind", "metavar", "names", "text")
+
+    def __init__(  # noqa: PLR0913 - a row of a table; all but the first two are keywords
+        self,
+        names: tuple[str, ...],
+        text: str,
+        *,
+        kind: str = TEXT,
+        metavar: str = "VALUE",
+        choices: tuple[str, ...] = (),
+        default: str | int | None = None,
+        hidden: bool = False,
+    ) -> None:
+        """Keep the row."""
+        self.names = names
+        self.text = text
+        self.kind = kind
+        self.metavar = metavar
+        self.choices = choices
+        self.default = default
+        self.hidden = hidden
+
+
+class Command:
+    """One command.
+
+    Args:
+        name: What is typed.
+        summary: One line of help: lower case, no full stop.
+        usage: The positional arguments as help shows them.
+        least: How many positional arguments it needs.
+        most: How many it takes at most; ``None``: any number.
+        flags: Its own flags, beside ``--help``.
+        aliases: Other names of it.
+        mixed: Flags may stand after positional arguments. False where the rest of the line belongs to another program.
+        group: :data:`COMMON` or :data:`OWN`.
+        text: What help says below the usage; lines are kept.
+    """
+
+    __slots__ = ("aliases", "flags", "group", "least", "mixed", "most", "name", "summary", "text", "usage")
+
+    def __init__(  # noqa: PLR0913 - a row of a table; all but the first two are keywords
+        self,
+        name: str,
+        summary: str,
+        *,
+        usage: str = "",
+        least: int = 0,
+        most: int | None = 0,
+        flags: tuple[Flag, ...] = (),
+        aliases: tuple[str, ...] = (),
+        mixed: bool = True,
+        group: str = COMMON,
+        text: str = "",
+    ) -> None:
+        """Keep the row."""
+        self.name = name
+        self.summary = summary
+        self.usage = usage
+        self.least = least
+        self.most = most
+        self.flags = flags
+        self.aliases = aliases
+        self.mixed = mixed
+        self.group = group
+        self.text = text
+
+
+class Parsed:
+    """A parsed command line: the global flags, the command, its flags and its positional arguments."""
+
+    __slots__ = ("arguments", "command", "flags", "options")
+
+    def __init__(
+        self,
+        options: Mapping[str, Value],
+        command: Command | None,
+        flags: Mapping[str, Value],
+        arguments: list[str],
+    ) -> None:
+        """Keep the parts; *command* is ``None`` for a command of a plugin, which reads its arguments itself."""
+        self.options = options
+        self.command = command
+        self.flags = flags
+        self.arguments = arguments
+
+    def option(self, name: str) -> str:
+        """Return the text of the global flag *name*; empty when it was not given."""
+        return _text(self.options[name])
+
+    def text(self, name: str) -> str:
+        """Return the text of the command's flag *name*; empty when it was not given."""
+        return _text(self.flags[name])
+
+    def on(self, name: str) -> bool:
+        """Tell whether the command's switch *name* is on."""
+        return self.flags[name] is True
+
+    def count(self, name: str) -> int:
+        """Return the number of the command's flag *name*."""
+        value = self.flags[name]
+        return value if isinstance(value, int) else 0
+
+
+def _text(value: Value) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,138 @@
+"""Staying with a container until its program ends: signals go in, the terminal is joined, the exit status comes out."""
+
+from __future__ import annotations
+
+import os
+import select
+
+import _signal  # type: ignore[import-not-found]  # typeshed has only signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Self
+
+    from orlop.cli.terminal import Proxy
+
+# Faults of our own (they would come back at once), what cannot be caught, what the interpreter needs ignored, and news about
+# children; a change of the window's size goes to the terminal instead.
+_KEPT = frozenset(
+    getattr(_signal, name, 0)
+    for name in (
+        "SIGKILL", "SIGSTOP", "SIGCHLD", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS", "SIGPIPE", "SIGWINCH"
+    )
+)  # fmt: skip
+_CHUNK = 4096
+
+
+class Forwarder:
+    """Signals of this process as bytes on a pipe, so that one poll(2) waits for them and everything else."""
+
+    def __init__(self) -> None:
+        """Change nothing yet."""
+        self._before: dict[int, Any] = {}
+        self._wakeup = -1
+        self._pipe = (-1, -1)
+
+    @property
+    def descriptor(self) -> int:
+        """Readable when signals have come; -1 outside the main thread, where Python delivers none."""
+        return self._pipe[0]
+
+    def __enter__(self) -> Self:
+        """Take over all signals that can be passed on; those that were ignored stay ignored."""
+        pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            self._wakeup = _signal.set_wakeup_fd(pipe[1], warn_on_full_buffer=False)
+        except ValueError:
+            os.close(pipe[0])
+            os.close(pipe[1])
+            return self
+        self._pipe = pipe
+        for number in range(1, _signal.NSIG):
+            if number in _KEPT and number != getattr(_signal, "SIGWINCH", 0):
+                continue
+            try:
+                before = _signal.getsignal(number)
+                if before == _signal.SIG_IGN:
+                    continue
+                _signal.signal(number, _receive)
+            except (ValueError, OSError):  # the C library keeps some real-time signals for itself
+                continue
+            self._before[number] = before
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            _signal.signal(number, handler if handler is not None else _signal.SIG_DFL)
+        self._before.clear()
+        if self._pipe[0] >= 0:
+            _signal.set_wakeup_fd(self._wakeup)
+            os.close(self._pipe[0])
+            os.close(self._pipe[1])
+            self._pipe = (-1, -1)
+
+    def received(self) -> bytes:
+        """Return the numbers of the signals that have come since the last call, in order."""
+        try:
+            return os.read(self._pipe[0], _CHUNK)
+        except BlockingIOError:
+            return b""
+
+
+def _receive(number: int, frame: object) -> None:
+    """Do nothing: the wakeup descriptor has been told already."""
+
+
+def is_child(pid: int) -> bool:
+    """Tell whether *pid* is a process that this one can wait for."""
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except OSError:
+        return False
+    return pid > 0
+
+
+def follow(pid: int, forwarder: Forwarder, proxy: Proxy | None, send: Any) -> None:  # noqa: ANN401 - a function of one int
+    """Return when process *pid*, a child of this one that has not been waited for, has ended.
+
+    Args:
+        pid: The container process.
+        forwarder: Where signals come from.
+        proxy: The container's terminal, if it has one.
+        send: Called with the number of each signal that has come.
+    """
+    process = os.pidfd_open(pid)
+    try:
+        while True:
+            poll = select.poll()
+            poll.register(process, select.POLLIN)
+            if forwarder.descriptor >= 0:
+                poll.register(forwarder.descriptor, select.POLLIN)
+            for descriptor, events in proxy.interest() if proxy else ():
+                poll.register(descriptor, events)
+            ready = poll.poll()
+            ended = False
+            others = []
+            for descriptor, events in ready:
+                if descriptor == process:
+                    ended = True
+                elif descriptor == forwarder.descriptor:
+                    _pass_on(forwarder.received(), proxy, send)
+                else:
+                    others.append((descriptor, events))
+            if proxy:
+                proxy.serve(others)
+            if ended:
+                return
+    finally:
+        os.close(process)
+
+
+def _pass_on(numbers: bytes, proxy: Proxy | None, send: Any) -> None:  # noqa: ANN401 - a function of one int
+    for number in numbers:
+        if number == getattr(_signal, "SIGWINCH", 0):
+            if proxy:
+                proxy.resize()
+        elif number not in _KEPT:
+            send(number)

@@ -1,0 +1,148 @@
+"""What ``create`` and ``run`` have in common: from their flags to a created container and its pid file."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from orlop.cli.composition import runtime
+from orlop.cli.files import PidFile
+from orlop_hookspecs.errors import BundleError, OrlopError, UsageError
+from orlop_hookspecs.launch import LaunchOptions
+
+if TYPE_CHECKING:
+    from typing import Any, Self
+
+    from orlop.cli.context import Context
+    from orlop.cli.flags import Parsed
+    from orlop.runtime import Container, Runtime
+
+_CONFIG = "config.json"
+_MANAGERS_OF_SYSTEMD = "systemd"
+_NO_MANAGER = "disabled"
+
+
+def bundle_and_config(line: Parsed) -> tuple[str, bytes | None]:
+    """Return the absolute path of the bundle and the content of ``--config``; ``None`` when that is the bundle's own.
+
+    Raises:
+        BundleError: The file that ``--config`` names cannot be read.
+    """
+    bundle = line.text("bundle")
+    if line.command is not None and line.command.least == 0 and line.arguments:
+        bundle = line.arguments[0]
+    bundle = os.path.abspath(bundle)
+    name = line.text("config")
+    if name == _CONFIG:
+        return bundle, None
+    from orlop.documents.reader import read_file
+
+    path = os.path.join(bundle, name)
+    try:
+        return bundle, read_file(path)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise BundleError(f"cannot read the config: {why}", path=path, errno=error.errno) from error
+
+
+class Launch:
+    """One creation from the command line.
+
+    As a context manager it closes the runtime at the end. What has been created when an error arises inside is deleted again.
+    """
+
+    def __init__(self, context: Context) -> None:
+        """Verify the flags and open what the caller's paths name, before anything is made."""
+        line = context.line
+        self._context = context
+        self._container: Container | None = None
+        self._runtime: Runtime | None = None
+        self._pid_file = PidFile(line.text("pid-file")) if line.text("pid-file") else None
+        self.bundle, self._config = bundle_and_config(line)
+
+    def create(self, *, foreground: bool = False, console_socket: str = "") -> Container:
+        """Create the container and write its pid file.
+
+        Args:
+            foreground: The caller stays with the container.
+            console_socket: Receives the terminal's master instead of ``--console-socket``.
+
+        Raises:
+            OrlopError: Nothing is left of what was begun.
+        """
+        context = self._context
+        made = self._runtime = runtime(context)
+        options = _options(context, foreground=foreground, console_socket=console_socket)
+        container = self._container = made.create(context.id, self.bundle, options, config=self._config)
+        if self._pid_file is not None:
+            self._pid_file.write(container.pid)
+        return container
+
+    def terminal(self) -> bool:
+        """Tell whether the config asks for a terminal; one that cannot be read is reported by :meth:`create`."""
+        from orlop.documents.reader import parse, read_file
+
+        try:
+            source = self._config
+            process = parse(read_file(f"{self.bundle}/{_CONFIG}") if source is None else source).get(
+                "process"
+            )
+        except (OrlopError, OSError):
+            return False
+        return isinstance(process, dict) and process.get("terminal") is True
+
+    def keep(self) -> None:
+        """From now on an error leaves the container as it is."""
+        self._container = None
+
+    def __enter__(self) -> Self:
+        """Return the launch."""
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, _: object) -> None:  # noqa: ANN401 - protocol of with
+        """Delete what an error has left unfinished, and close the runtime."""
+        try:
+            if error is not None and self._container is not None:
+                self._container.delete(force=True)
+        except OrlopError as failure:
+            if isinstance(error, OrlopError):
+                error.cleanup = failure
+            else:
+                self._context.report.warning(f"clean-up of container {self._context.id} failed: {failure}")
+        finally:
+            if self._runtime is not None:
+                self._runtime.close()
+            if self._pid_file is not None:
+                self._pid_file.close()
+
+
+def _options(context: Context, *, foreground: bool, console_socket: str) -> LaunchOptions:
+    line = context.line
+    preserved = line.count("preserve-fds")
+    listening = _listen_fds()
+    return LaunchOptions(
+        console_socket=console_socket or _absolute(line.text("console-socket")),
+        pidfd_socket=_absolute(line.text("pidfd-socket")),
+        preserve_fds=preserved,
+        foreground=foreground,
+        no_pivot=line.on("no-pivot"),
+        no_new_keyring=line.on("no-new-keyring"),
+        systemd_cgroup=line.options["systemd-cgroup"] is True
+        or line.option("cgroup-manager") == _MANAGERS_OF_SYSTEMD,
+        manage_cgroups=line.option("cgroup-manager") != _NO_MANAGER,
+        listen_fds=listening,
+    )
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(path) if path else ""
+
+
+def _listen_fds() -> int:
+    """Return how many sockets were passed to this process by sd_listen_fds(3), which names the process that they are for."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return 0
+    text = os.environ.get("LISTEN_FDS", "")
+    if not (text.isascii() and text.isdigit() and len(text) <= 4):  # noqa: PLR2004 - more than any limit of open files
+        raise UsageError("LISTEN_FDS is not a number", value=text)
+    return int(text)

@@ -1,0 +1,184 @@
+"""One command line from its arguments to its exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from orlop.cli import table
+from orlop.cli.flags import Parsed
+from orlop.cli.output import STDERR, write
+from orlop.cli.parse import FAILED, HelpAskedError, WrongUsageError, parse_command, parse_options
+from orlop.cli.report import Reporter, describe
+from orlop_hookspecs.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import NoReturn
+
+    from orlop.cli.context import Context, Parts
+    from orlop.cli.flags import Command
+
+_SIGNAL_STATUS = 128
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asks the command to stop; what was begun is undone on the way out.
+
+    Args:
+        number: The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        """Keep the signal."""
+        super().__init__()
+        self.number = number
+
+
+def entry() -> NoReturn:
+    """Run the command line of this process and end it."""
+    # Garbage of a short-lived process is the kernel's to collect. A descriptor that is missing from 0 to 2 would be taken by
+    # the next file that is opened, and messages would go into that file.
+    import gc
+
+    gc.disable()
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        os.set_inheritable(descriptor, True)  # noqa: FBT003 - the function's only form
+    os.close(descriptor)
+    # Finalizers have nothing to do here that is not done already, and cost a millisecond.
+    os._exit(main())
+
+
+def main(arguments: Sequence[str] | None = None, parts: Parts | None = None) -> int:
+    """Run one command line and return its exit status.
+
+    Args:
+        arguments: The command line without the program's name; the process's own when it is ``None``.
+        parts: What commands work with, instead of this host's: for tests and for programs that embed the command line.
+    """
+    report = Reporter()
+    try:
+        try:
+            status = _run(sys.argv[1:] if arguments is None else list(arguments), report, parts)
+        except HelpAskedError as asked:
+            status = _help(asked.command, report, parts)
+        report.finish()
+    except WrongUsageError as error:
+        if error.show:
+            _show_help(error.command)
+        report.error(str(error), error.as_dict())
+        return error.status
+    except BrokenPipeError:
+        # The reader has what it wanted; every other program ends silently here, too.
+        return FAILED
+    except Interrupted as signal:
+        report.error(f"stopped by signal {signal.number}")
+        return _SIGNAL_STATUS + signal.number
+    except KeyboardInterrupt:
+        report.error("stopped by signal 2")
+        return _SIGNAL_STATUS + 2
+    except Exception as error:  # noqa: BLE001 - the one place where every error becomes a line and a status
+        report.error(*describe(error))
+        if report.debugging:
+            _show_traceback(error)
+        return FAILED
+    else:
+        return status
+    finally:
+        report.close()
+
+
+def _run(arguments: list[str], report: Reporter, parts: Parts | None) -> int:
+    options, rest = parse_options(arguments, table.OPTIONS)
+    line = Parsed(options, None, {}, rest[1:])
+    report.configure(
+        path=line.option("log"),
+        layout=line.option("log-format"),
+        level="debug" if options["debug"] else line.option("log-level"),
+    )
+    if options["version"]:
+        from orlop.cli.version import version
+
+        write(version())
+        return 0
+    if not rest:
+        return _help(None, report, parts)
+    from orlop.cli.context import Context
+
+    command = table.find(rest[0])
+    if command is None:
+        from orlop.cli.extension import run
+
+        return run(rest[0], Context(line, report, parts))
+    line = parse_command(options, command, rest[1:])
+    if command.name == "help":
+        return _help(_topic(line.arguments), report, parts)
+    preserved = line.flags.get("preserve-fds")
+    if isinstance(preserved, int) and preserved:
+        _verify_descriptors(preserved)
+    context = Context(line, report, parts)
+    report.debug("command", command=command.name, root=context.root)
+    return _command(command.name)(context)
+
+
+def _topic(arguments: list[str]) -> Command | None:
+    """Return the command that help is wanted for; ``None``: for all."""
+    if not arguments:
+        return None
+    command = table.find(arguments[0])
+    if command is None:
+        from orlop.cli.extension import unknown
+
+        raise unknown(arguments[0])
+    return command
+
+
+def _help(command: Command | None, report: Reporter, parts: Parts | None) -> int:
+    """Print the help that somebody asked for, with the commands of plugins."""
+    from orlop.cli import help as texts
+
+    if command is None:
+        from orlop.cli.extension import topics
+
+        write(texts.overview(topics(report, parts)))
+    else:
+        write(texts.of_command(command))
+    return 0
+
+
+def _command(name: str) -> Callable[[Context], int]:
+    """Import the module of a command and return its ``run``."""
+    module = __import__(f"orlop.cli.commands.{name}", fromlist=("run",))
+    run: Callable[[Context], int] = module.run
+    return run
+
+
+def _verify_descriptors(count: int) -> None:
+    """Refuse to pass on descriptors that the caller never opened, before files of our own take their numbers."""
+    for descriptor in range(STDERR + 1, STDERR + 1 + count):
+        try:
+            os.fstat(descriptor)
+        except OSError as error:
+            raise UsageError(
+                f"--preserve-fds={count} asks for descriptor {descriptor}, which is not open"
+            ) from error
+
+
+def _show_help(command: Command | None) -> None:
+    """Print the help that belongs to an error; where nobody reads it, it is not missed."""
+    from orlop.cli import help as texts
+
+    try:
+        write(texts.of_command(command) if command else texts.overview())
+    except OSError:
+        pass
+
+
+def _show_traceback(error: BaseException) -> None:
+    import traceback
+
+    try:
+        write("".join(traceback.format_exception(error)), STDERR)
+    except OSError:
+        pass

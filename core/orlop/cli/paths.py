@@ -1,0 +1,23 @@
+"""Where modules come from when the interpreter was started without the site module, as the installed command is.
+
+The launcher adds the directories that ``.pth`` files name. Code in ``.pth`` files, system directories behind a virtual environment and
+the like take milliseconds; they are caught up with before plugins are looked for, and not for a command that loads none.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def complete() -> None:
+    """Make everything importable that an ordinary start of this interpreter would, but for the user's own directory.
+
+    The launcher isolates the interpreter (``-I``), and an isolated interpreter has no user directory.
+    """
+    if not sys.flags.no_site or "site" in sys.modules:
+        return
+    import site
+
+    known = site.removeduppaths()
+    known = site.venv(known)
+    site.addsitepackages(known)

@@ -1,0 +1,272 @@
+"""The table of the command line: every global flag, every command, every flag of a command, once.
+
+The parser, the help, the reference page and the tests read this table; nothing about the grammar is written anywhere else.
+"""
+
+from __future__ import annotations
+
+from orlop.cli.flags import COUNT, OWN, SWITCH, Command, Flag
+
+OPTIONS: tuple[Flag, ...] = (
+    Flag(
+        ("root",),
+        "directory of the containers' state (default: /run/orlop or $XDG_RUNTIME_DIR/orlop)",
+        metavar="DIR",
+    ),
+    Flag(("log",), "append messages to this file; errors go to standard error as well", metavar="FILE"),
+    Flag(("log-format",), "layout of messages", choices=("text", "json"), default="text", metavar="FORMAT"),
+    Flag(
+        ("log-level",),
+        "least important messages to write",
+        choices=("error", "warning", "info", "debug"),
+        default="warning",
+        metavar="LEVEL",
+    ),
+    Flag(("debug",), "the same as --log-level debug; unexpected errors show where they arose", kind=SWITCH),
+    Flag(
+        ("systemd-cgroup", "s"),
+        "let systemd make the cgroup: the cgroups path is slice:prefix:name",
+        kind=SWITCH,
+    ),
+    Flag(
+        ("cgroup-manager",),
+        "who makes the cgroup; disabled: the container stays in the caller's",
+        choices=("cgroupfs", "systemd", "disabled"),
+        default="cgroupfs",
+        metavar="MANAGER",
+    ),
+    Flag(
+        ("rootless",),
+        "accepted for compatibility: what the caller may do is asked of the kernel",
+        choices=("auto", "1", "t", "T", "true", "True", "TRUE", "0", "f", "F", "false", "False", "FALSE"),
+        default="auto",
+        metavar="auto|true|false",
+    ),
+    Flag(("plugins",), "use only these plugins, or with a leading hyphen all but these", metavar="NAME,..."),
+    Flag(("version", "v"), "print the version", kind=SWITCH),
+)
+
+_ID = "<container-id>"
+
+_BUNDLE = Flag(
+    ("bundle", "b"), "directory with the config and the root filesystem", default=".", metavar="DIR"
+)
+_FORMAT = Flag(
+    ("format", "f"), "layout of the output", choices=("text", "json"), default="text", metavar="FORMAT"
+)
+_TABLE = Flag(
+    ("format", "f"), "layout of the output", choices=("table", "json"), default="table", metavar="FORMAT"
+)
+_CONFIG = Flag(("config",), "config file, relative to the bundle", default="config.json", metavar="FILE")
+
+_LAUNCH = (
+    _BUNDLE,
+    Flag(("config", "f"), "config file, relative to the bundle", default="config.json", metavar="FILE"),
+    Flag(("console-socket",), "unix socket that receives the terminal's master", metavar="PATH"),
+    Flag(("pidfd-socket",), "unix socket that receives a pidfd of the container process", metavar="PATH"),
+    Flag(("pid-file",), "file that receives the process id of the container process", metavar="FILE"),
+    Flag(("no-pivot",), "switch the root without pivot_root(2), for a root on a ramdisk", kind=SWITCH),
+    Flag(("no-new-keyring",), "keep the caller's session keyring", kind=SWITCH),
+    Flag(
+        ("preserve-fds",),
+        "pass this many further descriptors, from 3 on, to the container",
+        kind=COUNT,
+        metavar="N",
+    ),
+)
+
+_NO_SUBREAPER = Flag(
+    ("no-subreaper",),
+    "accepted for compatibility: orlop never makes itself a subreaper",
+    kind=SWITCH,
+    hidden=True,
+)
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "create",
+        "create a container and hold it before its program starts",
+        usage=_ID,
+        least=1,
+        most=1,
+        flags=(
+            *_LAUNCH,
+            _NO_SUBREAPER,
+            Flag(
+                ("detach", "d"),
+                "accepted for compatibility: create always detaches",
+                kind=SWITCH,
+                hidden=True,
+            ),
+        ),
+        text="The container's namespaces, mounts and limits are made; 'orlop start' lets its program run.",
+    ),
+    Command(
+        "start",
+        "start the program of a created container",
+        usage=_ID,
+        least=1,
+        most=1,
+    ),
+    Command(
+        "run",
+        "create and start a container, wait for it and delete it",
+        usage=_ID,
+        least=1,
+        most=1,
+        flags=(
+            *_LAUNCH,
+            Flag(("detach", "d"), "return when the program runs", kind=SWITCH),
+            Flag(("keep",), "do not delete the container when its program has ended", kind=SWITCH),
+            _NO_SUBREAPER,
+        ),
+        text="The exit status is the program's own, or 128 plus the number of the signal that ended it.\n"
+        "Signals that orlop receives meanwhile are passed on to the program.",
+    ),
+    Command(
+        "state",
+        "print the state of a container as JSON",
+        usage=_ID,
+        least=1,
+        most=1,
+    ),
+    Command(
+        "kill",
+        "send a signal to the container process",
+        usage=f"{_ID} [SIGNAL]",
+        least=1,
+        most=2,
+        flags=(Flag(("all", "a"), "send it to every process of the container", kind=SWITCH),),
+        text="SIGNAL is a name (TERM, SIGTERM, sigterm) or a number; without it SIGTERM is sent.",
+    ),
+    Command(
+        "delete",
+        "delete a container and all that was made for it",
+        usage=_ID,
+        least=1,
+        most=1,
+        flags=(
+            Flag(
+                ("force", "f"),
+                "kill it first if it still runs; a container that does not exist is no error",
+                kind=SWITCH,
+            ),
+        ),
+    ),
+    Command(
+        "list",
+        "list the containers of the state directory",
+        flags=(_TABLE, Flag(("quiet", "q"), "print identifiers only", kind=SWITCH)),
+    ),
+    Command(
+        "pause",
+        "suspend all processes of a container",
+        usage=_ID,
+        least=1,
+        most=1,
+    ),
+    Command(
+        "resume",
+        "resume all processes of a paused container",
+        usage=_ID,
+        least=1,
+        most=1,
+    ),
+    Command(
+        "ps",
+        "list the processes of a container",
+        usage=f"{_ID} [ps options]",
+        least=1,
+        most=None,
+        flags=(_TABLE,),
+        mixed=False,
+        text="The table is made by the host's ps(1), called with the given options (-ef without any).",
+    ),
+    Command(
+        "events",
+        "print what the kernel accounts for a container",
+        usage=_ID,
+        least=1,
+        most=1,
+        flags=(
+            Flag(
+                ("interval",), "time between two lines, such as 5s or 500ms", default="5s", metavar="DURATION"
+            ),
+            Flag(("stats",), "print one line and end", kind=SWITCH),
+        ),
+        text="One JSON object per line, until the container stops.",
+    ),
+    Command(
+        "spec",
+        "write a config.json to start from",
+        flags=(
+            Flag(("bundle", "b"), "directory that receives config.json", default=".", metavar="DIR"),
+            Flag(("rootless",), "for a caller without privileges", kind=SWITCH),
+        ),
+    ),
+    Command(
+        "features",
+        "print what this runtime can do, as the features document",
+        flags=(
+            Flag(("provenance",), "say for every field which plugin supplied it", kind=SWITCH),
+            Flag(
+                ("format", "f"),
+                "layout of --provenance",
+                choices=("text", "json"),
+                default="text",
+                metavar="FORMAT",
+            ),
+        ),
+    ),
+    Command(
+        "plugins",
+        "list the plugins, those in use and those not",
+        flags=(_TABLE, Flag(("order",), "show in which order each hook asks them", kind=SWITCH)),
+        group=OWN,
+    ),
+    Command(
+        "check",
+        "say whether a bundle's config would be accepted, without touching anything",
+        usage="[BUNDLE]",
+        most=1,
+        flags=(_FORMAT, _BUNDLE, _CONFIG),
+        group=OWN,
+        text="Without BUNDLE, the current directory. The exit status is 1 when the config would be refused.",
+    ),
+    Command(
+        "explain",
+        "print what create would do for a bundle, step by step",
+        usage="[BUNDLE]",
+        most=1,
+        flags=(
+            _FORMAT,
+            _BUNDLE,
+            _CONFIG,
+            Flag(("id",), "container identifier to plan for", default="explained", metavar="ID"),
+        ),
+        group=OWN,
+    ),
+    Command(
+        "schema",
+        "print the JSON schema of a document, made from the classes that read it",
+        usage="config|state|features",
+        least=1,
+        most=1,
+        group=OWN,
+    ),
+    Command(
+        "help",
+        "print help, or the help of one command",
+        usage="[COMMAND]",
+        most=1,
+        aliases=("h",),
+    ),
+)
+
+
+def find(name: str) -> Command | None:
+    """Return the command that is called *name*, or ``None``."""
+    for command in COMMANDS:
+        if command.name == name or name in command.aliases:
+            return command
+    return None

@@ -1,0 +1,147 @@
+"""The verdict on a config: what becomes of each of its properties, all of them, refused or not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from orlop.documents.codec import decode_config
+from orlop.documents.faults import InvalidDocumentError
+from orlop.engine import prepare
+from orlop_hookspecs.errors import UNSET, DocumentError, OrlopError, shorten
+
+if TYPE_CHECKING:
+    from orlop.plugins.compose import Composition
+    from orlop_hookspecs.documents import Config
+    from orlop_hookspecs.launch import PlanContext
+
+APPLIED, REFUSED, IGNORED = "applied", "refused", "ignored"
+"""What becomes of a property: plugins apply it; create would fail; it is unknown and therefore ignored."""
+
+
+@attrs.frozen
+class Judgement:
+    """What becomes of one property."""
+
+    pointer: str
+    outcome: str
+    """:data:`APPLIED`, :data:`REFUSED` or :data:`IGNORED`."""
+    plugins: tuple[str, ...] = ()
+    """Who applies it, or objects to it."""
+    message: str = ""
+    value: Any = UNSET
+    hint: str = ""
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the judgement as JSON data; empty parts are left out."""
+        data: dict[str, Any] = {"pointer": self.pointer, "outcome": self.outcome}
+        if self.plugins:
+            data["plugins"] = list(self.plugins)
+        if self.message:
+            data["message"] = self.message
+        if self.value is not UNSET:
+            data["value"] = shorten(self.value)
+        if self.hint:
+            data["hint"] = self.hint
+        return data
+
+
+@attrs.frozen
+class Verdict:
+    """What becomes of a config."""
+
+    properties: tuple[Judgement, ...]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether create would accept the config."""
+        return not self.refused
+
+    @property
+    def applied(self) -> tuple[Judgement, ...]:
+        """What plugins apply."""
+        return tuple(one for one in self.properties if one.outcome == APPLIED)
+
+    @property
+    def refused(self) -> tuple[Judgement, ...]:
+        """What create would refuse."""
+        return tuple(one for one in self.properties if one.outcome == REFUSED)
+
+    @property
+    def ignored(self) -> tuple[Judgement, ...]:
+        """What is unknown and therefore ignored."""
+        return tuple(one for one in self.properties if one.outcome == IGNORED)
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the verdict as JSON data."""
+        return {"accepted": self.accepted, "properties": [one.as_data() for one in self.properties]}
+
+    def as_text(self) -> str:
+        """Return the verdict as lines for people: refusals first."""
+        lines = ["accepted" if self.accepted else "refused"]
+        for one in (*self.refused, *self.ignored, *self.applied):
+            text = f"  {one.outcome:8} {one.pointer or 'the document'}"
+            if one.message:
+                text += f": {one.message}"
+            if one.value is not UNSET:
+                text += f" (value: {shorten(one.value)})"
+            if one.plugins:
+                text += f" [{', '.join(one.plugins)}]"
+            if one.hint:
+                text += f"; {one.hint}"
+            lines.append(text)
+        return "\n".join(lines)
+
+
+def judge(
+    composition: Composition,
+    source: bytes | dict[str, Any] | Config,
+    context: PlanContext,
+    *,
+    path: str = "",
+) -> Verdict:
+    """Return the verdict of *composition* on the config in *source*.
+
+    Raises:
+        CompositionError: Two plugins adjust the same property.
+        PluginError: A plugin failed, or did not keep to its hook.
+    """
+    unknown: list[str] = []
+    try:
+        data = prepare.read_data(source, path)
+        config = decode_config(data, path=path, report=unknown)
+    except InvalidDocumentError as error:
+        faults = error.faults
+        return Verdict(tuple(Judgement(f.pointer, REFUSED, (), f.message, f.value) for f in faults))
+    except DocumentError as error:
+        return Verdict((Judgement(error.pointer, REFUSED, (), error.message, error.value),))
+    effective, _, owners = prepare.adjusted(composition, config, data, context, path)
+    found: list[Judgement] = []
+    for finding in composition.coverage.findings(effective):
+        if finding.refused:
+            pointer, message, value, plugin, hint = prepare.coverage_problem(composition, finding, owners)
+            found.append(Judgement(pointer, REFUSED, (plugin,) if plugin else (), message, value, hint))
+        else:
+            found.append(Judgement(finding.pointer, APPLIED, finding.plugins))
+    for plugin, problem in composition.hooks.validate(effective, context):
+        found.append(
+            Judgement(problem.pointer, REFUSED, (plugin,), problem.message, problem.value, problem.hint)
+        )
+    found.extend(Judgement(pointer, IGNORED, (), "unknown to the specification") for pointer in unknown)
+    if not any(one.outcome == REFUSED for one in found):
+        _try_plan(composition, effective, context, found)
+    return Verdict(tuple(found))
+
+
+def _try_plan(composition: Composition, config: Config, context: PlanContext, found: list[Judgement]) -> None:
+    """Add what only planning refuses."""
+    from orlop_hookspecs.errors import ConfigError
+
+    try:
+        composition.hooks.plan(config, context)
+    except ConfigError as error:
+        plugins = (error.plugin,) if error.plugin else ()
+        found.append(Judgement(error.pointer, REFUSED, plugins, error.message, error.value, error.hint))
+    except OrlopError:
+        raise

@@ -1,0 +1,1 @@
+"""Finding, verifying, ordering and calling plugins."""

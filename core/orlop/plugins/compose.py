@@ -1,0 +1,261 @@
+"""Compose a runtime: choose plugins, verify all of them, order them, and ask them what they can do.
+
+Composing touches nothing on the host, and it is atomic: either every plugin fits, or one error reports
+everything that is wrong.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from orlop.engine.coverage import Coverage
+from orlop.engine.features import Merged, merge
+from orlop.plugins import order, sources
+from orlop.plugins.facade import Hooks
+from orlop.plugins.faults import PluginFault, RefusedPluginsError
+from orlop.plugins.specs import LIVE
+from orlop.plugins.verify import Verified, verify
+from orlop_hookspecs.errors import CompositionError, PluginError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import pluggy
+
+    from orlop.plugins.sources import Candidate
+    from orlop_hookspecs.kernel import Platform  # noqa: TC004 - nobody evaluates the annotation
+    from orlop_hookspecs.hooks.capability import Handle
+    from orlop_hookspecs.record import Record
+
+
+@attrs.frozen
+class Inactive:
+    """A known plugin that is not part of the composition, and why."""
+
+    name: str
+    reason: str
+    source: str
+    load: Any = attrs.field(repr=False, eq=False)
+    """Returns the plugin; imports it when nobody has."""
+
+
+@attrs.frozen(slots=False)
+class Composition:
+    """Plugins that fit together, in their order, for one platform."""
+
+    platform_name: str
+    platform: Platform | None
+    """What supplies the kernel; ``None`` in a composition for a record, whose kernel is known."""
+    plugins: tuple[Verified, ...]
+    inactive: tuple[Inactive, ...]
+    hooks: Hooks
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Names of the plugins in their order."""
+        return [plugin.info.name for plugin in self.plugins]
+
+    @cached_property
+    def live(self) -> list[str]:
+        """Hooks of existing containers that some plugin implements."""
+        return [hook for hook in LIVE if self.hooks.implementers(hook)]
+
+    @cached_property
+    def handles(self) -> list[tuple[str, Sequence[Handle]]]:
+        """What each plugin declared; asked once."""
+        return self.hooks.handles()
+
+    @cached_property
+    def coverage(self) -> Coverage:
+        """What the plugins handle."""
+        return Coverage(self.handles)
+
+    @cached_property
+    def features(self) -> Merged:
+        """The merged features document with its provenance."""
+        return merge(self.handles, self.hooks.features())
+
+    def why_here(self, name: str) -> list[str]:
+        """Return why plugin *name* stands where it does in the order: what it and others declared."""
+        infos = {plugin.info.name: plugin.info for plugin in self.plugins}
+        reasons = list(order.predecessors(infos)[name].values())
+        return reasons or ["by name: nothing is declared that puts it later"]
+
+    @cached_property
+    def manager(self) -> pluggy.PluginManager:
+        """The plugins in a pluggy manager, for tools that inspect one; it calls in the declared order."""
+        import pluggy
+
+        from orlop.plugins.specs import MODULES
+
+        made = pluggy.PluginManager("orlop")
+        for module in MODULES:
+            made.add_hookspecs(module)
+        for verified in reversed(self.plugins):  # pluggy calls last in, first out
+            made.register(verified.plugin, verified.info.name)
+        return made
+
+
+def compose(
+    platform: str | object = "linux",
+    plugins: Iterable[object] | None = None,
+    block: Sequence[str] = (),
+) -> Composition:
+    """Return the composition of *plugins* for *platform*.
+
+    Args:
+        platform: Name of a platform, a platform object, or a plugin that supplies one.
+        plugins: Names, modules and objects; ``None`` for everything that is installed.
+        block: Names of plugins that stay out although they are installed.
+
+    Raises:
+        CompositionError: A plugin does not keep the contract, or they do not fit together; the error reports
+            every fault.
+    """
+    own, name, wanted = _platform_argument(platform, plugins)
+    composition = _assemble(name, wanted, tuple(block))
+    if own is None:
+        own = _find_platform(composition, name)
+    composition = attrs.evolve(composition, platform=own)
+    # Both are promises about the whole composition, so they are verified now and not at the first create.
+    _refuse_plugin_errors(lambda: (composition.coverage, composition.features))
+    return composition
+
+
+def compose_for_record(record: Record) -> Composition:
+    """Return the plugins that created the container of *record*, without a platform: its kernel is known.
+
+    Raises:
+        CompositionError: They are not installed any more, or do not fit together any more.
+    """
+    return _assemble(record.platform, record.plugins, ())
+
+
+def _platform_argument(
+    platform: object, plugins: Iterable[object] | None
+) -> tuple[Platform | None, str, list[object] | None]:
+    wanted = None if plugins is None else list(plugins)
+    if isinstance(platform, str):
+        return None, platform, wanted
+    name = getattr(platform, "name", None)
+    if isinstance(name, str) and callable(getattr(platform, "kernel", None)):
+        made: Any = platform
+        return made, name, wanted
+    faults: list[PluginFault] = []
+    source = f"platform {type(platform).__name__}"
+    verified = verify(platform, source, faults)
+    if verified is None:
+        raise CompositionError(
+            "the platform is neither a name, nor an object with a name and a kernel, nor a plugin",
+            value=platform,
+            hint="; ".join(map(str, faults)),
+        )
+    for _, supplied in _refuse_plugin_errors(Hooks([verified]).platforms):
+        return supplied, supplied.name, wanted
+    raise CompositionError(
+        "the plugin supplies no platform on this operating system", plugin=verified.info.name
+    )
+
+
+def _refuse_plugin_errors(call: Any) -> Any:  # noqa: ANN401 - passes on what is given
+    try:
+        return call()
+    except PluginError as error:
+        raise CompositionError(
+            error.message, act="load plugins", plugin=error.plugin, value=error.value
+        ) from error
+
+
+def _find_platform(composition: Composition, name: str) -> Platform:
+    found: list[tuple[str, Platform]] = [
+        (plugin, platform)
+        for plugin, platform in _refuse_plugin_errors(composition.hooks.platforms)
+        if platform.name == name
+    ]
+    if len(found) > 1:
+        both = " and ".join(plugin for plugin, _ in found)
+        raise CompositionError(f"plugins {both} both supply platform {name}", act="load plugins")
+    if not found:
+        reason = next(
+            (f": plugin {i.name} is {i.reason}" for i in composition.inactive if i.name == name), ""
+        )
+        raise CompositionError(f"no plugin supplies platform {name}{reason}", act="load plugins", value=name)
+    return found[0][1]
+
+
+def _assemble(platform: str, wanted: Sequence[object] | None, block: tuple[str, ...]) -> Composition:
+    faults: list[PluginFault] = []
+    inactive: list[Inactive] = []
+    found, rest = sources.candidates(wanted, platform, faults)
+    inactive.extend(
+        Inactive(name, "not chosen", f"entry point {p.value}", p.load) for name, p in rest.items()
+    )
+
+    loaded: dict[str, tuple[Verified, Candidate]] = {}
+    for candidate in found:
+        if candidate.name in block:
+            inactive.append(Inactive(candidate.name, "blocked", candidate.source, candidate.load))
+            continue
+        plugin = sources.load(candidate, faults)
+        if plugin is None:
+            continue
+        verified = verify(plugin, candidate.source, faults)
+        if verified is None:
+            continue
+        name = verified.info.name
+        if name in block:
+            inactive.append(Inactive(name, "blocked", candidate.source, candidate.load))
+        elif verified.info.platforms and platform not in verified.info.platforms:
+            wants = ", ".join(verified.info.platforms)
+            inactive.append(
+                Inactive(name, f"for another platform: {wants}", candidate.source, candidate.load)
+            )
+        elif name in loaded:
+            message = f"two plugins have this name: {loaded[name][1].source} and {candidate.source}"
+            faults.append(PluginFault(name, message))
+        else:
+            loaded[name] = (verified, candidate)
+
+    _resolve(loaded, inactive, faults)
+    ordered = order.sort({name: verified.info for name, (verified, _) in loaded.items()}, faults)
+    if faults:
+        raise RefusedPluginsError(faults)
+    active = tuple(loaded[name][0] for name in ordered)
+    inactive.sort(key=lambda one: one.name)
+    return Composition(platform, None, active, tuple(inactive), Hooks(active))
+
+
+def _resolve(
+    loaded: dict[str, tuple[Verified, Candidate]], inactive: list[Inactive], faults: list[PluginFault]
+) -> None:
+    """Take out plugins whose requirements were taken out, and report what cannot be resolved.
+
+    A plugin that merely is installed follows what it needs into inactivity; one that was chosen is refused.
+    """
+    out = {one.name: one.reason for one in inactive if one.reason != "not chosen"}
+    changed = True
+    while changed:
+        changed = False
+        for name, (verified, candidate) in list(loaded.items()):
+            for needed in verified.info.requires:
+                if needed not in loaded and needed in out and not candidate.chosen:
+                    reason = f"unmet: it requires {needed}, which is inactive ({out[needed]})"
+                    inactive.append(Inactive(name, reason, candidate.source, candidate.load))
+                    out[name] = reason
+                    del loaded[name]
+                    changed = True
+                    break
+    reasons = {one.name: one.reason for one in inactive}
+    for name, (verified, _) in sorted(loaded.items()):
+        for needed in verified.info.requires:
+            if needed not in loaded:
+                why = f" ({reasons[needed]})" if needed in reasons else " (not installed)"
+                faults.append(
+                    PluginFault(name, f"it requires plugin {needed}, which is not in the composition{why}")
+                )
+        for other in verified.info.conflicts:
+            if other in loaded and other != name:
+                faults.append(PluginFault(name, f"it conflicts with plugin {other}"))  # noqa: PERF401

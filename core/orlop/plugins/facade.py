@@ -1,0 +1,351 @@
+"""The hooks as methods: the only place where a plugin's function is called, and where its answer is checked.
+
+Pluggy calls the newest registered plugin first and does not look at results. Here hooks are called in the
+declared order, one plain call each, and whatever a plugin raises or returns wrongly becomes an error that
+names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from orlop_hookspecs.errors import ConfigError, OrlopError, PluginError
+from orlop_hookspecs.hooks import capability, commands, lifecycle, live, platform
+from orlop_hookspecs.hooks.capability import Adjustment, Handle, Problem
+from orlop_hookspecs.hooks.commands import Command
+from orlop_hookspecs.steps.base import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from orlop.plugins.verify import Implementation, Verified
+    from orlop_hookspecs.documents import Config, Resources
+    from orlop_hookspecs.kernel import LiveKernel, Platform
+    from orlop_hookspecs.launch import PlanContext
+    from orlop_hookspecs.record import Record
+
+    Call = Callable[..., Any]
+
+_NOTIFICATIONS = (lifecycle.orlop_created, lifecycle.orlop_started, lifecycle.orlop_deleted)
+
+
+def _call(implementation: Implementation) -> Call:
+    """Return a function that takes the hook's parameters in the contract's order."""
+    wanted = implementation.parameters
+    function = implementation.function
+    every = implementation.spec.parameters
+    if wanted == every:
+        return function
+    places = [every.index(name) for name in wanted]
+    if not places:
+        return lambda *_: function()
+    if len(places) == 1:
+        only = places[0]
+        return lambda *arguments: function(arguments[only])
+    pick = itemgetter(*places)
+    return lambda *arguments: function(*pick(arguments))
+
+
+class Hooks:
+    """One method per hook; each asks the plugins in their declared order."""
+
+    def __init__(self, plugins: Iterable[Verified]) -> None:
+        """Resolve every implementation to a plain call."""
+        self._calls: dict[str, list[tuple[str, Call]]] = {}
+        for verified in plugins:
+            for hook, implementation in verified.implementations.items():
+                self._calls.setdefault(hook, []).append((verified.info.name, _call(implementation)))
+        self._handles = self._of(capability.orlop_handles)
+        self._features = self._of(capability.orlop_features)
+        self._adjust = self._of(capability.orlop_adjust)
+        self._validate = self._of(capability.orlop_validate)
+        self._plan = self._of(capability.orlop_plan)
+
+    def _of(self, spec: Callable[..., Any]) -> list[tuple[str, Call]]:
+        return self._calls.get(spec.__name__, [])
+
+    def implementers(self, hook: str) -> tuple[str, ...]:
+        """Return the names of the plugins that implement *hook*, in the order in which they are asked."""
+        return tuple(name for name, _ in self._calls.get(hook, ()))
+
+    # -- asked once per composition
+    # -----------------------------------------------------------------------------
+
+    def platforms(self) -> list[tuple[str, Platform]]:
+        """Ask for platforms."""
+        found: list[tuple[str, Platform]] = []
+        for plugin, call in self._of(platform.orlop_platform):
+            answer = _ask(plugin, platform.orlop_platform, call)
+            if answer is None:
+                continue
+            if not isinstance(getattr(answer, "name", None), str) or not callable(
+                getattr(answer, "kernel", None)
+            ):
+                raise _wrong(plugin, platform.orlop_platform, "a platform with a name and a kernel", answer)
+            found.append((plugin, answer))
+        return found
+
+    def handles(self) -> list[tuple[str, Sequence[Handle]]]:
+        """Ask for the properties that are handled."""
+        return [
+            (plugin, _sequence(plugin, capability.orlop_handles, Handle, call))
+            for plugin, call in self._handles
+        ]
+
+    def features(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """Ask for the fragments of the features document."""
+        found: list[tuple[str, Mapping[str, Any]]] = []
+        for plugin, call in self._features:
+            answer = _ask(plugin, capability.orlop_features, call)
+            if answer is None:
+                continue
+            if not isinstance(answer, Mapping) or not all(isinstance(key, str) for key in answer):
+                raise _wrong(plugin, capability.orlop_features, "a mapping with dotted paths as keys", answer)
+            found.append((plugin, answer))
+        return found
+
+    # -- asked for each config
+    # ----------------------------------------------------------------------------------
+
+    def adjust(self, config: Config, context: PlanContext) -> list[tuple[str, Adjustment]]:
+        """Ask for changes to the config."""
+        found: list[tuple[str, Adjustment]] = []
+        for plugin, call in self._adjust:
+            answer = _ask(plugin, capability.orlop_adjust, call, config, context, container=context.container)
+            if answer is None:
+                continue
+            if type(answer) is not Adjustment:
+                raise _wrong(plugin, capability.orlop_adjust, "an Adjustment", answer, context.container)
+            if answer.set or answer.append:
+                found.append((plugin, answer))
+        return found
+
+    def validate(self, config: Config, context: PlanContext) -> list[tuple[str, Problem]]:
+        """Ask for objections."""
+        found: list[tuple[str, Problem]] = []
+        for plugin, call in self._validate:
+            answer = _sequence(plugin, capability.orlop_validate, Problem, call, config, context)
+            if answer:
+                found.extend((plugin, problem) for problem in answer)
+        return found
+
+    def plan(self, config: Config, context: PlanContext) -> list[tuple[str, Sequence[Step]]]:
+        """Ask for steps."""
+        return [
+            (plugin, _sequence(plugin, capability.orlop_plan, Step, call, config, context))
+            for plugin, call in self._plan
+        ]
+
+    # -- asked for a container that exists
+    # ----------------------------------------------------------------------
+
+    def update(self, resources: Resources, record: Record) -> list[tuple[str, Sequence[Step]]]:
+        """Ask for the steps of a change of limits."""
+        return [
+            (plugin, _sequence(plugin, live.orlop_update, Step, call, resources, record))
+            for plugin, call in self._of(live.orlop_update)
+        ]
+
+    def stats(self, record: Record, kernel: LiveKernel) -> dict[str, Any]:
+        """Ask for statistics; two plugins with one key are an error."""
+        merged: dict[str, Any] = {}
+        owners: dict[str, str] = {}
+        for plugin, call in self._of(live.orlop_stats):
+            answer = _ask(plugin, live.orlop_stats, call, record, kernel, container=record.id)
+            if answer is None:
+                continue
+            if not isinstance(answer, Mapping) or not all(isinstance(key, str) for key in answer):
+                raise _wrong(plugin, live.orlop_stats, "a mapping", answer, record.id)
+            for key, value in answer.items():
+                other = owners.setdefault(key, plugin)
+                if other != plugin:
+                    raise PluginError(
+                        f"{live.orlop_stats.__name__}: plugin {other} reports {key} as well",
+                        plugin=plugin,
+                        container=record.id,
+                    )
+                merged[key] = value
+        return merged
+
+    def pause(self, record: Record, kernel: LiveKernel) -> None:
+        """Tell the plugins that the container will be frozen; when one objects, those before it resume."""
+        told: list[tuple[str, Call]] = []
+        resumers = dict(self._of(live.orlop_resume))
+        for plugin, call in self._of(live.orlop_pause):
+            try:
+                _nothing(plugin, live.orlop_pause, call, record, kernel, container=record.id)
+            except PluginError as error:
+                for earlier, _ in reversed(told):
+                    if earlier in resumers:
+                        try:
+                            _nothing(
+                                earlier,
+                                live.orlop_resume,
+                                resumers[earlier],
+                                record,
+                                kernel,
+                                container=record.id,
+                            )
+                        except PluginError as failure:
+                            error.cleanup = error.cleanup or failure
+                raise
+            told.append((plugin, call))
+
+    def resume(self, record: Record, kernel: LiveKernel) -> None:
+        """Tell all plugins, in reverse order, that the container runs again; then raise the first failure."""
+        first: PluginError | None = None
+        for plugin, call in reversed(self._of(live.orlop_resume)):
+            try:
+                _nothing(plugin, live.orlop_resume, call, record, kernel, container=record.id)
+            except PluginError as error:
+                first = first or error
+        if first is not None:
+            raise first
+
+    def signal(self, record: Record, number: int) -> int:
+        """Ask which signal is sent instead of *number*."""
+        for plugin, call in self._of(live.orlop_signal):
+            answer = _ask(plugin, live.orlop_signal, call, record, number, container=record.id)
+            if answer is None:
+                continue
+            if type(answer) is not int or not 0 <= answer <= _LAST_SIGNAL:
+                raise _wrong(
+                    plugin, live.orlop_signal, f"a signal from 0 to {_LAST_SIGNAL}", answer, record.id
+                )
+            return answer
+        return number
+
+    def processes(self, record: Record, kernel: LiveKernel) -> list[int] | None:
+        """Ask for the processes; ``None`` when no plugin knows better than the kernel."""
+        for plugin, call in self._of(live.orlop_ps):
+            answer = _ask(plugin, live.orlop_ps, call, record, kernel, container=record.id)
+            if answer is None:
+                continue
+            if not isinstance(answer, list | tuple) or not all(
+                type(pid) is int and pid > 0 for pid in answer
+            ):
+                raise _wrong(plugin, live.orlop_ps, "a sequence of process ids", answer, record.id)
+            return sorted(answer)
+        return None
+
+    def checkpoint(self, record: Record, kernel: LiveKernel, image: str, *, leave_running: bool) -> bool:
+        """Ask for a checkpoint; false when no plugin can make one."""
+        for plugin, call in self._of(live.orlop_checkpoint):
+            spec = live.orlop_checkpoint
+            answer = _ask(plugin, spec, call, record, kernel, image, leave_running, container=record.id)
+            if answer is None:
+                continue
+            if type(answer) is not bool:
+                raise _wrong(plugin, spec, "True or None", answer, record.id)
+            if answer:
+                return True
+        return False
+
+    def restore(self, record: Record, kernel: LiveKernel, image: str) -> int | None:
+        """Ask for a restore; the process id, or ``None`` when no plugin can."""
+        for plugin, call in self._of(live.orlop_restore):
+            answer = _ask(plugin, live.orlop_restore, call, record, kernel, image, container=record.id)
+            if answer is None:
+                continue
+            if type(answer) is not int or answer <= 0:
+                raise _wrong(plugin, live.orlop_restore, "a process id", answer, record.id)
+            return answer
+        return None
+
+    # -- told what has happened
+    # ---------------------------------------------------------------------------------
+
+    def created(self, state: Mapping[str, Any], warn: Callable[[str], None]) -> None:
+        """Tell that a container has been created."""
+        self.notify(lifecycle.orlop_created.__name__, state, warn)
+
+    def started(self, state: Mapping[str, Any], warn: Callable[[str], None]) -> None:
+        """Tell that the program runs."""
+        self.notify(lifecycle.orlop_started.__name__, state, warn)
+
+    def deleted(self, state: Mapping[str, Any], warn: Callable[[str], None]) -> None:
+        """Tell that a container is gone."""
+        self.notify(lifecycle.orlop_deleted.__name__, state, warn)
+
+    def notify(self, hook: str, state: Mapping[str, Any], warn: Callable[[str], None]) -> None:
+        """Call the notification *hook*; a plugin that fails is a warning, and the others are still told."""
+        spec = next(spec for spec in _NOTIFICATIONS if spec.__name__ == hook)
+        for plugin, call in self._of(spec):
+            try:
+                _nothing(plugin, spec, call, state, container=str(state.get("id", "")))
+            except PluginError as error:
+                warn(str(error))
+
+    # -- the command line
+    # ---------------------------------------------------------------------------------------
+
+    def commands(self, warn: Callable[[str], None]) -> list[tuple[str, Command]]:
+        """Ask for commands; a plugin that fails is a warning.
+
+        Raises:
+            PluginError: Two plugins add one command.
+        """
+        owners: dict[str, str] = {}
+        found: list[tuple[str, Command]] = []
+        for plugin, call in self._of(commands.orlop_commands):
+            try:
+                answer = _sequence(plugin, commands.orlop_commands, Command, call)
+            except PluginError as error:
+                warn(str(error))
+                continue
+            for command in answer:
+                other = owners.setdefault(command.name, plugin)
+                if other != plugin:
+                    raise PluginError(f"plugin {other} adds a command {command.name} as well", plugin=plugin)
+                found.append((plugin, command))
+        return found
+
+
+_LAST_SIGNAL = 64
+
+
+def _ask(plugin: str, spec: Callable[..., Any], call: Call, *arguments: object, container: str = "") -> Any:  # noqa: ANN401
+    try:
+        return call(*arguments)
+    except ConfigError as error:  # the plugin's word for a config that it refuses
+        error.plugin = error.plugin or plugin
+        error.container = error.container or container
+        raise
+    except Exception as error:
+        reason = str(error) if isinstance(error, OrlopError) else f"{type(error).__name__}: {error}"
+        raise PluginError(f"{spec.__name__} raised {reason}", plugin=plugin, container=container) from error
+
+
+def _sequence(
+    plugin: str, spec: Callable[..., Any], item: type, call: Call, *arguments: object
+) -> Sequence[Any]:
+    """Call a hook that answers with a sequence of *item*; ``None`` is an empty one."""
+    container: str = getattr(arguments[1], "container", "") if len(arguments) > 1 else ""
+    answer = _ask(plugin, spec, call, *arguments, container=container)
+    if answer is None:
+        return ()
+    if not isinstance(answer, list | tuple):
+        raise _wrong(plugin, spec, f"a sequence of {item.__name__}", answer, container)
+    for one in answer:
+        if not isinstance(one, item):
+            raise _wrong(plugin, spec, f"only {item.__name__} in the sequence", one, container)
+    return answer
+
+
+def _nothing(plugin: str, spec: Callable[..., Any], call: Call, *arguments: object, container: str) -> None:
+    answer = _ask(plugin, spec, call, *arguments, container=container)
+    if answer is not None:
+        raise _wrong(plugin, spec, "None", answer, container)
+
+
+def _wrong(
+    plugin: str, spec: Callable[..., Any], expected: str, answer: object, container: str = ""
+) -> PluginError:
+    return PluginError(
+        f"{spec.__name__}: expected {expected}, got {type(answer).__name__}",
+        value=answer,
+        plugin=plugin,
+        container=container,
+    )

@@ -1,0 +1,137 @@
+"""Where plugins come from: entry points of installed distributions, module names, modules and objects."""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import TYPE_CHECKING
+
+from orlop.entrypoints import EntryPoint, entry_points
+from orlop.plugins.faults import PluginFault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+GROUP = "orlop"
+"""Entry-point group of plugins."""
+
+
+class Candidate:
+    """A plugin that may become part of a composition."""
+
+    __slots__ = ("_object", "_point", "chosen", "name", "source")
+
+    def __init__(
+        self, name: str, source: str, *, point: EntryPoint | None = None, plugin: object = None, chosen: bool
+    ) -> None:
+        """Keep the parts; *chosen* tells that the caller asked for this very plugin."""
+        self.name = name
+        self.source = source
+        self.chosen = chosen
+        self._point = point
+        self._object = plugin
+
+    def load(self) -> object:
+        """Return the plugin; imports it when it is an entry point."""
+        if self._point is not None and self._object is None:
+            self._object = self._point.load()
+        return self._object
+
+
+def installed() -> dict[str, EntryPoint]:
+    """Return the entry points of plugins by name; the first distribution on :data:`sys.path` has precedence.
+
+    Nothing is imported.
+    """
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(GROUP):
+        found.setdefault(point.name, point)
+    return found
+
+
+def duplicates() -> list[PluginFault]:
+    """Return a fault for each entry-point name that two distributions use."""
+    owners: dict[str, EntryPoint] = {}
+    faults = []
+    for point in entry_points(GROUP):
+        other = owners.setdefault(point.name, point)
+        if other is not point:
+            message = f"two distributions supply it: {other.distribution} and {point.distribution}"
+            faults.append(PluginFault(point.name, message))
+    return faults
+
+
+def candidates(
+    wanted: Iterable[object] | None, platform: str, faults: list[PluginFault]
+) -> tuple[list[Candidate], dict[str, EntryPoint]]:
+    """Return the candidates that *wanted* names, and the installed plugins that nobody chose.
+
+    Args:
+        wanted: Names of installed plugins, dotted names (``module`` or ``module:attribute``), modules and
+            objects; ``None`` for everything that is installed.
+        platform: Name of a platform; the plugin of that name comes along when it is installed.
+        faults: Receives what cannot be found.
+    """
+    available = installed()
+    if wanted is None:
+        faults.extend(duplicates())
+        everything = [
+            Candidate(name, f"entry point {point.value}", point=point, chosen=False)
+            for name, point in available.items()
+        ]
+        return everything, {}
+    found: list[Candidate] = []
+    rest = dict(available)
+    for item in wanted:
+        if not isinstance(item, str):
+            found.append(_from_object(item))
+            continue
+        point = available.get(item)
+        if point is not None:
+            if rest.pop(item, None) is not None:
+                found.append(Candidate(item, f"entry point {point.value}", point=point, chosen=True))
+        elif "." in item or ":" in item:
+            found.append(Candidate(item, item, point=EntryPoint(item, item, ""), chosen=True))
+        else:
+            faults.append(
+                PluginFault(item, "no plugin of this name is installed" + _suggestion(item, available))
+            )
+    point = rest.pop(platform, None)
+    if point is not None:
+        found.append(Candidate(platform, f"entry point {point.value}", point=point, chosen=False))
+    return found, rest
+
+
+def _from_object(plugin: object) -> Candidate:
+    if isinstance(plugin, types.ModuleType):
+        return Candidate(plugin.__name__, f"module {plugin.__name__}", plugin=plugin, chosen=True)
+    kind = plugin if isinstance(plugin, type) else type(plugin)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    what = "class" if isinstance(plugin, type) else "object of"
+    return Candidate(name, f"{what} {name}", plugin=plugin, chosen=True)
+
+
+def _suggestion(name: str, available: Iterable[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, list(available), 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def load(candidate: Candidate, faults: list[PluginFault]) -> object | None:
+    """Return the candidate's plugin, or ``None`` and a fault when it cannot be imported."""
+    try:
+        plugin = candidate.load()
+    except Exception as error:  # noqa: BLE001 - importing a module runs anything
+        faults.append(PluginFault(candidate.name, f"cannot be imported: {type(error).__name__}: {error}"))
+        return None
+    if plugin is None:
+        faults.append(PluginFault(candidate.name, f"{candidate.source} is None"))
+    return plugin
+
+
+def module_of(plugin: object) -> str:
+    """Return the name of the module that *plugin* is, or is made from."""
+    if isinstance(plugin, types.ModuleType):
+        return plugin.__name__
+    return getattr(sys.modules.get(type(plugin).__module__), "__name__", "")

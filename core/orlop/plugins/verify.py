@@ -1,0 +1,220 @@
+"""Verify that a plugin keeps the contract, before anything of it is used.
+
+Code objects are read instead of :func:`inspect.signature`, which would take most of the time of a cold
+``create``.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from orlop.plugins.faults import PluginFault
+from orlop.plugins.specs import SPECS, HookSpec
+from orlop_hookspecs import CONTRACT_VERSION
+from orlop_hookspecs.hooks import identity
+from orlop_hookspecs.hooks.identity import PluginInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PREFIX = "orlop_"
+"""Every hook's name starts so; a plugin's function with such a name is meant as a hook."""
+
+_IMPL = "orlop_impl"
+_SPEC = "orlop_spec"
+_IDENTITY = identity.orlop_plugin.__name__
+_NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+
+# Bits of co_flags (the documentation of module inspect, "Code Objects Bit Flags").
+_VARARGS, _VARKEYWORDS, _GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x04, 0x08, 0x20, 0x80, 0x200
+
+
+@attrs.frozen
+class Implementation:
+    """A plugin's function for one hook."""
+
+    spec: HookSpec
+    function: Callable[..., Any]
+    parameters: tuple[str, ...]
+    """The parameters that it takes, in its own order."""
+
+
+@attrs.frozen
+class Verified:
+    """A plugin that keeps the contract, with its identity and its hooks."""
+
+    info: PluginInfo
+    plugin: object
+    source: str
+    """Where it comes from: an entry point, a module, or the type of an object."""
+    implementations: dict[str, Implementation]
+
+
+def verify(plugin: object, source: str, faults: list[PluginFault]) -> Verified | None:
+    """Return *plugin* with its identity and hooks, or ``None`` and *faults* with all that is wrong."""
+    found: list[tuple[str, str]] = []
+    implementations: dict[str, Implementation] = {}
+    for name, function, options in _functions(plugin, found):
+        hook = (options or {}).get("specname") or name
+        spec = SPECS.get(hook)
+        if spec is None:
+            if not (options or {}).get("optionalhook"):
+                found.append((name, "no such hook" + _suggestion(hook)))
+            continue
+        if options is None:
+            found.append((name, "the function is not marked with @hookimpl"))
+            continue
+        if hook in implementations:
+            found.append((name, f"a second implementation of {hook}"))
+            continue
+        before = len(found)
+        found.extend((name, problem) for problem in _option_problems(options))
+        parameters = _parameters(function, spec, name, found)
+        if len(found) == before:
+            implementations[hook] = Implementation(spec, function, parameters)
+    info = _identity(implementations, found)
+    name = info.name if info is not None else source
+    faults.extend(PluginFault(name, f"{place}: {message}" if place else message) for place, message in found)
+    if found or info is None:
+        return None
+    return Verified(info, plugin, source, implementations)
+
+
+def _functions(
+    plugin: object, found: list[tuple[str, str]]
+) -> Iterator[tuple[str, Any, dict[str, Any] | None]]:
+    """Yield name, function and marker options of everything in *plugin* that is, or looks like, a hook."""
+    for name, value in _attributes(plugin, found):
+        try:
+            options = getattr(value, _IMPL, None)
+        except Exception:  # noqa: BLE001, S112 - an object with a hostile __getattr__ is no hook
+            continue
+        if not isinstance(options, dict):
+            if not name.startswith(PREFIX) or isinstance(value, types.ModuleType) or not callable(value):
+                continue
+            if getattr(value, _SPEC, None) is not None:
+                continue  # the contract's own signature, imported to be read
+            options = None
+        yield name, value, options
+
+
+def _attributes(plugin: object, found: list[tuple[str, str]]) -> list[tuple[str, Any]]:
+    """Return what may be a hook: of an object, its methods and whatever has a hook's name."""
+    if isinstance(plugin, types.ModuleType):
+        return list(vars(plugin).items())
+    pairs = []
+    for name in dir(plugin):
+        if name.startswith("__"):
+            continue
+        if not name.startswith(PREFIX) and not callable(getattr(type(plugin), name, None)):
+            continue
+        try:
+            pairs.append((name, getattr(plugin, name)))
+        except Exception as error:  # noqa: BLE001 - whatever a plugin's property raises is its fault
+            found.append((name, f"cannot be read: {type(error).__name__}: {error}"))
+    return pairs
+
+
+def _suggestion(name: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, SPECS, 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _option_problems(options: dict[str, Any]) -> Iterator[str]:
+    if options.get("wrapper") or options.get("hookwrapper"):
+        yield "wrappers are refused: nobody changes what another plugin returns"
+    if options.get("tryfirst") or options.get("trylast"):
+        yield "tryfirst and trylast are refused: declare before and after in the plugin's info"
+
+
+def _parameters(function: Any, spec: HookSpec, name: str, found: list[tuple[str, str]]) -> tuple[str, ...]:  # noqa: ANN401
+    """Return the parameters of *function*, and report all that keep it from being called as *spec* says."""
+    plain = getattr(function, "__func__", function)
+    if type(plain) is not types.FunctionType:
+        found.append((name, f"expected a function or method, found {type(plain).__name__}"))
+        return ()
+    code = plain.__code__
+    names = code.co_varnames[: code.co_argcount]
+    if plain is not function:
+        names = names[1:]
+    flags = code.co_flags
+    if flags & (_COROUTINE | _ASYNC_GENERATOR):
+        found.append((name, "async functions are refused: hooks are plain functions"))
+    elif flags & _GENERATOR:
+        found.append((name, "generators are refused: return a sequence"))
+    if flags & (_VARARGS | _VARKEYWORDS):
+        found.append((name, "*args and **kwargs are refused: name the parameters"))
+    if code.co_kwonlyargcount:
+        found.append((name, "keyword-only parameters are refused"))
+    if plain.__defaults__:
+        found.append((name, "parameters with defaults are refused"))
+    unknown = [parameter for parameter in names if parameter not in spec.parameters]
+    if unknown:
+        allowed = ", ".join(spec.parameters) or "none"
+        found.append((name, f"unknown parameter {', '.join(unknown)} (the hook has: {allowed})"))
+    if "return" not in plain.__annotations__:
+        found.append((name, "the return annotation is missing"))
+    return names
+
+
+def _identity(implementations: dict[str, Implementation], found: list[tuple[str, str]]) -> PluginInfo | None:
+    own = implementations.get(_IDENTITY)
+    if own is None:
+        if not any(place == _IDENTITY for place, _ in found):
+            found.append(("", f"it does not implement {_IDENTITY}"))
+        return None
+    try:
+        info = own.function()
+    except Exception as error:  # noqa: BLE001 - whatever a plugin raises is its fault
+        found.append((_IDENTITY, f"raised {type(error).__name__}: {error}"))
+        return None
+    if not isinstance(info, PluginInfo):
+        found.append((_IDENTITY, f"expected a PluginInfo, got {type(info).__name__}"))
+        return None
+    return info if _usable(info, found) else None
+
+
+def _usable(info: PluginInfo, found: list[tuple[str, str]]) -> bool:
+    """Report what is wrong with *info*; tell whether its name and its place among others can be used."""
+    name: object = info.name
+    usable = isinstance(name, str) and name != "" and _NAME.issuperset(name) and name[0] != "-"
+    if not usable:
+        found.append((_IDENTITY, f"name {name!r} is not made of lower-case letters, digits and hyphens"))
+    for field in ("requires", "conflicts", "after", "before", "platforms"):
+        value = getattr(info, field)
+        if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
+            found.append((_IDENTITY, f"{field} is not a tuple of names"))
+            usable = False
+    problem = contract_problem(info.contract)
+    if problem:
+        found.append((_IDENTITY, problem))
+    return usable
+
+
+def contract_problem(version: object, ours: str = CONTRACT_VERSION) -> str:
+    """Return why a plugin written for contract *version* cannot be used with *ours*; empty when it can."""
+    theirs = _numbers(version)
+    if theirs is None:
+        return f"contract version {version!r} is malformed; expected one such as {ours}"
+    mine = _numbers(ours)
+    assert mine is not None  # noqa: S101 - our own constant
+    if theirs[0] != mine[0]:
+        return f"written for contract {version}, which does not fit contract {ours}"
+    if theirs[1] > mine[1]:
+        return f"written for contract {version}, which is newer than contract {ours} of this orlop"
+    return ""
+
+
+def _numbers(version: object) -> tuple[int, int] | None:
+    if not isinstance(version, str):
+        return None
+    major, dot, minor = version.partition(".")
+    if not (dot and major.isascii() and major.isdigit() and minor.isascii() and minor.isdigit()):
+        return None
+    return int(major), int(minor)

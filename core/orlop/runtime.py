@@ -1,0 +1,449 @@
+"""The library: a composed runtime and its containers.
+
+    runtime = Runtime.compose(platform="fake")
+    container = runtime.create("web", "/bundles/web")
+    container.start()
+    container.kill("SIGTERM")
+    container.wait()
+    container.delete()
+
+Both classes may be used from several threads: operations on one container wait for each other, by the
+container's lock.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from orlop.lifecycle import create as create_verb
+from orlop.lifecycle import delete as delete_verb
+from orlop.lifecycle import kill as kill_verb
+from orlop.lifecycle import start as start_verb
+from orlop.lifecycle.signals import parse_signal
+from orlop.lifecycle.site import Site, find
+from orlop.lifecycle.state import document, extended, list_states
+from orlop.live import find_kernel
+from orlop.plugins.compose import Composition, Inactive, compose
+from orlop_hookspecs.errors import UsageError
+from orlop_hookspecs.launch import LaunchOptions, PlanContext
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Self
+
+    from orlop.engine.explain import Explanation
+    from orlop.engine.verdict import Verdict
+    from orlop.plugins.verify import Verified
+    from orlop_hookspecs.documents import Config, Features, Resources
+    from orlop_hookspecs.kernel import Kernel, LiveKernel, Platform, Store
+    from orlop_hookspecs.record import Record
+
+    BundleLike = str | os.PathLike[str]
+    ConfigLike = bytes | dict[str, Any] | Config
+
+_NO_CONTAINER = "container"
+"""Identifier that planners see when a config is only checked or explained."""
+
+_CHECKED = LaunchOptions(foreground=True)
+"""Launch flags of a config that is only checked: who holds its terminal is the question of a launch."""
+
+_SETTINGS = {"platform", "plugins", "block", "root", "kernel"}
+
+
+class Runtime:
+    """Plugins for one platform, with its kernel and a store of containers; made by :meth:`compose`."""
+
+    def __init__(
+        self,
+        composition: Composition,
+        platform: Platform,
+        *,
+        root: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        """Keep the parts; the kernel and the store are made when they are first needed."""
+        self._composition = composition
+        self._platform = platform
+        self._root = root
+        self._options = dict(options or {})
+        self._warn = warn
+        self._lock = threading.Lock()
+        self._kernel: Kernel | None = None
+        self._site: Site | None = None
+
+    @classmethod
+    def compose(  # noqa: PLR0913 - what a composition is made of
+        cls,
+        platform: str | object | None = None,
+        plugins: Sequence[object] | None = None,
+        root: BundleLike | None = None,
+        config: Mapping[str, Any] | BundleLike | None = None,
+        block: Sequence[str] = (),
+        *,
+        warn: Callable[[str], None] | None = None,
+    ) -> Self:
+        """Return a runtime; nothing on the host is touched.
+
+        Args:
+            platform: Name of an installed platform (``linux``, ``fake``), a platform object, or a plugin that
+                supplies one; by default ``linux``.
+            plugins: Names, modules and objects; ``None`` for all that are installed.
+            root: Directory that holds the containers; by default the kernel's own store, or the user's state
+                root.
+            config: Settings, or the path of a TOML file with them: ``platform``, ``plugins``, ``block``,
+                ``root`` as above and the table ``kernel`` with options of the platform's kernel. Arguments
+                have precedence.
+            block: Names of installed plugins that stay out.
+            warn: Receives each warning as one line; by default they are dropped.
+
+        Raises:
+            CompositionError: The plugins do not fit together; the error reports everything that is wrong.
+            UsageError: The settings are malformed.
+        """
+        settings = _settings(config)
+        if platform is None:
+            platform = settings.get("platform", "linux")
+        if plugins is None:
+            plugins = settings.get("plugins")
+        chosen_root = root if root is not None else settings.get("root")
+        composition = compose(platform, plugins, tuple(block) or tuple(settings.get("block", ())))
+        made = composition.platform
+        assert made is not None  # noqa: S101 - compose() found it
+        return cls(
+            composition,
+            made,
+            root=None if chosen_root is None else os.fspath(chosen_root),
+            options=settings.get("kernel"),
+            warn=warn,
+        )
+
+    # -- what the composition can do
+    # ----------------------------------------------------------------------------
+
+    @property
+    def composition(self) -> Composition:
+        """The plugins as the engine sees them."""
+        return self._composition
+
+    @property
+    def platform(self) -> str:
+        """Name of the platform."""
+        return self._composition.platform_name
+
+    @property
+    def plugins(self) -> tuple[Verified, ...]:
+        """The active plugins in their order; ``.info`` says who each is."""
+        return self._composition.plugins
+
+    @property
+    def inactive(self) -> tuple[Inactive, ...]:
+        """Plugins that are known but not active, each with the reason."""
+        return self._composition.inactive
+
+    def features(self) -> Features:
+        """Return the features document of this composition; it does not depend on the host."""
+        return self._composition.features.document()
+
+    def features_provenance(self) -> dict[str, Any]:
+        """Return who gave each field: dotted path to plugins or, in lists, to value to plugins."""
+        return self._composition.features.provenance
+
+    def check(self, config: BundleLike | ConfigLike) -> Verdict:
+        """Return what becomes of each property of *config*: a bundle's path, bytes, JSON data or a Config.
+
+        Raises:
+            BundleError: The bundle has no readable config.
+            CompositionError, PluginError: The plugins themselves failed.
+        """
+        from orlop.engine.verdict import judge
+        from orlop.lifecycle import bundle as bundles
+
+        bundle, source = _split(config)
+        path = bundles.locate(bundle)
+        name = ""
+        if source is None:
+            name = f"{path}/{bundles.CONFIG}"
+            source = bundles.read_config(path)
+        context = PlanContext(_NO_CONTAINER, path, _rootfs(source, path), _CHECKED)
+        return judge(self._composition, source, context, path=name)
+
+    def explain(
+        self,
+        bundle: BundleLike | ConfigLike,
+        *,
+        container: str = _NO_CONTAINER,
+        options: LaunchOptions | None = None,
+    ) -> Explanation:
+        """Return the plan for *bundle* without executing it.
+
+        Raises:
+            OrlopError: As :meth:`create` before anything is touched.
+        """
+        from orlop.engine.explain import Explanation
+
+        place, source = _split(bundle)
+        prepared = create_verb.prepare_bundle(
+            self._composition, container, place, source=source, options=options or LaunchOptions()
+        )
+        return Explanation(prepared)
+
+    # -- containers
+    # ---------------------------------------------------------------------------------------------
+
+    def create(
+        self,
+        id: str,  # noqa: A002 - the specification's name
+        bundle: BundleLike | ConfigLike,
+        options: LaunchOptions | None = None,
+        *,
+        config: ConfigLike | None = None,
+        **launch: Any,  # noqa: ANN401 - the fields of LaunchOptions
+    ) -> Container:
+        """Create a container; its program does not run before :meth:`Container.start`.
+
+        Args:
+            id: Its identifier.
+            bundle: Path of the bundle; or the config itself (bytes, JSON data or a Config), with the working
+                directory as the bundle.
+            options: The launch flags.
+            config: The config, when it is not to be read from the bundle.
+            launch: Single launch flags by name, instead of *options*.
+
+        Raises:
+            InvalidIdError, BundleError, DocumentError, ConfigError, CompositionError, PluginError: Nothing
+                was touched.
+            ContainerExistsError: The identifier is taken.
+            StepError, HookError, StoreError, PlatformError: The host refused; everything has been undone.
+        """
+        place, source = _split(bundle)
+        if config is not None:
+            source = config
+        if launch:
+            try:
+                options = LaunchOptions(**launch)
+            except TypeError:
+                raise UsageError("unknown launch option", value=", ".join(launch)) from None
+        create_verb.create(
+            self._composition, self.site, self.kernel, id, place, source=source, options=options
+        )
+        return Container(self, id)
+
+    def get(self, id: str) -> Container:  # noqa: A002 - the specification's name
+        """Return an existing container.
+
+        Raises:
+            ContainerNotFoundError: There is none of this identifier.
+        """
+        find(self.site, id)
+        return Container(self, id)
+
+    def list(self) -> list[Container]:
+        """Return all containers of the store, sorted by identifier."""
+        return [Container(self, state["id"]) for state in list_states(self.site)]
+
+    # -- inside
+    # -------------------------------------------------------------------------------------------------
+
+    @property
+    def kernel(self) -> Kernel:
+        """The platform's kernel, made on first use."""
+        if self._kernel is None:
+            with self._lock:
+                if self._kernel is None:
+                    self._kernel = self._platform.kernel(**self._options)
+        return self._kernel
+
+    @property
+    def site(self) -> Site:
+        """What the functions of :mod:`orlop.lifecycle` work on, made on first use."""
+        if self._site is None:
+            store = self._make_store()
+            with self._lock:
+                if self._site is None:
+                    site = Site(store, self._kernel_for, lambda _: self._composition.hooks, self._warn)
+                    site.known = {}
+                    self._site = site
+        return self._site
+
+    def _make_store(self) -> Store:
+        own = self.kernel.store() if self._root is None else None
+        if own is not None:
+            return own
+        from orlop.store.directory import DirectoryStore
+        from orlop.store.root import default_root
+
+        return DirectoryStore(self._root or default_root())
+
+    def _kernel_for(self, platform: str) -> LiveKernel:
+        return self.kernel if platform == self.platform else find_kernel(platform)
+
+    def close(self) -> None:
+        """End the kernel's helpers; containers live on. Idempotent."""
+        with self._lock:
+            kernel, self._kernel, self._site = self._kernel, None, None
+        if kernel is not None:
+            kernel.close()
+
+    def __enter__(self) -> Self:
+        """Return the runtime."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """Return the platform and the plugins."""
+        return f"<Runtime on {self.platform}: {', '.join(self._composition.names)}>"
+
+
+class Container:
+    """One container of a runtime; only a name: its state is kept by the store and the kernel."""
+
+    __slots__ = ("_runtime", "id")
+
+    def __init__(self, runtime: Runtime, id: str) -> None:  # noqa: A002 - the specification's name
+        """Name the container; use :meth:`Runtime.create` and :meth:`Runtime.get`."""
+        self._runtime = runtime
+        self.id = id
+
+    def record(self) -> Record:
+        """Return what is stored of the container."""
+        return find(self._runtime.site, self.id)[0]
+
+    @property
+    def pid(self) -> int:
+        """Process id of the container process, 0 when it has stopped."""
+        state: int = self.state().get("pid", 0)
+        return state
+
+    def state(self) -> dict[str, Any]:
+        """Return the state document (runtime.md, State)."""
+        record, kernel = find(self._runtime.site, self.id)
+        return document(record, kernel.status(record))
+
+    def extended_state(self) -> dict[str, Any]:
+        """Return the state with what engines expect beyond the specification."""
+        record, kernel = find(self._runtime.site, self.id)
+        return extended(record, kernel.status(record))
+
+    @property
+    def status(self) -> str:
+        """``creating``, ``created``, ``running``, ``paused`` or ``stopped``."""
+        record, kernel = find(self._runtime.site, self.id)
+        return kernel.status(record)
+
+    def start(self) -> None:
+        """Run the user-specified program; see :func:`orlop.lifecycle.start.start`."""
+        start_verb.start(self._runtime.site, self.id)
+
+    def kill(self, signal: str | int = "SIGTERM", *, everything: bool = False) -> None:
+        """Send a signal to the container process, or to every process of the container.
+
+        Raises:
+            UsageError: There is no such signal.
+            StateError: The container process has ended.
+        """
+        kill_verb.kill(self._runtime.site, self.id, parse_signal(signal), everything=everything)
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait for the end of the container process; see :func:`orlop.lifecycle.wait.wait`."""
+        from orlop.lifecycle.wait import wait
+
+        return wait(self._runtime.site, self.id, timeout)
+
+    def delete(self, force: bool = False) -> None:  # noqa: FBT001, FBT002 - as every runtime spells it
+        """Remove the container; with *force*, kill it first when it is not stopped."""
+        delete_verb.delete(self._runtime.site, self.id, force=force)
+
+    def pause(self) -> None:
+        """Suspend all processes of the container."""
+        from orlop.lifecycle.pause import pause
+
+        pause(self._runtime.site, self.id)
+
+    def resume(self) -> None:
+        """Let the processes of the paused container go on."""
+        from orlop.lifecycle.resume import resume
+
+        resume(self._runtime.site, self.id)
+
+    def processes(self) -> list[int]:
+        """Return the process ids of the container, sorted."""
+        from orlop.lifecycle.processes import processes
+
+        return processes(self._runtime.site, self.id)
+
+    def stats(self) -> dict[str, Any]:
+        """Return what the kernel and the plugins account for the container."""
+        from orlop.lifecycle.stats import stats
+
+        return stats(self._runtime.site, self.id)
+
+    def update(self, resources: bytes | dict[str, Any] | Resources) -> None:
+        """Change the container's limits to those in *resources*, a ``linux.resources`` object."""
+        from orlop.lifecycle.update import update
+
+        update(self._runtime.composition, self._runtime.site, self.id, resources)
+
+    def __repr__(self) -> str:
+        """Return the identifier."""
+        return f"<Container {self.id}>"
+
+
+def _split(bundle: BundleLike | ConfigLike) -> tuple[BundleLike, ConfigLike | None]:
+    """Return the bundle's path and the config, when *bundle* is the config itself."""
+    if isinstance(bundle, str | os.PathLike):
+        return bundle, None
+    return os.getcwd(), bundle
+
+
+def _rootfs(source: ConfigLike, path: str) -> str:
+    """Return where the root file system would be; a config that cannot be read yet is judged later."""
+    from orlop.documents.codec import decode_config
+    from orlop.lifecycle.bundle import rootfs_of
+    from orlop_hookspecs.documents.config import Config as ConfigClass
+    from orlop_hookspecs.errors import DocumentError
+
+    try:
+        config = source if isinstance(source, ConfigClass) else decode_config(source)
+    except DocumentError:
+        return ""
+    return rootfs_of(config, path)
+
+
+def _settings(config: Mapping[str, Any] | BundleLike | None) -> Mapping[str, Any]:
+    """Return the settings in *config*, verified."""
+    if config is None:
+        return {}
+    if isinstance(config, str | os.PathLike):
+        import tomllib
+
+        path = os.fspath(config)
+        try:
+            with open(path, "rb") as file:
+                settings: Mapping[str, Any] = tomllib.load(file)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise UsageError(f"cannot read the settings: {reason}", path=path, errno=error.errno) from None
+        except ValueError as error:
+            raise UsageError(f"malformed settings: {error}", path=path) from None
+    else:
+        path, settings = "", config
+    for key, value in settings.items():
+        if key not in _SETTINGS:
+            raise UsageError(f"unknown setting: {key}", path=path)
+        if key in {"plugins", "block"} and not isinstance(value, list | tuple):
+            raise UsageError(f"expected a list of names for {key}", path=path, value=value)
+        if key == "kernel" and not all(isinstance(name, str) for name in _require_table(value, path)):
+            raise UsageError("expected names as keys of kernel", path=path)
+    return settings
+
+
+def _require_table(value: object, path: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise UsageError("expected a table for kernel", path=path, value=value)
+    return value

@@ -1,0 +1,126 @@
+"""What can be asked of a container that exists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from orlop_hookspecs.hooks.markers import hookspec
+
+if TYPE_CHECKING:
+    from orlop_hookspecs.documents import Resources
+    from orlop_hookspecs.kernel import LiveKernel
+    from orlop_hookspecs.record import Record
+    from orlop_hookspecs.steps.base import Step
+
+
+@hookspec
+def orlop_update(resources: Resources, record: Record) -> Sequence[Step]:  # type: ignore[empty-body]
+    """Turn new resource limits of a live container into steps.
+
+    When: on update of a created, running or paused container, after coverage has been checked.
+    Process: the caller, with its privileges and namespaces; pure.
+    May change: nothing.
+    None: the same as an empty sequence.
+    Raising: the update is refused, naming the plugin; nothing has been touched.
+    Order: as for ``orlop_plan``.
+    Since: 1.0.
+    """
+
+
+@hookspec
+def orlop_stats(record: Record, kernel: LiveKernel) -> Mapping[str, Any]:  # type: ignore[empty-body]
+    """Report what the plugin accounts for a live container, under keys of its own.
+
+    When: when statistics are asked for.
+    Process: the caller, with its privileges and namespaces; may read through *kernel* only.
+    May change: nothing.
+    None: nothing to report.
+    Raising: the statistics fail, naming the plugin; the container is not affected.
+    Order: plugin order; two plugins with one key are an error.
+    Since: 1.0.
+    """
+
+
+@hookspec
+def orlop_pause(record: Record, kernel: LiveKernel) -> None:
+    """Take part in pausing, before the processes are frozen.
+
+    When: on pause of a created or running container.
+    Process: the caller, with its privileges and namespaces.
+    May change: what the plugin itself has made for this container.
+    None: always returned.
+    Raising: the container is not paused; plugins that were asked before are told to resume.
+    Order: plugin order.
+    Since: 1.0.
+    """
+
+
+@hookspec
+def orlop_resume(record: Record, kernel: LiveKernel) -> None:
+    """Take part in resuming, after the processes have been thawed.
+
+    When: on resume of a paused container, or when a pause failed half way.
+    Process: the caller, with its privileges and namespaces.
+    May change: what the plugin itself has made for this container.
+    None: always returned.
+    Raising: reported; the container stays resumed.
+    Order: reverse plugin order.
+    Since: 1.0.
+    """
+
+
+@hookspec(firstresult=True)
+def orlop_signal(record: Record, number: int) -> int | None:
+    """Say which signal is sent instead of *number*.
+
+    When: before a signal is sent to a container.
+    Process: the caller, with its privileges and namespaces; pure.
+    May change: nothing.
+    None: this plugin has no opinion; the first number that is returned is sent.
+    Raising: the signal is not sent; the error names the plugin.
+    Order: plugin order, until one answers.
+    Since: 1.0.
+    """
+
+
+@hookspec(firstresult=True)
+def orlop_ps(record: Record, kernel: LiveKernel) -> Sequence[int] | None:
+    """List the processes of a container, for a plugin that knows better than the kernel's cgroups.
+
+    When: when the processes are asked for.
+    Process: the caller, with its privileges and namespaces; may read through *kernel* only.
+    May change: nothing.
+    None: this plugin does not know.
+    Raising: the listing fails, naming the plugin.
+    Order: plugin order, until one answers; without an answer the kernel is asked.
+    Since: 1.0.
+    """
+
+
+@hookspec(firstresult=True)
+def orlop_checkpoint(record: Record, kernel: LiveKernel, image: str, leave_running: bool) -> bool | None:  # noqa: FBT001
+    """Write a live container to the directory *image*.
+
+    When: on checkpoint of a running or paused container.
+    Process: the caller, with its privileges and namespaces.
+    May change: the directory *image*; with ``leave_running`` false the container may be ended.
+    None: this plugin cannot; without an answer the operation is refused.
+    Raising: the checkpoint fails, naming the plugin; the container goes on.
+    Order: plugin order, until one answers ``True``.
+    Since: 1.0.
+    """
+
+
+@hookspec(firstresult=True)
+def orlop_restore(record: Record, kernel: LiveKernel, image: str) -> int | None:
+    """Bring back a container from the directory *image* and return the process id of its container process.
+
+    When: on restore, after the container's record has been made.
+    Process: the caller, with its privileges and namespaces.
+    May change: the container that *record* describes.
+    None: this plugin cannot; without an answer the operation is refused.
+    Raising: the restore fails, naming the plugin; the record is removed again.
+    Order: plugin order, until one answers.
+    Since: 1.0.
+    """

@@ -1,0 +1,92 @@
+"""The steps that plans are made of, one module per concern.
+
+A step says what shall be, not how: the safe way to do it is written once, in the platform's kernel. Vendors
+compose these steps; they run no code of their own inside a container.
+"""
+
+from orlop_hookspecs.steps.base import STEP_TYPES, Step, decode_step, encode_step, step
+from orlop_hookspecs.steps.cgroups import CreateCgroup, DeviceRule, JoinCgroup, SetDeviceRules, WriteCgroup
+from orlop_hookspecs.steps.exec import (
+    Execute,
+    LoadSeccomp,
+    SetCapabilities,
+    SetNoNewPrivileges,
+    SetRlimits,
+    SetUmask,
+    SetUser,
+)
+from orlop_hookspecs.steps.hooks import RunHook
+from orlop_hookspecs.steps.mounts import MountBind, MountCgroup, MountFilesystem, MountProc, MountSysfs
+from orlop_hookspecs.steps.namespaces import JoinNamespace, NewNamespace, SetIdMappings, SetTimeOffset
+from orlop_hookspecs.steps.process import SetOomScore
+from orlop_hookspecs.steps.resctrl import CreateResctrlGroup, JoinResctrlGroup, WriteSchemata
+from orlop_hookspecs.steps.rootfs import (
+    CreateDevice,
+    CreateSymlink,
+    MakeRootReadonly,
+    MaskPath,
+    PrepareRoot,
+    ReadonlyPath,
+    SetRootPropagation,
+    SwitchRoot,
+)
+from orlop_hookspecs.steps.session import (
+    BringUpLoopback,
+    CheckExecutable,
+    NewKeyring,
+    NewSession,
+    OpenTerminal,
+    SetDomainname,
+    SetHostname,
+    SetSysctl,
+)
+
+__all__ = [
+    "STEP_TYPES",
+    "BringUpLoopback",
+    "CheckExecutable",
+    "CreateCgroup",
+    "CreateDevice",
+    "CreateResctrlGroup",
+    "CreateSymlink",
+    "DeviceRule",
+    "Execute",
+    "JoinCgroup",
+    "JoinNamespace",
+    "JoinResctrlGroup",
+    "LoadSeccomp",
+    "MakeRootReadonly",
+    "MaskPath",
+    "MountBind",
+    "MountCgroup",
+    "MountFilesystem",
+    "MountProc",
+    "MountSysfs",
+    "NewKeyring",
+    "NewNamespace",
+    "NewSession",
+    "OpenTerminal",
+    "PrepareRoot",
+    "ReadonlyPath",
+    "RunHook",
+    "SetCapabilities",
+    "SetDeviceRules",
+    "SetDomainname",
+    "SetHostname",
+    "SetIdMappings",
+    "SetNoNewPrivileges",
+    "SetOomScore",
+    "SetRlimits",
+    "SetRootPropagation",
+    "SetSysctl",
+    "SetTimeOffset",
+    "SetUmask",
+    "SetUser",
+    "Step",
+    "SwitchRoot",
+    "WriteCgroup",
+    "WriteSchemata",
+    "decode_step",
+    "encode_step",
+    "step",
+]

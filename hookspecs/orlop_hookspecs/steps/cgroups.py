@@ -1,0 +1,85 @@
+"""Steps on the container's cgroup: made on the host before the process, joined by the process itself."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from orlop_hookspecs.steps.base import Step, step
+
+DeviceRule = tuple[bool, str, int | None, int | None, str]
+"""(allow, type "a"|"b"|"c", major or None for any, minor or None for any, access out of "rwm")."""
+
+
+@step
+class CreateCgroup(Step):
+    """Make the container's cgroup in every hierarchy that the host has mounted (cgroups(7)).
+
+    A cgroup that exists already and has processes in it is refused; parents that had to be made are removed
+    on delete when nobody else uses them.
+    """
+
+    PHASE = "host"
+    SLOT = "cgroup"
+    UNDO: ClassVar[str] = (
+        "kill what is left in the cgroup, then remove it and the parents that were made for it"
+    )
+
+    because: str
+    path: str
+    """As config-linux.md, "Cgroups Path": absolute from the hierarchy's root, relative to the caller's own
+    cgroup, or, with ``systemd``, ``slice:prefix:name``."""
+    systemd: bool = False
+    explicit: bool = True
+    """False when the config left the path to the runtime: then a host that allows no cgroups is tolerated
+    for an unprivileged caller."""
+
+
+@step
+class WriteCgroup(Step):
+    """Set one resource of the container's cgroup.
+
+    Both forms are planned, and the kernel takes the one of its hierarchy. A form that is ``None`` does not
+    exist on that version: the step is then an error there, because a property is applied precisely or not
+    at all.
+    """
+
+    PHASE = "host"
+    SLOT = "resources"
+
+    because: str
+    controller: str
+    """Controller name of cgroups(7): ``memory``, ``cpu``, ``rdma``, ..."""
+    v1: tuple[tuple[str, str], ...] | None = None
+    """(file, text) pairs for cgroup v1, in the order in which they are written."""
+    v2: tuple[tuple[str, str], ...] | None = None
+    """(file, text) pairs for cgroup v2, in the order in which they are written."""
+    v1_controller: str = ""
+    """The v1 hierarchy when its name differs (``io`` is ``blkio`` there); empty: the same."""
+    append: bool = False
+    """Each pair is one line of a keyed file (rdma.max, io.max): all are written, none replaces another."""
+    alternatives: bool = False
+    """The pairs are ways to say the same, best first: only the first one whose file the kernel has is written."""
+
+
+@step
+class SetDeviceRules(Step):
+    """Set which device nodes the container may make and open, from the first rule to the last one.
+
+    Applied as devices.allow and devices.deny on v1 and as a BPF_PROG_TYPE_CGROUP_DEVICE program on v2.
+    """
+
+    PHASE = "host"
+    SLOT = "resources"
+
+    because: str
+    rules: tuple[DeviceRule, ...] = ()
+
+
+@step
+class JoinCgroup(Step):
+    """Move the container process into its cgroup, before it can consume anything that is limited there."""
+
+    PHASE = "host-with-pid"
+    SLOT = "cgroup"
+
+    because: str

@@ -1,0 +1,117 @@
+"""Steps at start, in the container process, ending in execve(2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orlop_hookspecs.steps.base import Step, step
+
+
+@step
+class SetRlimits(Step):
+    """Set resource limits (setrlimit(2)) as (name, soft, hard).
+
+    The host raises a hard limit that the process itself may not.
+    """
+
+    PHASE = "exec"
+    SLOT = "limits"
+
+    because: str
+    limits: tuple[tuple[str, int, int], ...]
+
+
+@step
+class SetUmask(Step):
+    """Set the file mode creation mask (umask(2))."""
+
+    PHASE = "exec"
+    SLOT = "limits"
+
+    because: str
+    umask: int
+
+
+@step
+class SetNoNewPrivileges(Step):
+    """Set no_new_privs (prctl(2), PR_SET_NO_NEW_PRIVS)."""
+
+    PHASE = "exec"
+    SLOT = "limits"
+
+    because: str
+
+
+@step
+class LoadSeccomp(Step):
+    """Load a seccomp filter (seccomp(2)).
+
+    With no_new_privs the filter is loaded as late as possible; without, while the process may still do so.
+    """
+
+    PHASE = "exec"
+    SLOT = "filter-late"
+
+    because: str
+    default_action: str
+    default_errno: int | None = None
+    architectures: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    syscalls: tuple[dict[str, Any], ...] = ()
+    """As config-linux.md "Seccomp": ``{"names": [...], "action": str, "errno": int|None, "args": [{"index",
+    "value", "value_two", "op"}]}``."""
+    early: bool = False
+    """Load before the user and the capabilities change (no_new_privs is off)."""
+
+    @property
+    def slot(self) -> str:
+        """``filter-early`` or ``filter-late``."""
+        return "filter-early" if self.early else "filter-late"
+
+
+@step
+class SetUser(Step):
+    """Become the process's user: setgroups(2), setgid(2), setuid(2).
+
+    Capabilities are kept for the next step.
+    """
+
+    PHASE = "exec"
+    SLOT = "user"
+
+    because: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+
+
+@step
+class SetCapabilities(Step):
+    """Set the five capability sets (capabilities(7)) to exactly these names.
+
+    A capability that the host does not know or the caller does not have is left out with a warning, as
+    config.md demands ("MUST NOT fail").
+    """
+
+    PHASE = "exec"
+    SLOT = "capabilities"
+
+    because: str
+    bounding: tuple[str, ...] = ()
+    effective: tuple[str, ...] = ()
+    permitted: tuple[str, ...] = ()
+    inheritable: tuple[str, ...] = ()
+    ambient: tuple[str, ...] = ()
+
+
+@step
+class Execute(Step):
+    """Replace the container process by the user-specified program (execve(2))."""
+
+    PHASE = "exec"
+    SLOT = "execute"
+
+    because: str
+    args: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    cwd: str = "/"

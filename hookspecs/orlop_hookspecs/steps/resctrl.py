@@ -1,0 +1,53 @@
+"""Steps on the resctrl file system (Intel RDT, AMD QoS): kernel doc Documentation/filesystems/resctrl.rst."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from orlop_hookspecs.steps.base import Step, step
+
+
+@step
+class CreateResctrlGroup(Step):
+    """Make, or find, the container's class of service and, if asked, its monitoring group."""
+
+    PHASE = "host"
+    SLOT = "resctrl"
+    UNDO: ClassVar[str] = "remove the groups that this container made"
+
+    because: str
+    clos_id: str
+    """Directory name below the resctrl root; ``/`` is the root's own class."""
+    create: bool = True
+    """False: the class must exist already (config-linux.md: closID without any schema)."""
+    may_exist: bool = True
+    """True: a class that exists is shared; its schemata must then equal what the config asks for."""
+    monitoring: bool = False
+    """Make ``mon_groups/<container id>`` as well, and remove it on delete even when the class is shared."""
+
+
+@step
+class WriteSchemata(Step):
+    """Write lines to the schemata of the container's class of service.
+
+    When the class was there before, its lines must be equal instead.
+    """
+
+    PHASE = "host"
+    SLOT = "resctrl"
+
+    because: str
+    clos_id: str
+    lines: tuple[str, ...] = ()
+
+
+@step
+class JoinResctrlGroup(Step):
+    """Move the waiting container process into its class of service and monitoring group."""
+
+    PHASE = "host-with-pid"
+    SLOT = "resctrl"
+
+    because: str
+    clos_id: str
+    monitoring: bool = False

@@ -1,0 +1,113 @@
+"""Steps at the birth of the container process: clone(2), setns(2), id maps and clock offsets."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from orlop_fake.namespaces import (
+    FILES,
+    CgroupNamespace,
+    IpcNamespace,
+    MountNamespaceHandle,
+    Namespace,
+    NamespaceSet,
+    NetworkNamespace,
+    PidNamespace,
+    TimeNamespace,
+    UserNamespace,
+    UtsNamespace,
+)
+from orlop_fake.refusals import refusal
+from orlop_fake.vfs import NamespaceFile
+
+if TYPE_CHECKING:
+    from orlop_hookspecs.steps import JoinNamespace, NewNamespace, SetIdMappings, SetTimeOffset
+
+    from orlop_fake.execute.context import Context
+    from orlop_fake.kernel import FakeKernel
+
+
+def join(context: Context, step: JoinNamespace) -> None:
+    """Enter the namespace at a path; EINVAL when it is no namespace or one of another kind (setns(2))."""
+    node = context.kernel.host_find(step.path).node
+    if not isinstance(node, NamespaceFile) or node.namespace.kind != step.type:
+        raise refusal(errno.EINVAL, step.path, f"not a {FILES.get(step.type, step.type)} namespace")
+    setattr(_spaces(context), step.type, node.namespace)
+    if step.type == "mount":
+        # setns(2): the root becomes the root of that namespace.
+        tree = context.process.namespaces.mount.tree
+        context.process.root = tree.find("/")
+
+
+def new(context: Context, step: NewNamespace) -> None:
+    """Make a namespace of one's own; EPERM without privileges in the user namespace."""
+    kernel = context.kernel
+    spaces = _spaces(context)
+    kind = step.type
+    if kernel.uid and kind != "user" and "user" not in context.new:
+        raise refusal(errno.EPERM, message=f"cannot make a {FILES.get(kind, kind)} namespace: operation not permitted")
+    made = make_namespace(kernel, spaces, kind)
+    if isinstance(made, MountNamespaceHandle):
+        # The root stays where it was, in the copy.
+        root = context.process.root
+        old = spaces.mount.tree
+        context.process.root = root._replace(mount=made.tree.mounts[old.mounts.index(root.mount)])
+    setattr(spaces, kind, made)
+    context.new.add(kind)
+
+
+def make_namespace(kernel: FakeKernel, spaces: NamespaceSet, kind: str) -> Namespace:
+    """Return a new namespace of *kind*, made from those of a process as clone(2) makes it."""
+    inode = kernel.next_inode()
+    user = spaces.user
+    if kind == "user":
+        return UserNamespace(inode, user)
+    if kind == "mount":
+        return MountNamespaceHandle(inode, user, spaces.mount.tree.copy())
+    if kind == "pid":
+        return PidNamespace(inode, user, spaces.pid)
+    if kind == "network":
+        return NetworkNamespace(inode, user)
+    if kind == "ipc":
+        return IpcNamespace(inode, user)
+    if kind == "uts":
+        return UtsNamespace(inode, user, spaces.uts.hostname, spaces.uts.domainname)
+    if kind == "cgroup":
+        return CgroupNamespace(inode, user, {})
+    if kind == "time":
+        return TimeNamespace(inode, user)
+    raise refusal(errno.EINVAL, message=f"unknown namespace {kind!r}")
+
+
+def set_id_mappings(context: Context, step: SetIdMappings) -> None:
+    """Write both id maps; an unprivileged caller may map only itself (user_namespaces(7))."""
+    kernel = context.kernel
+    if kernel.uid and (
+        any(size != 1 or outside != kernel.uid for _, outside, size in step.uid)
+        or any(size != 1 or outside != kernel.uid for _, outside, size in step.gid)
+    ):
+        raise refusal(errno.EPERM, "uid_map")
+    user = _spaces(context).user
+    user.write_map("uid", step.uid)
+    user.write_map("gid", step.gid)
+
+
+def set_time_offset(context: Context, step: SetTimeOffset) -> None:
+    """Set a clock's offset, before any process is in the time namespace; ERANGE when the clock would be negative."""
+    now = context.kernel.clock.nanoseconds
+    if step.secs * 1_000_000_000 + step.nanosecs + now < 0:
+        raise refusal(errno.ERANGE, "timens_offsets")
+    _spaces(context).time.set_offset(step.clock, step.secs, step.nanosecs)
+
+
+def _spaces(context: Context) -> NamespaceSet:
+    return context.process.namespaces
+
+
+HANDLERS = {
+    "JoinNamespace": join,
+    "NewNamespace": new,
+    "SetIdMappings": set_id_mappings,
+    "SetTimeOffset": set_time_offset,
+}

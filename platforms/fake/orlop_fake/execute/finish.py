@@ -1,0 +1,114 @@
+"""Steps at start, in the container process, from the least to the most confined."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from orlop_fake.processes import ALL_CAPABILITIES
+from orlop_fake.refusals import refusal
+from orlop_fake.seccomp import Filter
+
+if TYPE_CHECKING:
+    from orlop_hookspecs.steps import (
+        Execute,
+        LoadSeccomp,
+        SetCapabilities,
+        SetNoNewPrivileges,
+        SetRlimits,
+        SetUmask,
+        SetUser,
+    )
+
+    from orlop_fake.execute.context import Context
+
+RLIMITS = frozenset(
+    f"RLIMIT_{name}"
+    for name in (
+        "AS CORE CPU DATA FSIZE LOCKS MEMLOCK MSGQUEUE NICE NOFILE NPROC RSS RTPRIO RTTIME SIGPENDING STACK"
+    ).split()
+)
+_NR_OPEN = 1 << 20  # /proc/sys/fs/nr_open
+
+
+def set_rlimits(context: Context, step: SetRlimits) -> None:
+    """Set resource limits: EINVAL for an unknown one or a soft limit over the hard one, EPERM over nr_open."""
+    limits = dict(context.process.rlimits)
+    for name, soft, hard in step.limits:
+        if name not in RLIMITS or soft > hard:
+            raise refusal(errno.EINVAL, message=f"{name}: invalid argument")
+        if name == "RLIMIT_NOFILE" and hard > _NR_OPEN:
+            raise refusal(errno.EPERM, message=f"{name}: operation not permitted")
+        limits[name] = (soft, hard)
+    context.process.rlimits = limits
+
+
+def set_umask(context: Context, step: SetUmask) -> None:
+    """Set the file mode creation mask."""
+    context.process.umask = step.umask & 0o777
+
+
+def set_no_new_privileges(context: Context, step: SetNoNewPrivileges) -> None:
+    """Set no_new_privs."""
+    del step
+    context.process.no_new_privs = True
+
+
+def load_seccomp(context: Context, step: LoadSeccomp) -> None:
+    """Load a filter: EACCES without no_new_privs and without CAP_SYS_ADMIN (seccomp(2))."""
+    process = context.process
+    if not process.no_new_privs and not process.credentials.may("CAP_SYS_ADMIN"):
+        raise refusal(errno.EACCES, message="seccomp: permission denied")
+    process.filters = (*process.filters, Filter(step))
+
+
+def set_user(context: Context, step: SetUser) -> None:
+    """Become the user: EINVAL for an id that the user namespace does not map (setuid(2))."""
+    process = context.process
+    user = process.namespaces.user
+    if not user.covers("uid", step.uid, 1):
+        raise refusal(errno.EINVAL, message=f"setuid {step.uid}: invalid argument")
+    for gid in (step.gid, *step.groups):
+        if not user.covers("gid", gid, 1):
+            raise refusal(errno.EINVAL, message=f"setgid {gid}: invalid argument")
+    if context.kernel.uid and step.groups:
+        raise refusal(errno.EPERM, message="setgroups: operation not permitted")
+    mine = process.credentials
+    mine.uid, mine.gid, mine.groups = step.uid, step.gid, tuple(step.groups)
+
+
+def set_capabilities(context: Context, step: SetCapabilities) -> None:
+    """Set the five capability sets; what cannot be granted is left out, as the spec demands."""
+    mine = context.process.credentials
+    held = mine.permitted
+    bounding = frozenset(step.bounding) & ALL_CAPABILITIES & mine.bounding
+    mine.bounding = bounding
+    mine.permitted = frozenset(step.permitted) & held
+    mine.effective = frozenset(step.effective) & mine.permitted
+    mine.inheritable = frozenset(step.inheritable) & (held | bounding)
+    mine.ambient = frozenset(step.ambient) & mine.permitted & mine.inheritable
+
+
+def execute(context: Context, step: Execute) -> None:
+    """Replace the container process by the program."""
+    kernel, process = context.kernel, context.process
+    env = dict(entry.partition("=")[::2] for entry in step.env)
+    kernel.chdir(process, step.cwd)
+    kernel.execve(process, step.args, env)
+
+
+def capability_warnings(step: SetCapabilities, kernel_has: frozenset[str]) -> list[str]:
+    """Return a warning for each capability of *step* that cannot be granted."""
+    asked = {*step.bounding, *step.effective, *step.permitted, *step.inheritable, *step.ambient}
+    return [f"capability {name} cannot be granted" for name in sorted(asked - kernel_has)]
+
+
+HANDLERS = {
+    "Execute": execute,
+    "LoadSeccomp": load_seccomp,
+    "SetCapabilities": set_capabilities,
+    "SetNoNewPrivileges": set_no_new_privileges,
+    "SetRlimits": set_rlimits,
+    "SetUmask": set_umask,
+    "SetUser": set_user,
+}

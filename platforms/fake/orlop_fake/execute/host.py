@@ -1,0 +1,214 @@
+"""Steps on the host: cgroups, resctrl groups, the process's score, hooks."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from orlop_fake.hooks import run_hook
+from orlop_fake.refusals import refusal
+
+if TYPE_CHECKING:
+    from orlop_hookspecs.steps import (
+        CreateCgroup,
+        CreateResctrlGroup,
+        JoinCgroup,
+        JoinResctrlGroup,
+        RunHook,
+        SetDeviceRules,
+        SetOomScore,
+        WriteCgroup,
+        WriteSchemata,
+    )
+
+    from orlop_fake.cgroups import Cgroup, Hierarchy
+    from orlop_fake.execute.context import Context
+
+_UNIFIED = 2
+_OOM_SCORE = 1000
+
+
+def systemd_path(path: str) -> str:
+    """Return the cgroup that systemd makes for ``slice:prefix:name`` (systemd.slice(5), systemd.scope(5))."""
+    parts = path.split(":")
+    if len(parts) != 3 or not parts[2]:  # noqa: PLR2004 - slice, prefix, name
+        raise refusal(errno.EINVAL, path, "the systemd cgroups path must be slice:prefix:name")
+    slice_, prefix, name = parts
+    slice_ = slice_ or "system.slice"
+    if not slice_.endswith(".slice"):
+        raise refusal(errno.EINVAL, path, f"{slice_} is not a slice")
+    above = ""
+    place = ""
+    for word in slice_.removesuffix(".slice").split("-") if slice_ != "-.slice" else ():
+        above = f"{above}-{word}" if above else word
+        place += f"/{above}.slice"
+    unit = name if name.endswith(".slice") else f"{prefix}-{name}.scope" if prefix else f"{name}.scope"
+    return f"{place}/{unit}"
+
+
+def create_cgroup(context: Context, step: CreateCgroup) -> None:
+    """Make the container's group in every hierarchy."""
+    kernel = context.kernel
+    if not kernel.hierarchies:
+        if step.explicit:
+            raise refusal(errno.ENOENT, "/sys/fs/cgroup", "no cgroup file system is mounted")
+        context.warnings.append("no cgroup file system is mounted: the container has no cgroup of its own")
+        return
+    if kernel.uid and not step.explicit:
+        context.warnings.append("the caller may not make cgroups: the container has no cgroup of its own")
+        return
+    path = systemd_path(step.path) if step.systemd else step.path
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if not parts or ".." in parts:
+        raise refusal(errno.EINVAL, path, "invalid cgroup path")
+    trees = []
+    for name, hierarchy in kernel.hierarchies.items():
+        base = hierarchy.root if path.startswith("/") else kernel.runtime.cgroups.get(name, hierarchy.root)
+        known, kept = base, 0
+        while kept < len(parts) and parts[kept] in known.children:
+            known = known.children[parts[kept]]
+            kept += 1
+        if kept == len(parts) and any(group.processes for group in known.subtree()):
+            raise refusal(errno.EBUSY, known.file("").rstrip("/"), "the cgroup exists and has processes in it")
+        trees.append({"hierarchy": name, "base": base.path, "parts": parts, "kept": kept})
+    context.journal.intend("cgroup", trees=trees)
+    if kernel.uid:
+        raise refusal(errno.EACCES, path)
+    for tree in trees:
+        hierarchy = kernel.hierarchies[str(tree["hierarchy"])]
+        _make_line(context, hierarchy, hierarchy.root.find(str(tree["base"])) or hierarchy.root, parts)
+    context.record.kernel["cgroups"] = [[name, group.path] for name, group in context.cgroups.items()]
+
+
+def _make_line(context: Context, hierarchy: Hierarchy, group: Cgroup, parts: list[str]) -> None:
+    for part in parts:
+        if hierarchy.version == _UNIFIED:
+            missing = [name for name in group.controllers if name not in group.read("cgroup.subtree_control").split()]
+            if missing:
+                group.write("cgroup.subtree_control", " ".join(f"+{name}" for name in missing))
+        child = group.children.get(part)
+        if child is None:
+            child = group.make(part, context.container)
+            if "cpuset" in hierarchy.controllers and hierarchy.version == 1:
+                # A new cpuset of version 1 is empty and lets nobody in (cpusets(7)).
+                for file in ("cpuset.cpus", "cpuset.mems"):
+                    child.write(file, group.read(file))
+        group = child
+    context.cgroups[hierarchy.name] = group
+
+
+def write_cgroup(context: Context, step: WriteCgroup) -> None:
+    """Write a resource in the form of the hierarchy that has its controller."""
+    groups = context.cgroups
+    if not groups:
+        raise refusal(errno.ENOENT, "/sys/fs/cgroup", "the container has no cgroup of its own")
+    unified = groups.get("")
+    v1_name = step.v1_controller or step.controller
+    v1 = next((group for group in groups.values() if v1_name in group.hierarchy.controllers and group is not unified), None)
+    if v1 is not None:
+        group, pairs = v1, step.v1
+    elif unified is not None and (step.controller in unified.controllers or not step.controller):
+        group, pairs = unified, step.v2
+    else:
+        missing = f"this host has no cgroup controller {step.controller!r}"
+        raise refusal(errno.ENOENT, "/sys/fs/cgroup", missing)
+    if pairs is None:
+        version = group.hierarchy.version
+        raise refusal(errno.EOPNOTSUPP, group.file(""), f"cgroup version {version} cannot do this")
+    if getattr(step, "alternatives", False):
+        files = group.files()
+        pairs = tuple(pair for pair in pairs if pair[0] in files)[:1] or pairs[:1]
+    for file, text in pairs:
+        group.write(file, text)
+
+
+def set_device_rules(context: Context, step: SetDeviceRules) -> None:
+    """Set the device rules of the container's group: the devices controller, or a program on the unified hierarchy."""
+    groups = context.cgroups
+    holder = groups.get("devices") or groups.get("")
+    if holder is None or (holder.hierarchy.name == "" and "devices" not in groups and context.kernel.cgroup_mode == "hybrid"):
+        raise refusal(errno.ENOENT, "/sys/fs/cgroup", "this host has no cgroup controller 'devices'")
+    for allow, kind, major, minor, access in step.rules:
+        if kind not in {"a", "b", "c"} or (access and not set(access) <= set("rwm")):
+            raise refusal(errno.EINVAL, holder.file("devices.allow"), f"invalid device rule {(allow, kind, major, minor, access)}")
+    holder.device_rules = tuple(step.rules)
+
+
+def join_cgroup(context: Context, step: JoinCgroup) -> None:
+    """Move the container process into its groups."""
+    del step
+    for group in context.cgroups.values():
+        group.join(context.process)
+
+
+def create_resctrl(context: Context, step: CreateResctrlGroup) -> None:
+    """Make or find the class of service, and the monitoring group."""
+    resctrl = context.kernel.resctrl
+    if resctrl is None:
+        raise refusal(errno.ENOENT, "/sys/fs/resctrl", "resctrl is not mounted")
+    clos = resctrl.find(step.clos_id)
+    made: list[str] = []
+    context.clos_was_there = clos is not None
+    if clos is None:
+        if not step.create:
+            raise refusal(errno.ENOENT, resctrl.path(step.clos_id), f"there is no class of service {step.clos_id!r}")
+        context.journal.intend("resctrl", clos=step.clos_id, monitor="", shared=step.may_exist)
+        clos = resctrl.make(step.clos_id, context.container)
+        made.append(step.clos_id)
+    elif not step.may_exist:
+        raise refusal(errno.EEXIST, resctrl.path(step.clos_id), f"the class of service {step.clos_id!r} exists already")
+    if step.monitoring:
+        context.journal.intend("resctrl", clos=step.clos_id, monitor=context.container, shared=False)
+        resctrl.make_monitor(clos, context.container, context.container)
+    context.record.kernel["resctrl"] = step.clos_id
+
+
+def write_schemata(context: Context, step: WriteSchemata) -> None:
+    """Write the schemata of a class that the container made, or compare those of a shared one."""
+    resctrl = context.kernel.resctrl
+    clos = resctrl.find(step.clos_id) if resctrl is not None else None
+    if resctrl is None or clos is None:
+        raise refusal(errno.ENOENT, f"/sys/fs/resctrl/{step.clos_id}")
+    if not context.clos_was_there:
+        for line in step.lines:
+            resctrl.write(clos, line)
+    elif not all(resctrl.matches(clos, line) for line in step.lines):
+        raise refusal(errno.EEXIST, f"{resctrl.path(clos.name)}/schemata", "the class of service has other schemata")
+
+
+def join_resctrl(context: Context, step: JoinResctrlGroup) -> None:
+    """Move the container process into its class and monitoring group."""
+    resctrl = context.kernel.resctrl
+    clos = resctrl.find(step.clos_id) if resctrl is not None else None
+    if resctrl is None or clos is None:
+        raise refusal(errno.ENOENT, f"/sys/fs/resctrl/{step.clos_id}")
+    resctrl.join(context.process, clos.monitors[context.container] if step.monitoring else clos)
+
+
+def set_oom_score(context: Context, step: SetOomScore) -> None:
+    """Write oom_score_adj; lowering it needs CAP_SYS_RESOURCE (proc(5))."""
+    if not -_OOM_SCORE <= step.score <= _OOM_SCORE:
+        raise refusal(errno.EINVAL, "oom_score_adj")
+    runtime = context.kernel.runtime
+    if step.score < context.process.oom_score_adj and not runtime.credentials.may("CAP_SYS_RESOURCE"):
+        raise refusal(errno.EACCES, "oom_score_adj")
+    context.process.oom_score_adj = step.score
+
+
+def run_hook_step(context: Context, step: RunHook) -> None:
+    """Run a hook with the state on its standard input."""
+    inside = step.kind in {"createContainer", "startContainer"}
+    run_hook(context.kernel, step.as_data(), context.state, context.process if inside else None)
+
+
+HANDLERS = {
+    "CreateCgroup": create_cgroup,
+    "CreateResctrlGroup": create_resctrl,
+    "JoinCgroup": join_cgroup,
+    "JoinResctrlGroup": join_resctrl,
+    "RunHook": run_hook_step,
+    "SetDeviceRules": set_device_rules,
+    "SetOomScore": set_oom_score,
+    "WriteCgroup": write_cgroup,
+    "WriteSchemata": write_schemata,
+}

@@ -1,0 +1,145 @@
+"""Steps on the root file system before the switch: its mount, devices, links, terminal, and the switch itself."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from orlop_fake.execute.mounting import attach
+from orlop_fake.mounts import Location, split, walk
+from orlop_fake.processes import Terminal
+from orlop_fake.refusals import refusal
+from orlop_fake.vfs import Device, Directory, Socket, Symlink
+
+if TYPE_CHECKING:
+    from orlop_hookspecs.steps import CreateDevice, CreateSymlink, OpenTerminal, PrepareRoot, SwitchRoot
+
+    from orlop_fake.execute.context import Context
+
+_MAJOR_MAX = (1 << 12) - 1  # Linux's 12 and 20 bits of a device number, MKDEV
+_MINOR_MAX = (1 << 20) - 1
+
+
+def prepare_root(context: Context, step: PrepareRoot) -> None:
+    """Turn the root file system into a mount of its own."""
+    process = context.process
+    tree = process.namespaces.mount.tree
+    place = context.kernel.expose(step.path, process.root, tree)
+    if not isinstance(place.node, Directory):
+        raise refusal(errno.ENOTDIR, step.path)
+    if not step.own_namespace:
+        context.made_root = place
+        return
+    context.own_mounts = True
+    tree.set_propagation(tree.root, step.propagation)
+    mount, inside = tree.bind(place, recursive=True)
+    mount.owner = context.container
+    mount.set_propagation("private")
+    tree.attach(mount, place, step.path)
+    tree.adopt(copy for _, copy in inside)
+    context.made_root = Location(mount, mount.root)
+
+
+def _place(context: Context, path: str) -> tuple[Location, Directory, str]:
+    head, name = split(path)
+    tree = context.process.namespaces.mount.tree
+    where = walk(tree, context.root, head, make="dir")
+    if not isinstance(where.node, Directory):
+        raise refusal(errno.ENOTDIR, head)
+    return where, where.node, name
+
+
+def create_device(context: Context, step: CreateDevice) -> None:
+    """Make a device node; where mknod(2) is not allowed, bind the host's node of the same path."""
+    if step.type not in {"c", "u", "b", "p"}:
+        raise refusal(errno.EINVAL, step.path, f"unknown device type {step.type!r}")
+    if step.type != "p" and not (0 <= step.major <= _MAJOR_MAX and 0 <= step.minor <= _MINOR_MAX):
+        raise refusal(errno.EINVAL, step.path, f"impossible device number {step.major}:{step.minor}")
+    where, directory, name = _place(context, step.path)
+    if context.process.namespaces.user.owner is not None:
+        _bind_device(context, step)
+        return
+    wanted = Device(step.type, step.major, step.minor, step.mode, step.uid, step.gid)
+    known = directory.get(name)
+    if known is not None:
+        same = isinstance(known, Device) and (known.type, known.major, known.minor) == (
+            wanted.type,
+            wanted.major,
+            wanted.minor,
+        )
+        if not same:
+            raise refusal(errno.EEXIST, step.path)
+        known.mode, known.uid, known.gid = step.mode, step.uid, step.gid
+        return
+    if where.mount.readonly:
+        raise refusal(errno.EROFS, step.path)
+    directory.put(name, wanted)
+
+
+def _bind_device(context: Context, step: CreateDevice) -> None:
+    tree = context.process.namespaces.mount.tree
+    source = context.kernel.host_find(step.path, tree, context.process.root)
+    mount, _ = tree.bind(source, recursive=False)
+    attach(context, mount, walk(tree, context.root, step.path, make="file"), step.path)
+
+
+def create_symlink(context: Context, step: CreateSymlink) -> None:
+    """Make a symbolic link; the same one is kept, another thing is replaced only when asked for."""
+    where, directory, name = _place(context, step.path)
+    known = directory.get(name)
+    if isinstance(known, Symlink) and known.target == step.target:
+        return
+    if known is not None and (not step.replace or isinstance(known, Directory)):
+        raise refusal(errno.EEXIST, step.path)
+    if where.mount.readonly:
+        raise refusal(errno.EROFS, step.path)
+    directory.put(name, Symlink(step.target))
+
+
+def open_terminal(context: Context, step: OpenTerminal) -> None:
+    """Open a pseudoterminal in the container's devpts and send its master to the console socket."""
+    tree = context.process.namespaces.mount.tree
+    pts = walk(tree, context.root, "/dev/pts")
+    if pts.mount.type != "devpts" or not isinstance(pts.node, Directory):
+        raise refusal(errno.ENOENT, "/dev/pts", "no devpts is mounted on /dev/pts")
+    number = str(len(pts.node.names()) - 1)
+    terminal = Terminal(f"/dev/pts/{number}", step.height, step.width, step.uid)
+    slave = Device("c", 136, int(number), 0o620, step.uid, terminal.gid)
+    pts.node.put(number, slave)
+    if context.options.console_socket:
+        listener = context.kernel.host_find(context.options.console_socket).node
+        if not isinstance(listener, Socket):
+            raise refusal(errno.ECONNREFUSED, context.options.console_socket)
+        listener.received.append(terminal)
+    context.process.terminal = terminal
+    context.kernel.terminals[context.container] = terminal
+    mount, _ = tree.bind(Location(pts.mount, slave), recursive=False)
+    attach(context, mount, walk(tree, context.root, "/dev/console", make="file"), "/dev/console")
+
+
+def switch_root(context: Context, step: SwitchRoot) -> None:
+    """Make the prepared root the root directory; EINVAL when pivot_root(2) would refuse it."""
+    root = context.made_root
+    process = context.process
+    if root is None or step.method not in {"pivot", "move", "chroot"}:
+        raise refusal(errno.EINVAL, message="there is no prepared root to switch to")
+    if step.method != "chroot":
+        if root.node is not root.mount.root or not context.own_mounts:
+            raise refusal(errno.EINVAL, root.mount.path, "the new root is no mount point of its own")
+        process.namespaces.mount.tree.become(root.mount)
+        root.mount.path = "/"
+    for mount in context.late_readonly:
+        mount.attributes |= {"ro"}
+    context.late_readonly.clear()
+    process.root = root
+    process.cwd = "/"
+    context.made_root = None
+
+
+HANDLERS = {
+    "CreateDevice": create_device,
+    "CreateSymlink": create_symlink,
+    "OpenTerminal": open_terminal,
+    "PrepareRoot": prepare_root,
+    "SwitchRoot": switch_root,
+}

@@ -1,0 +1,314 @@
+"""What is done to a container that exists, as :class:`orlop_hookspecs.kernel.LiveKernel` describes it."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from typing import TYPE_CHECKING, Any
+
+from orlop_hookspecs.errors import PlatformError, StateError, StepError, StoreError, WaitTimeoutError
+from orlop_hookspecs.launch import LaunchOptions
+from orlop_hookspecs.plan import PlannedStep
+
+from orlop_fake.calls import call
+from orlop_fake.execute import HANDLERS, Context, run_step
+from orlop_fake.faults import STEP
+from orlop_fake.hooks import run_hook
+from orlop_fake.processes import SIGKILL, SIGNAL_MAX, WAITING, Process
+from orlop_fake.refusals import DeadlockError, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from orlop_hookspecs.record import Record
+
+    from orlop_fake.cgroups import Cgroup
+    from orlop_fake.kernel import FakeKernel
+
+_UPDATES = frozenset({"WriteCgroup", "SetDeviceRules", "WriteSchemata"})
+
+
+class _NoJournal:
+    """For steps that change what is there already."""
+
+    def intend(self, undo: str, **data: Any) -> None:  # noqa: ANN401 - as the protocol
+        """Refuse: nothing new is made."""
+        raise StoreError(f"nothing may be made on a live container: {undo} {data}")
+
+
+class LiveCalls:
+    """The half of the kernel that commands on existing containers use."""
+
+    # Attributes are those of FakeKernel; this class is half of it.
+
+    @call("identity")
+    def identity(self: FakeKernel) -> tuple[int, int]:
+        """Return process id and start time of the calling runtime."""
+        return self.runtime.pid, self.runtime.start_time
+
+    @call("now")
+    def now(self: FakeKernel) -> str:
+        """Return the virtual time of day."""
+        return self.clock.rfc3339()
+
+    @call("status")
+    def status(self: FakeKernel, record: Record) -> str:
+        """Return ``creating``, ``created``, ``running``, ``paused`` or ``stopped``."""
+        self.scheduler.settle()
+        if record.phase == "creating":
+            pid, started = record.creator
+            creator = find(self, pid, started)
+            return "creating" if creator is not None and not creator.ended else "stopped"
+        process = find(self, record.pid, record.start_time)
+        if process is None or process.ended:
+            if process is not None and process.parent is self.runtime:
+                self.scheduler.reap(process)
+            return "stopped"
+        if self.scheduler.is_frozen(process):
+            return "paused"
+        return "created" if process.stage == WAITING else "running"
+
+    @call("start")
+    def start(self: FakeKernel, record: Record) -> None:
+        """Execute phase ``exec`` in the waiting container process, and its program until it first waits."""
+        process = find(self, record.pid, record.start_time)
+        if process is None or process.stage != WAITING:
+            raise StateError("cannot start a container that has stopped", container=record.id, act="start")
+        steps, process.exec_steps = process.exec_steps, ()
+        try:
+            for planned in steps:
+                run_step(HANDLERS, process.context, planned)
+        except BaseException:
+            self.scheduler.exit(process, 1)
+            raise
+        process.context = None
+        self.scheduler.settle()
+        self.condition.notify_all()
+
+    @call("signal")
+    def signal(self: FakeKernel, record: Record, number: int, *, everything: bool = False) -> None:
+        """Send a signal to the container process, or to every process of the container.
+
+        Raises:
+            StateError: The container process has ended.
+            StepError: There is no such signal.
+        """
+        if not 0 <= number <= SIGNAL_MAX:
+            raise StepError("no such signal", value=number, errno=errno.EINVAL, container=record.id)
+        self.scheduler.settle()
+        process = find(self, record.pid, record.start_time)
+        alive = process is not None and not process.ended
+        if not alive and not everything:
+            raise StateError("container not running", container=record.id, act="kill")
+        groups = groups_of(self, record)
+        lonely = number == SIGKILL and not record.kernel.get("own_pid_namespace", True)
+        if groups and (everything or lonely):
+            for member in members(groups):
+                self.scheduler.send(member, number)
+        elif process is not None and alive:
+            self.scheduler.send(process, number)
+        if number == SIGKILL:
+            for group in groups:
+                group.set_frozen(frozen=False)
+        self.scheduler.settle()
+        self.condition.notify_all()
+
+    @call("wait")
+    def wait(self: FakeKernel, record: Record, timeout: float | None = None) -> int | None:
+        """Wait, in virtual time, for the end of the container process.
+
+        Returns:
+            Its exit status, or 128 plus the signal; ``None`` when the runtime that asks is not its parent.
+
+        Raises:
+            WaitTimeoutError: *timeout* virtual seconds passed.
+            DeadlockError: It cannot end any more, and no other thread is there to end it.
+        """
+        process = find(self, record.pid, record.start_time)
+        if process is None:
+            return self.scheduler.ends.get((record.pid, record.start_time))
+        waited = process
+
+        def ended() -> bool:
+            return waited.ended
+
+        while True:
+            try:
+                if not self.scheduler.wait_until(ended, timeout):
+                    raise WaitTimeoutError("the container still runs", container=record.id, act="wait", value=timeout)
+                break
+            except DeadlockError:
+                # Another thread may still send a signal; without one, waiting would be for ever.
+                if threading.active_count() == 1:
+                    raise
+                self.condition.wait()
+        ours = waited.parent is self.runtime
+        if ours:
+            self.scheduler.reap(waited)
+        return waited.exit_status if ours else self.scheduler.ends.get((record.pid, record.start_time))
+
+    @call("terminate")
+    def terminate(self: FakeKernel, record: Record) -> None:
+        """Kill every process of the container and reap its first one. Idempotent."""
+        process = find(self, record.pid, record.start_time)
+        if process is not None:
+            self.scheduler.exit(process, 128 + SIGKILL)
+        groups = groups_of(self, record)
+        for group in groups:
+            group.set_frozen(frozen=False)
+        self.scheduler.kill_all(members(groups))
+        if process is not None and process.parent is self.runtime:
+            self.scheduler.reap(process)
+        self.scheduler.settle()
+        self.condition.notify_all()
+
+    @call("processes")
+    def processes(self: FakeKernel, record: Record) -> Sequence[int]:
+        """Return the process ids of the container, sorted."""
+        self.scheduler.settle()
+        groups = groups_of(self, record)
+        if groups:
+            return sorted(process.pid for process in members(groups))
+        process = find(self, record.pid, record.start_time)
+        if process is None or process.ended:
+            return []
+        return sorted(one.pid for one in (process, *process.descendants()) if not one.ended)
+
+    @call("undo")
+    def undo(self: FakeKernel, record: Record, undo: str, data: Mapping[str, Any]) -> None:
+        """Undo one journal entry: ``cgroup``, ``resctrl`` or ``mount``. Idempotent."""
+        act = _UNDO.get(undo)
+        if act is None:
+            raise StoreError(f"the journal is not usable: unknown kind {undo!r}", container=record.id)
+        if self.faults.armed:
+            try:
+                self.faults.before(STEP, f"undo:{undo}")
+            except OSError as error:
+                raise StepError(text_of(error.errno or 0), errno=error.errno, step=f"undo {undo}", act="delete") from error
+        act(self, record, data)
+
+    @call("run_hook")
+    def run_hook(self: FakeKernel, hook: Mapping[str, Any], state: bytes) -> None:
+        """Run a hook in the runtime's namespaces; *hook* is the fields of a RunHook step."""
+        if self.faults.armed:
+            try:
+                self.faults.before(STEP, "RunHook", lambda: f"{hook.get('kind')} {hook['path']}")
+            except OSError as error:
+                raise StepError(text_of(error.errno or 0), errno=error.errno, act="run hook") from error
+        run_hook(self, hook, state, None)
+
+    @call("apply")
+    def apply(self: FakeKernel, record: Record, steps: Iterable[Any]) -> None:
+        """Execute resource steps on a live container."""
+        context = Context(self, record, _NoJournal(), LaunchOptions())
+        context.cgroups = {group.hierarchy.name: group for group in groups_of(self, record)}
+        for step in steps:
+            one = step.step if isinstance(step, PlannedStep) else step
+            if type(one).__name__ not in _UPDATES:
+                raise StepError("this step cannot be applied to a live container", step=one.describe(), errno=errno.EINVAL)
+            planned = step if step is not one else PlannedStep(one, one.phase, one.slot, "")
+            run_step(HANDLERS, context, planned)
+
+    @call("freeze")
+    def freeze(self: FakeKernel, record: Record, *, frozen: bool) -> None:
+        """Suspend or resume all processes of the container, by its freezer."""
+        for group in groups_of(self, record):
+            if group.hierarchy.version == 2 and self.cgroup_mode == "v2":  # noqa: PLR2004 - cgroup v2
+                group.write("cgroup.freeze", str(int(frozen)))
+                break
+            if "freezer" in group.hierarchy.controllers:
+                group.write("freezer.state", "FROZEN" if frozen else "THAWED")
+                break
+        else:
+            raise PlatformError("the container has no cgroup of its own", container=record.id)
+        self.scheduler.settle()
+        self.condition.notify_all()
+
+    @call("stats")
+    def stats(self: FakeKernel, record: Record) -> Mapping[str, Any]:
+        """Return what is accounted for the container, by controller."""
+        groups = groups_of(self, record)
+        if not groups:
+            raise PlatformError("the container has no cgroup of its own", container=record.id)
+        found: dict[str, Any] = {}
+        for group in groups:
+            controllers = group.controllers
+            if "pids" in controllers:
+                found["pids"] = {"current": len(list(members([group]))), "limit": group.read("pids.max")}
+            if "memory" in controllers:
+                found["memory"] = {"usage": group.memory, "oom_kill": group.events.get("oom_kill", 0)}
+            if "cpu" in controllers:
+                found["cpu"] = {"usage": 0}
+        return found
+
+
+def find(kernel: FakeKernel, pid: int, started: int) -> Process | None:
+    """Return the process that is *pid* and started at *started*."""
+    process = kernel.init.namespaces.pid.processes.get(pid)
+    return process if process is not None and process.start_time == started and process is not kernel.init else None
+
+
+def groups_of(kernel: FakeKernel, record: Record) -> list[Cgroup]:
+    """Return the cgroups of a container that exist."""
+    found = []
+    for name, path in record.kernel.get("cgroups", ()):
+        hierarchy = kernel.hierarchies.get(name)
+        group = hierarchy.root.find(path) if hierarchy is not None else None
+        if group is not None and group.parent is not None:
+            found.append(group)
+    return found
+
+
+def members(groups: Iterable[Cgroup]) -> Iterator[Process]:
+    """Return every process in *groups* or below, once."""
+    return iter(dict.fromkeys(p for group in groups for below in group.subtree() for p in below.processes))
+
+
+def _undo_cgroup(kernel: FakeKernel, record: Record, data: Mapping[str, Any]) -> None:
+    for tree in data["trees"]:
+        hierarchy = kernel.hierarchies.get(tree["hierarchy"])
+        base = hierarchy.root.find(tree["base"]) if hierarchy is not None else None
+        parts, kept = list(tree["parts"]), int(tree["kept"])
+        if base is None or kept >= len(parts):
+            continue
+        leaf = base.find("/".join(parts))
+        if leaf is not None:
+            leaf.set_frozen(frozen=False)
+            kernel.scheduler.kill_all(members([leaf]))
+            for group in reversed(list(leaf.subtree())):
+                group.remove()
+        for length in range(len(parts) - 1, kept, -1):
+            group_above = base.find("/".join(parts[:length]))
+            if group_above is not None and not group_above.children and not group_above.processes:
+                group_above.remove()
+    del record
+
+
+def _undo_resctrl(kernel: FakeKernel, record: Record, data: Mapping[str, Any]) -> None:
+    resctrl = kernel.resctrl
+    clos = resctrl.find(data["clos"]) if resctrl is not None else None
+    if resctrl is None or clos is None:
+        return
+    if data["monitor"]:
+        monitor = clos.monitors.pop(data["monitor"], None)
+        if monitor is not None:
+            clos.processes.update(monitor.processes)
+        return
+    if data["shared"] and (record.phase == "created" or clos.processes):
+        clos.owner = ""  # asked for by its closID: it outlives the container (config-linux.md, IntelRdt)
+        return
+    resctrl.remove(data["clos"])
+
+
+def _undo_mount(kernel: FakeKernel, record: Record, data: Mapping[str, Any]) -> None:
+    for process in kernel.all_processes():
+        space = process.namespaces.mount
+        if space.inode == data["namespace"]:
+            for mount in reversed(space.tree.mounts):
+                if mount.path == data["path"] and mount.owner == record.id and mount is not space.tree.root:
+                    space.tree.detach(mount)
+                    return
+            return
+
+
+_UNDO = {"cgroup": _undo_cgroup, "mount": _undo_mount, "resctrl": _undo_resctrl}

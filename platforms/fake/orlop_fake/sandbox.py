@@ -1,0 +1,139 @@
+"""A container while it is being created, as :class:`orlop_hookspecs.kernel.Sandbox` describes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orlop_fake.calls import call
+from orlop_fake.execute import HANDLERS, Context, run_step
+from orlop_fake.execute.finish import capability_warnings
+from orlop_fake.processes import SIGKILL, WAITING, Process
+from orlop_fake.refusals import RuntimeCrash
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orlop_hookspecs.kernel import Journal
+    from orlop_hookspecs.launch import LaunchOptions
+    from orlop_hookspecs.plan import PlannedStep
+    from orlop_hookspecs.record import Record
+
+    from orlop_fake.kernel import FakeKernel
+
+
+class FakeSandbox:
+    """Executes a plan; the container process dies with the runtime until :meth:`commit`."""
+
+    __slots__ = ("_born", "_context", "_generation", "committed", "kernel")
+
+    def __init__(self, kernel: FakeKernel, record: Record, journal: Journal, options: LaunchOptions) -> None:
+        """Begin; nothing is touched."""
+        self.kernel = kernel
+        self.committed = False
+        self._context = Context(kernel, record, journal, options)
+        self._generation = kernel.generation
+        self._born = False
+
+    def check(self) -> None:
+        """Refuse to go on for a runtime that is dead."""
+        self.kernel.check_alive()
+        if self._generation != self.kernel.generation:
+            raise RuntimeCrash("the runtime that made this sandbox is dead")
+
+    @property
+    def container(self) -> str:
+        """The container's identifier."""
+        return self._context.container
+
+    @property
+    def process(self) -> Process | None:
+        """The container process, once there is one."""
+        return self._context.process if self._born else None
+
+    @property
+    def pid(self) -> int:
+        """Process id of the container process; 0 before :meth:`clone`."""
+        return self._context.process.pid if self._born else 0
+
+    @property
+    def start_time(self) -> int:
+        """Start time of the container process in clock ticks."""
+        return self._context.process.start_time if self._born else 0
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What was left out with a warning."""
+        return tuple(self._context.warnings)
+
+    @call("host")
+    def host(self, planned: PlannedStep) -> None:
+        """Execute one step of phase ``host``."""
+        run_step(HANDLERS, self._context, planned)
+
+    @call("clone")
+    def clone(self, steps: Sequence[PlannedStep]) -> None:
+        """Make the container process with its namespaces and id maps; it then waits."""
+        kernel, context = self.kernel, self._context
+        runtime = kernel.runtime
+        process = Process(runtime.namespaces.copy(), runtime.root, kernel.clock.ticks)
+        process.stage = WAITING
+        context.process = process
+        for planned in steps:
+            run_step(HANDLERS, context, planned)
+        kernel.scheduler.admit(runtime, process)
+        process.stage = WAITING
+        process.namespaces.time.used = True
+        process.owner = context.container
+        process.output = kernel.new_output(context.container)
+        process.context = context
+        context.record.kernel["own_pid_namespace"] = process.is_init
+        self._born = True
+
+    @call("host_with_pid")
+    def host_with_pid(self, planned: PlannedStep, state: bytes) -> None:
+        """Execute one step of phase ``host-with-pid``."""
+        self._context.state = state
+        run_step(HANDLERS, self._context, planned)
+
+    @call("build")
+    def build(
+        self,
+        container: Sequence[PlannedStep],
+        confined: Sequence[PlannedStep],
+        execute: Sequence[PlannedStep],
+        state: bytes,
+    ) -> None:
+        """Execute phases ``container`` and ``confined`` in the container process, which then waits for its start."""
+        context = self._context
+        process = context.process
+        context.state = state
+        if "cgroup" in context.new:
+            process.namespaces.cgroup.roots = dict(process.cgroups)
+        for planned in (*container, *confined):
+            run_step(HANDLERS, context, planned)
+        process.exec_steps = tuple(execute)
+        for planned in execute:
+            if type(planned.step).__name__ == "SetCapabilities":
+                context.warnings += capability_warnings(planned.step, process.credentials.permitted)  # type: ignore[arg-type]
+
+    @call("commit")
+    def commit(self) -> None:
+        """Let the container process outlive the runtime."""
+        self.committed = True
+        self.kernel.sandboxes.pop(self, None)
+
+    def abort(self) -> None:
+        """Kill the container process, if any, and reap it. Idempotent; never raises."""
+        with self.kernel.lock:
+            if self._generation == self.kernel.generation and self._born:
+                process = self._context.process
+                self.kernel.scheduler.exit(process, 128 + SIGKILL)
+                self.kernel.scheduler.reap(process)
+
+    def close(self) -> None:
+        """Release what the creation holds; a container process that was not committed ends. Idempotent."""
+        with self.kernel.lock:
+            if not self.committed:
+                self.abort()
+            self.kernel.sandboxes.pop(self, None)
+            self.kernel.open_sandboxes.pop(self, None)

@@ -1,0 +1,155 @@
+"""Trying an operation with every possible fault; independent of any test framework."""
+
+from __future__ import annotations
+
+import errno as numbers
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from orlop_fake.faults import STEP, Point
+from orlop_fake.kernel import FakeKernel
+from orlop_fake.refusals import RuntimeCrash
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+
+class _Container(Protocol):
+    @property
+    def id(self) -> str: ...
+
+    def delete(self, force: bool = ...) -> Any: ...  # noqa: ANN401, FBT001 - as the library's own
+
+
+class _Runtime(Protocol):
+    def list(self) -> Iterable[Any]: ...
+
+    def get(self, id: str) -> _Container: ...  # noqa: A002 - as the library's own
+
+
+class FaultReport(NamedTuple):
+    """What one fault did."""
+
+    point: Point
+    act: str
+    """``fail with ERRNO``, ``crash before`` or ``crash after``."""
+    error: BaseException | None
+    """What the operation raised; ``None`` when it succeeded nevertheless."""
+
+
+def every_fault(
+    operation: Callable[[Any], Any],
+    runtime: Callable[[FakeKernel], Any],
+    *,
+    prepare: Callable[[Any], Any] | None = None,
+    kernel: Callable[[], FakeKernel] = FakeKernel,
+    errnos: Sequence[int] = (numbers.EIO,),
+) -> list[FaultReport]:
+    """Run *operation* once for every fault that is possible in it, each time on a fresh kernel, and assert the promise.
+
+    The promise: an operation that fails leaves the machine as it was or removes the container altogether; after the death of the
+    runtime ``delete(force=True)`` removes everything; either way the whole can be repeated.
+
+    Args:
+        operation: Called with a runtime.
+        runtime: Makes a runtime on a kernel, e.g. ``lambda k: orlop.Runtime.compose(platform=FakePlatform(k))``.
+        prepare: Called with the runtime before, without faults; what it makes belongs to the operation.
+        kernel: Makes a fresh kernel.
+        errnos: The errors with which each step fails.
+
+    Returns:
+        What happened at each point, in order.
+
+    Raises:
+        AssertionError: The promise was broken; the message names the fault and lists what was left.
+    """
+
+    def begin() -> tuple[FakeKernel, Any]:
+        machine = kernel()
+        made = runtime(machine)
+        if prepare is not None:
+            prepare(made)
+        return machine, made
+
+    machine, made = begin()
+    points = machine.faults.record()
+    operation(made)
+    machine.faults.clear()
+    seen: dict[str, int] = {}
+    reports: list[FaultReport] = []
+    for point in list(points):
+        nth = seen[point.name] = seen.get(point.name, 0) + 1
+        acts: list[tuple[str, int]] = [("crash before", 0), ("crash after", 0)]
+        if point.kind == STEP:
+            acts = [(f"fail with {numbers.errorcode.get(number, str(number))}", number) for number in errnos] + acts
+        for act, number in acts:
+            machine, made = begin()
+            reports.append(_try(machine, made, operation, runtime, prepare, point, nth, act, number))
+    return reports
+
+
+def _try(  # noqa: PLR0913, PLR0917 - one row of a table
+    machine: FakeKernel,
+    made: Any,  # noqa: ANN401 - any runtime
+    operation: Callable[[Any], Any],
+    runtime: Callable[[FakeKernel], Any],
+    prepare: Callable[[Any], Any] | None,
+    point: Point,
+    nth: int,
+    act: str,
+    number: int,
+) -> FaultReport:
+    where = f"{act} at {point} (number {nth} of its name)"
+    before = machine.leaks()
+    if act == "crash before":
+        machine.faults.crash_before(point.name, nth)
+    elif act == "crash after":
+        machine.faults.crash_after(point.name, nth)
+    else:
+        machine.faults.fail(point.name, number, nth)
+    error: BaseException | None = None
+    try:
+        operation(made)
+    except RuntimeCrash as crash:
+        error = crash
+    except Exception as failure:  # noqa: BLE001 - the error is part of the report
+        error = failure
+    machine.faults.clear()
+    if isinstance(error, RuntimeCrash):
+        made = runtime(machine)
+    elif error is not None:
+        left = machine.leaks()
+        listed = {identifier(one) for one in made.list()}
+        # Partly removed, but still known and removable: what follows proves it.
+        known = all(any(name in line for name in listed) for line in left)
+        if left and left != before and not known:
+            raise AssertionError(f"after {where} something is left:\n" + "\n".join(left)) from error
+    sweep(made)
+    left = machine.leaks()
+    if left:
+        raise AssertionError(f"after {where} and delete --force something is left:\n" + "\n".join(left)) from error
+    try:
+        if prepare is not None:
+            prepare(made)
+        operation(made)
+    except Exception as failure:
+        raise AssertionError(f"after {where} the operation cannot be repeated: {failure}") from failure
+    sweep(made)
+    left = machine.leaks()
+    if left:
+        raise AssertionError(f"after {where} and a repetition something is left:\n" + "\n".join(left)) from error
+    return FaultReport(point, act, error)
+
+
+def identifier(container: Any) -> str:  # noqa: ANN401 - a container, an identifier or a state document
+    """Return the identifier of what a runtime's ``list`` yields."""
+    if isinstance(container, str):
+        return container
+    if isinstance(container, dict):
+        return str(container["id"])
+    return str(container.id)
+
+
+def sweep(runtime: _Runtime) -> None:
+    """Delete every container of *runtime*, by force."""
+    for one in list(runtime.list()):
+        runtime.get(identifier(one)).delete(force=True)

@@ -1,0 +1,271 @@
+"""The container child: from its birth as a clone of the zygote to execve(2).
+
+Every step that it may execute is in :data:`OPERATIONS`; a plan with another step is refused before anything is done.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+
+from orlop_linux.init import (
+    cgroupfs,
+    devices,
+    execute,
+    failure,
+    filters,
+    hooks,
+    identity,
+    mounts,
+    names,
+    procfs,
+    protect,
+    protocol,
+    root,
+    syscalls,
+    terminal,
+)
+from orlop_linux.init.context import Context
+from orlop_linux.init.failure import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+    Operation = Callable[[Context, dict[str, Any], int], None]
+
+OPERATIONS: dict[str, Operation] = {}
+for _module in (root, mounts, cgroupfs, devices, terminal, hooks, names, protect, identity, filters, execute):
+    OPERATIONS.update(_module.OPS)
+
+_PHASES = ((failure.PHASE_CONTAINER, "container"), (failure.PHASE_CONFINED, "confined"))
+
+
+class Birth:
+    """What a SPAWN request asks for, with its descriptors."""
+
+    __slots__ = (
+        "cgroup_fd",
+        "cgroup_namespace",
+        "clocks",
+        "flags",
+        "joins",
+        "map_dumpable",
+        "mapped",
+        "task_fds",
+    )
+
+    def __init__(self, request: dict[str, Any], fds: list[int]) -> None:
+        """Take the request apart; the descriptors come as cgroup, tasks, joins."""
+        rest = iter(fds)
+        self.flags: int = request["flags"]
+        self.cgroup_namespace: bool = request["cgroup_namespace"]
+        self.clocks: list[tuple[str, int, int]] = request["clocks"]
+        self.map_dumpable: bool = request["map_dumpable"]
+        self.cgroup_fd = next(rest) if request["cgroup"] else -1
+        self.task_fds = [next(rest) for _ in range(request["tasks"])]
+        self.joins: list[tuple[int, int]] = [(next(rest), nstype) for nstype in request["joins"]]
+        self.mapped = not self.flags & syscalls.CLONE_NEWUSER
+
+    def needs_stage(self) -> bool:
+        """Whether something has to be entered or set before the child can be cloned."""
+        return bool(self.joins or self.flags & syscalls.CLONE_NEWTIME)
+
+
+def die() -> NoReturn:
+    """End without a word: the engine is gone."""
+    os._exit(1)
+
+
+def wait_for_mapping(channel: socket.socket, birth: Birth) -> None:
+    """Ask the engine for the id maps of the new user namespace, and become its root.
+
+    An unprivileged engine can only write the maps of a dumpable process. Nobody else is in the new namespaces then, so
+    nobody could use that.
+    """
+    if birth.map_dumpable:
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
+    protocol.send(channel, protocol.MAP)
+    try:
+        kind, _, _ = protocol.receive(channel)
+    except (protocol.EndOfChannel, ConnectionError):
+        die()
+    if kind != protocol.MAPPED:
+        die()
+    os.setresgid(0, 0, 0)
+    try:
+        os.setgroups([])
+    except PermissionError:
+        pass  # setgroups is denied in this user namespace; the groups stay the caller's, as user_namespaces(7) says
+    os.setresuid(0, 0, 0)
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+
+
+def _join_cgroups(birth: Birth) -> None:
+    """Enter the container's cgroups: a single-threaded process writes 0 and stalls nobody."""
+    for fd in birth.task_fds:
+        os.write(fd, b"0")
+        os.close(fd)
+    if birth.cgroup_fd >= 0:
+        os.close(birth.cgroup_fd)
+    for fd, _ in birth.joins:
+        os.close(fd)
+    if birth.cgroup_namespace:
+        syscalls.unshare(syscalls.CLONE_NEWCGROUP)
+
+
+class Blueprint:
+    """The child's part of the plan, as the engine sent it."""
+
+    __slots__ = ("context", "listener", "phases")
+
+    def __init__(self, channel: socket.socket) -> None:
+        """Receive it all; the engine may be gone at any time."""
+        kind, payload, fds = protocol.receive(channel)
+        if kind != protocol.BUILD or not fds:
+            die()
+        sizes = json.loads(payload)
+        blob = os.pread(fds[0], sizes["plan"] + sizes["filters"], 0)
+        os.close(fds[0])
+        plan = json.loads(blob[: sizes["plan"]])
+        self.phases: dict[str, list[tuple[str, dict[str, Any]]]] = plan["phases"]
+        self.listener = socket.socket(fileno=fds[4])
+        preserved = fds[5 : 5 + sizes["preserved"]]
+        console = fds[5 + sizes["preserved"]] if sizes["console"] else -1
+        trees: dict[str, int] = {}
+        keys = plan["trees"]
+        while len(trees) < len(keys):
+            kind, _, more = protocol.receive(channel)
+            if kind != protocol.TREES or not more:
+                die()
+            for fd in more:
+                trees[keys[len(trees)]] = fd
+        filters_ = {
+            int(index): (blob[offset : offset + length], flags)
+            for index, (offset, length, flags) in plan["filters"].items()
+        }
+        self.context = Context(
+            proc_fd=procfs.open_private(new_pid_namespace="pid" in plan["namespaces"]),
+            trees=trees,
+            has_userns=plan["user_namespace"],
+            new_namespaces=frozenset(plan["namespaces"]),
+            cgroup_mounts=[(name, tuple(aliases)) for name, aliases in plan["cgroup_mounts"]],
+            stdio=tuple(fds[1:4]),
+            preserved=preserved,
+            console_fd=console,
+            filters=filters_,
+            state=plan["state"],
+            listen_fds=plan["listen_fds"],
+        )
+        self.context.execute_fields = next(
+            (fields for name, fields in self.phases["exec"] if name == "Execute"), None
+        )
+
+
+def _attach_stdio(context: Context) -> None:
+    """Make the caller's descriptors the standard ones."""
+    for number, fd in enumerate(context.stdio):
+        os.dup2(fd, number)
+        os.close(fd)
+
+
+def _refuse_unknown(plan: Blueprint) -> None:
+    for steps in plan.phases.values():
+        for index, (name, _) in enumerate(steps):
+            if name not in OPERATIONS:
+                raise _At(failure.PHASE_SPAWN, index, Failure(errno.ENOSYS, failure.DETAIL_UNKNOWN_STEP))
+
+
+class _At(Exception):  # noqa: N818 - carries a failure to the place where it is sent
+    """A failure with its place in the plan."""
+
+    def __init__(self, phase: int, index: int, error: OSError | Failure) -> None:
+        super().__init__(phase, index)
+        self.phase = phase
+        self.index = index
+        self.error = error
+
+    def pack(self) -> bytes:
+        error = self.error
+        if isinstance(error, Failure):
+            return failure.pack_failure(self.phase, self.index, error.errno, error.detail, error.output)
+        return failure.pack_failure(self.phase, self.index, error.errno or 0, failure.DETAIL_NONE)
+
+
+def _execute(context: Context, phase: int, steps: list[tuple[str, dict[str, Any]]]) -> None:
+    for index, (name, fields) in enumerate(steps):
+        try:
+            OPERATIONS[name](context, fields, index)
+        except (OSError, Failure) as error:
+            raise _At(phase, index, error) from None
+        except (MemoryError, RecursionError):
+            raise _At(phase, index, OSError(errno.ENOMEM, "")) from None
+
+
+def build(channel: socket.socket, birth: Birth) -> Blueprint:
+    """Execute phases ``container`` and ``confined``; return what phase ``exec`` needs."""
+    try:
+        _join_cgroups(birth)
+        if not birth.mapped:
+            wait_for_mapping(channel, birth)
+        plan = Blueprint(channel)
+        context = plan.context
+        _attach_stdio(context)
+    except (OSError, Failure) as error:
+        raise _At(failure.PHASE_SPAWN, 0, error) from None
+    _refuse_unknown(plan)
+    for number, name in _PHASES:
+        _execute(context, number, plan.phases[name])
+        context.end_of_phase(name)
+    return plan
+
+
+def _await_commit(channel: socket.socket) -> None:
+    kind, _, _ = protocol.receive(channel)
+    if kind != protocol.COMMIT:
+        die()
+    channel.close()
+
+
+def _await_start(listener: socket.socket) -> socket.socket:
+    """Return the connection of the one who starts; connections that ask for nothing are probes."""
+    while True:
+        connection, _ = listener.accept()
+        connection.settimeout(10)
+        try:
+            if connection.recv(1) == protocol.START_REQUEST:
+                connection.settimeout(None)
+                return connection
+        except OSError:
+            pass  # a probe that is gone already
+        connection.close()
+
+
+def start(plan: Blueprint, connection: socket.socket) -> NoReturn:
+    """Execute phase ``exec``; the end of *connection* tells the other side that the program runs."""
+    plan.context.status_fd = connection.fileno()
+    try:
+        _execute(plan.context, failure.PHASE_EXEC, plan.phases["exec"])
+    except _At as failed:
+        connection.send(failed.pack(), socket.MSG_NOSIGNAL)
+    os._exit(1)
+
+
+def run(channel: socket.socket, birth: Birth) -> NoReturn:
+    """Live as the container child. Never return, never raise."""
+    try:
+        try:
+            plan = build(channel, birth)
+        except _At as failed:
+            protocol.send(channel, protocol.FAILED, failed.pack())
+            die()
+        protocol.send(channel, protocol.READY)
+        _await_commit(channel)
+        start(plan, _await_start(plan.listener))
+    except (OSError, protocol.EndOfChannel):
+        die()
+    finally:
+        os._exit(1)

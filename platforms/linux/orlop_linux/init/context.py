@@ -1,0 +1,126 @@
+"""What the container child knows and holds while it executes its steps."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from orlop_linux.init import syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+
+class Context:
+    """One container's descriptors and facts; every operation gets it as its first argument.
+
+    All descriptors are close-on-exec. Those of mounts are closed at the end of phase ``confined``: the child
+    that waits for ``start`` holds nothing of the host's files.
+    """
+
+    __slots__ = (
+        "cgroup_mounts", "console_fd", "execute_fields", "filters", "has_userns", "late_readonly", "listen_fds",
+        "mask_fd", "new_namespaces", "null_fd", "prepared", "preserved", "proc_fd", "process_env", "propagation",
+        "root_fd", "state", "status_fd", "stdio", "trees",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 - one argument for each fact
+        self,
+        *,
+        root_fd: int = -1,
+        proc_fd: int = -1,
+        trees: Mapping[str, int] | None = None,
+        has_userns: bool = False,
+        new_namespaces: frozenset[str] = frozenset(),
+        null_fd: int = -1,
+        cgroup_mounts: Sequence[tuple[str, tuple[str, ...]]] = (),
+        stdio: Sequence[int] = (),
+        preserved: Sequence[int] = (),
+        console_fd: int = -1,
+        filters: Mapping[int, tuple[bytes, int]] | None = None,
+        state: str = "",
+        listen_fds: int = 0,
+        process_env: Sequence[str] = (),
+    ) -> None:
+        """Take over the descriptors."""
+        self.root_fd = root_fd
+        """The root mount, O_PATH; made by PrepareRoot from the tree ``root``."""
+        self.proc_fd = proc_fd
+        """A procfs that the container cannot replace."""
+        self.trees: dict[str, int] = dict(trees or {})
+        """Detached mounts from the engine by key: ``root``, ``mount:<index>``, ``cgroup:<n>``, ``device:<index>``;
+        ``idmap:<index>`` is a user namespace. Each is taken once."""
+        self.has_userns = has_userns
+        self.new_namespaces = new_namespaces
+        self.null_fd = null_fd
+        """/dev/null as a mount of its own, see :mod:`orlop_linux.init.protect`."""
+        self.mask_fd = -1
+        """The empty file system that covers masked directories, once there is one."""
+        self.propagation = 0
+        """MS_SLAVE or MS_PRIVATE: what the host's mounts became; 0 when they stayed shared."""
+        self.late_readonly: list[int] = []
+        """Mounts that become read-only when phase ``container`` is over."""
+        self.cgroup_mounts = list(cgroup_mounts)
+        """Name ("" for the one unified hierarchy) and further names of each cgroup mount."""
+        self.stdio = tuple(stdio)
+        self.preserved = list(preserved)
+        self.console_fd = console_fd
+        self.filters: dict[int, tuple[bytes, int]] = dict(filters or {})
+        self.state = state
+        self.listen_fds = listen_fds
+        self.process_env = list(process_env)
+        self.status_fd = -1
+        self.prepared: tuple[Any, ...] = ()
+        self.execute_fields: dict[str, Any] | None = None
+
+    def take(self, key: str) -> int:
+        """Return the tree *key*; the caller closes it.
+
+        Raises:
+            OSError: EBADF: the engine did not send it, or it was taken before.
+        """
+        fd = self.trees.pop(key, -1)
+        if fd < 0:
+            raise OSError(errno.EBADF, "")
+        return fd
+
+    def discard(self, key: str) -> None:
+        """Close the tree *key* if it is there."""
+        fd = self.trees.pop(key, -1)
+        if fd >= 0:
+            os.close(fd)
+
+    def seal(self) -> None:
+        """Make the mounts read-only that had to stay writable while the root was furnished."""
+        while self.late_readonly:
+            fd = self.late_readonly.pop()
+            try:
+                syscalls.mount_setattr(fd, set_=syscalls.MOUNT_ATTR_RDONLY)
+            finally:
+                os.close(fd)
+
+    def end_of_phase(self, phase: str) -> None:
+        """Do what is due when all steps of *phase* have been executed."""
+        if phase == "container":
+            self.seal()
+        elif phase == "confined":
+            self.close()
+
+    def close(self) -> None:
+        """Close all descriptors of mounts."""
+        fds = [
+            self.root_fd,
+            self.proc_fd,
+            self.null_fd,
+            self.mask_fd,
+            *self.trees.values(),
+            *self.late_readonly,
+        ]
+        self.root_fd = self.proc_fd = self.null_fd = self.mask_fd = -1
+        self.trees.clear()
+        self.late_readonly.clear()
+        for fd in fds:
+            if fd >= 0:
+                os.close(fd)

@@ -1,0 +1,136 @@
+"""Device nodes and symbolic links below the root (config-linux.md, Devices, Default Devices).
+
+The last component is never followed: what the image has there is kept if it is what was asked for, or is an
+error.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from orlop_linux.init import resolve, syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from orlop_linux.init.context import Context
+
+_TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+_STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def _is_node(info: os.stat_result, kind: int, device: int) -> bool:
+    return stat.S_IFMT(info.st_mode) == kind and (kind == stat.S_IFIFO or info.st_rdev == device)
+
+
+def create_device(context: Context, fields: dict[str, Any], index: int) -> None:
+    """Execute CreateDevice.
+
+    Raises:
+        OSError: EEXIST: something else is there; EPERM: the kernel allows no such node and the engine sent
+            none.
+    """
+    kind = _TYPES.get(fields["type"], 0)
+    if not kind:
+        raise OSError(errno.EINVAL, "")
+    device = 0 if kind == stat.S_IFIFO else os.makedev(fields["major"], fields["minor"])
+    parent, name = resolve.split_parent(context.root_fd, fields["path"])
+    try:
+        # In a user namespace the kernel makes no device nodes, or makes some that cannot be opened.
+        if not context.has_userns or kind == stat.S_IFIFO:
+            try:
+                _make(parent, name, kind | fields["mode"] & 0o7777, device, (fields["uid"], fields["gid"]))
+            except PermissionError:
+                if f"device:{index}" not in context.trees:
+                    raise
+            else:
+                context.discard(f"device:{index}")
+                return
+        _bind(context.take(f"device:{index}"), parent, name, kind, device)
+    finally:
+        os.close(parent)
+
+
+def _make(parent: int, name: str, mode: int, device: int, owner: tuple[int, int]) -> None:
+    try:
+        os.mknod(name, mode, device, dir_fd=parent)
+    except FileExistsError:
+        made = False
+    else:
+        made = True
+    node = os.open(name, _STEP, dir_fd=parent)
+    try:
+        info = os.fstat(node)
+        if not _is_node(info, stat.S_IFMT(mode), device):
+            raise OSError(errno.EEXIST, "")
+        if made and (info.st_uid, info.st_gid) != owner:
+            syscalls.fchownat(node, *owner)
+    finally:
+        os.close(node)
+
+
+def _bind(tree: int, parent: int, name: str, kind: int, device: int) -> None:
+    """Attach the host's node *tree*, verified to be the right one, over a file."""
+    try:
+        if not _is_node(os.fstat(tree), kind, device):
+            raise OSError(errno.ENXIO, "")
+        try:
+            os.mknod(name, stat.S_IFREG | 0o644, dir_fd=parent)
+        except FileExistsError:
+            pass
+        target = os.open(name, _STEP, dir_fd=parent)
+        try:
+            found = os.fstat(target)
+            empty = stat.S_ISREG(found.st_mode) and not found.st_size
+            if not empty and not _is_node(found, kind, device):
+                raise OSError(errno.EEXIST, "")
+            syscalls.move_mount(tree, target)
+        finally:
+            os.close(target)
+    finally:
+        os.close(tree)
+
+
+def create_symlink(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+    """Execute CreateSymlink.
+
+    Raises:
+        OSError: EEXIST: something else is there that may not be replaced.
+    """
+    target = fields["target"]
+    resolve.encode(target)
+    parent, name = resolve.split_parent(context.root_fd, fields["path"])
+    try:
+        try:
+            os.symlink(target, name, dir_fd=parent)
+        except FileExistsError:
+            if _has_link(parent, name, target):
+                return
+            if not fields["replace"]:
+                raise
+            _unlink(parent, name)
+            os.symlink(target, name, dir_fd=parent)
+    finally:
+        os.close(parent)
+
+
+def _has_link(parent: int, name: str, target: str) -> bool:
+    try:
+        return os.readlink(name, dir_fd=parent) == target
+    except OSError:
+        return False  # no link, which the caller finds out
+
+
+def _unlink(parent: int, name: str) -> None:
+    try:
+        os.unlink(name, dir_fd=parent)
+    except FileNotFoundError:
+        pass
+    except IsADirectoryError:
+        raise OSError(errno.EEXIST, "") from None
+
+
+OPS = {"CreateDevice": create_device, "CreateSymlink": create_symlink}

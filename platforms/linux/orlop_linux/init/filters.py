@@ -1,0 +1,29 @@
+"""Loading the compiled seccomp filter."""
+
+from __future__ import annotations
+
+import errno
+
+from orlop_linux.init import execute, syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from orlop_linux.init.context import Context
+
+
+def load_seccomp(context: Context, fields: dict[str, Any], index: int) -> None:
+    """Execute LoadSeccomp with the program that the engine compiled for this step.
+
+    A late filter is the last thing before execve(2): whatever the program forbids, nothing of ours still needs it.
+    """
+    program, flags = context.filters.get(index, (b"", 0))
+    if not program:
+        raise OSError(errno.ENOSYS, "")
+    if not fields["early"] and context.execute_fields is not None:
+        execute.prepare(context, context.execute_fields)
+    syscalls.seccomp_set_mode_filter(flags, program)
+
+
+OPS = {"LoadSeccomp": load_seccomp}

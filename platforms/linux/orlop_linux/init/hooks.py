@@ -1,0 +1,123 @@
+"""Hooks that run in the container's namespaces: createContainer and startContainer (config.md)."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import select
+import signal
+import time
+
+from orlop_linux.init import failure, syscalls
+from orlop_linux.init.failure import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from orlop_linux.init.context import Context
+
+_STATUS = {"createContainer": "creating", "startContainer": "created"}
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _state_file(context: Context, kind: str) -> int:
+    """Return a descriptor to read the state from; a file cannot block a hook that reads nothing."""
+    state = dict(json.loads(context.state), status=_STATUS[kind], pid=os.getpid())
+    fd = os.memfd_create("state", os.MFD_CLOEXEC)
+    os.write(fd, json.dumps(state).encode())
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _become(fields: dict[str, Any], state: int, output: int, report: int) -> NoReturn:
+    """Be the hook: its own session, exactly its environment, nothing inherited."""
+    try:
+        os.setsid()
+        for fd, number in ((state, 0), (output, 1), (output, 2)):
+            os.dup2(fd, number)
+        syscalls.close_range(3, 0xFFFFFFFF, cloexec=True)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        os.chdir("/")
+        args = [_bytes(arg) for arg in fields["args"]] or [_bytes(fields["path"])]
+        syscalls.execve(_bytes(fields["path"]), args, [_bytes(entry) for entry in fields["env"]])
+    except OSError as error:
+        os.write(report, (error.errno or errno.EIO).to_bytes(4, "little"))
+    finally:
+        os._exit(127)
+
+
+class _Tail:
+    """The last bytes of what a hook writes."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.data = b""
+
+    def read(self) -> bool:
+        """Take what is there; return whether there may be more."""
+        chunk = os.read(self.fd, 65536)
+        self.data = (self.data + chunk)[-failure.OUTPUT_LIMIT :]
+        return bool(chunk)
+
+
+def _watch(pidfd: int, tail: _Tail, timeout: int | None) -> bool:
+    """Read the hook's output until it ends; return whether it did so in time."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    poller.register(tail.fd, select.POLLIN)
+    while True:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+        ready = dict(poller.poll(left))
+        if tail.fd in ready and not tail.read():
+            poller.unregister(tail.fd)
+        if pidfd in ready:
+            return True
+        if not ready:
+            return False
+
+
+def run_hook(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+    """Execute RunHook for a hook of the container's namespaces."""
+    state = _state_file(context, fields["kind"])
+    report_read, report_write = os.pipe2(os.O_CLOEXEC)
+    output_read, output_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    os.set_blocking(output_write, True)
+    pid = os.fork()
+    if pid == 0:
+        _become(fields, state, output_write, report_write)
+    pidfd = os.pidfd_open(pid)
+    for fd in (state, report_write, output_write):
+        os.close(fd)
+    tail = _Tail(output_read)
+    try:
+        in_time = _watch(pidfd, tail, fields["timeout"])
+        if not in_time:
+            os.killpg(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        refused = os.read(report_read, 4)
+        try:
+            while tail.read():
+                pass
+        except BlockingIOError:
+            pass
+    finally:
+        for fd in (pidfd, report_read, output_read):
+            os.close(fd)
+    if refused:
+        raise Failure(int.from_bytes(refused, "little"), failure.DETAIL_HOOK_EXEC)
+    if not in_time:
+        raise Failure(errno.ETIMEDOUT, failure.DETAIL_HOOK_TIMEOUT, tail.data)
+    if os.WIFSIGNALED(status):
+        raise Failure(os.WTERMSIG(status), failure.DETAIL_HOOK_SIGNAL, tail.data)
+    if os.WEXITSTATUS(status):
+        raise Failure(os.WEXITSTATUS(status), failure.DETAIL_HOOK_EXIT, tail.data)
+
+
+OPS = {"RunHook": run_hook}

@@ -1,0 +1,91 @@
+"""Names, kernel parameters, session and keyring of the container."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+
+from orlop_linux.init import execute, procfs, syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from orlop_linux.init.context import Context
+
+_SIOCGIFFLAGS = 0x8913
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 0x1
+_IFREQ_SIZE = 40
+_FLAGS_AT = 16  # struct ifreq, netdevice(7): the name, then the flags as a short
+
+
+def set_hostname(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+    """Execute SetHostname."""
+    syscalls.sethostname(fields["name"].encode("utf-8", "surrogateescape"))
+
+
+def set_domainname(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+    """Execute SetDomainname."""
+    syscalls.setdomainname(fields["name"].encode("utf-8", "surrogateescape"))
+
+
+def bring_up_loopback(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+    """Execute BringUpLoopback with the ioctls of netdevice(7)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        request = bytearray(_IFREQ_SIZE)
+        request[:2] = b"lo"
+        fcntl.ioctl(sock.fileno(), _SIOCGIFFLAGS, request)
+        request[_FLAGS_AT] |= _IFF_UP
+        fcntl.ioctl(sock.fileno(), _SIOCSIFFLAGS, request)
+
+
+def sysctl_path(key: str) -> str:
+    """Return the path below /proc/sys of a key as sysctl(8) reads it.
+
+    The first separator decides: in dotted keys a slash stands for a dot (``net.ipv4.conf.eth0/1.mtu``).
+    """
+    first = next((c for c in key if c in "./"), ".")
+    return key if first == "/" else "/".join(part.replace("/", ".") for part in key.split("."))
+
+
+def set_sysctl(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+    """Execute SetSysctl through the private procfs."""
+    path = b"sys/" + sysctl_path(fields["key"]).encode("utf-8", "surrogateescape")
+    procfs.write(context.proc_fd, path, fields["value"].encode("utf-8", "surrogateescape"))
+
+
+def new_keyring(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+    """Execute NewKeyring; a kernel without keyrings has none that could leak."""
+    try:
+        syscalls.join_session_keyring(fields["name"].encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+
+
+def new_session(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+    """Execute NewSession."""
+    try:
+        os.setsid()
+    except PermissionError:
+        pass  # already the leader of a session, by OpenTerminal
+
+
+def check_executable(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+    """Execute CheckExecutable: make the working directory if it is missing, then find the program."""
+    os.makedirs(fields["cwd"], 0o755, exist_ok=True)
+    execute.find(fields["args"][0], fields["path"], fields["cwd"])
+
+
+OPS = {
+    "SetHostname": set_hostname,
+    "SetDomainname": set_domainname,
+    "BringUpLoopback": bring_up_loopback,
+    "SetSysctl": set_sysctl,
+    "NewKeyring": new_keyring,
+    "NewSession": new_session,
+    "CheckExecutable": check_executable,
+}

@@ -1,0 +1,139 @@
+"""Covering what the container shall not read or change: masked and read-only paths (config-linux.md).
+
+Both run after the root switch, when nothing but the container's own mounts is left. What covers is prepared
+before: an empty file system and a clone of the host's /dev/null, verified to be the device 1:3, because the
+image's one can be anything.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from orlop_linux.init import resolve, syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from orlop_linux.init.context import Context
+
+_NULL = (1, 3)
+_CLONE = syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH
+
+
+def keep_null(context: Context) -> None:
+    """Keep the host's /dev/null for masking; called while the host's root can still be named.
+
+    The engine may have sent it as the tree ``null``.
+    """
+    fd = context.trees.pop("null", -1)
+    if fd < 0:
+        source = os.open("/dev/null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fd = syscalls.open_tree(source, b"", _CLONE)
+        finally:
+            os.close(source)
+    context.null_fd = fd
+    info = os.fstat(fd)
+    if not stat.S_ISCHR(info.st_mode) or (os.major(info.st_rdev), os.minor(info.st_rdev)) != _NULL:
+        raise OSError(errno.ENXIO, "")
+    syscalls.mount_setattr(fd, propagation=syscalls.MS_PRIVATE)
+
+
+def empty_filesystem() -> int:
+    """Return a detached file system that is empty and read-only."""
+    context = syscalls.fsopen(b"tmpfs")
+    try:
+        for key, value in ((b"source", b"none"), (b"mode", b"0555"), (b"nr_inodes", b"1")):
+            syscalls.fsconfig(context, syscalls.FSCONFIG_SET_STRING, key, value)
+        syscalls.fsconfig(context, syscalls.FSCONFIG_CMD_CREATE)
+        return syscalls.fsmount(
+            context,
+            syscalls.MOUNT_ATTR_RDONLY
+            | syscalls.MOUNT_ATTR_NOSUID
+            | syscalls.MOUNT_ATTR_NODEV
+            | syscalls.MOUNT_ATTR_NOEXEC,
+        )
+    finally:
+        os.close(context)
+
+
+def _attach(cover: int, target: int) -> int:
+    """Attach *cover* at *target*; return the descriptor of which the next clone can be made.
+
+    Kernels before 6.15 clone only what is attached, so each clone is made of what was attached before.
+    """
+    try:
+        syscalls.move_mount(cover, target)
+    except OSError:
+        os.close(cover)
+        raise
+    return cover
+
+
+def _cover(context: Context, target: int, *, directory: bool) -> None:
+    if directory:
+        if context.mask_fd < 0:
+            context.mask_fd = _attach(empty_filesystem(), target)
+        else:
+            os.close(_attach(syscalls.open_tree(context.mask_fd, b"", _CLONE), target))
+        return
+    if context.null_fd < 0:
+        raise OSError(errno.EBADF, "")
+    try:
+        clone = syscalls.open_tree(context.null_fd, b"", _CLONE)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # An older kernel and the first use: attach the original; it can be cloned from then on.
+        syscalls.move_mount(context.null_fd, target)
+        return
+    os.close(_attach(clone, target))
+
+
+def _open_existing(context: Context, path: str) -> int:
+    """Return an O_PATH descriptor of *path*, or -1 when nothing is there.
+
+    Raises:
+        OSError: EBUSY: it is the root itself; as path_resolution(7).
+    """
+    try:
+        fd = resolve.open_in_root(context.root_fd, path)
+    except (FileNotFoundError, NotADirectoryError):
+        return -1
+    if os.path.samestat(os.fstat(fd), os.fstat(context.root_fd)):
+        os.close(fd)
+        raise OSError(errno.EBUSY, "")
+    return fd
+
+
+def mask_path(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+    """Execute MaskPath."""
+    target = _open_existing(context, fields["path"])
+    if target < 0:
+        return
+    try:
+        _cover(context, target, directory=stat.S_ISDIR(os.fstat(target).st_mode))
+    finally:
+        os.close(target)
+
+
+def readonly_path(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+    """Execute ReadonlyPath: a read-only clone of all that is there takes its place at once."""
+    target = _open_existing(context, fields["path"])
+    if target < 0:
+        return
+    try:
+        clone = syscalls.open_tree(target, b"", _CLONE | syscalls.AT_RECURSIVE)
+        try:
+            syscalls.mount_setattr(clone, set_=syscalls.MOUNT_ATTR_RDONLY, recursive=True)
+            syscalls.move_mount(clone, target)
+        finally:
+            os.close(clone)
+    finally:
+        os.close(target)
+
+
+OPS = {"MaskPath": mask_path, "ReadonlyPath": readonly_path}

@@ -1,0 +1,80 @@
+"""The stage: a short-lived process that enters namespaces on the child's behalf, then clones the child.
+
+setns(2) of a pid or time namespace only takes effect for children, and a user namespace has to be there before
+the namespaces that it shall own. So the order is: other namespaces while the caller's privileges still count, the user
+namespace, what was refused before it, the clocks, and the clone.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from orlop_linux.init import child, failure, protocol, syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from typing import NoReturn
+
+CLOCKS = {"monotonic": 1, "boottime": 7}
+"""Clock numbers of time_namespaces(7), as written to timens_offsets."""
+
+
+def _join(joins: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Enter what can be entered; return what the kernel refused with EPERM."""
+    refused = []
+    for fd, nstype in joins:
+        try:
+            syscalls.setns(fd, nstype)
+        except OSError as error:
+            if error.errno != errno.EPERM:
+                raise
+            refused.append((fd, nstype))
+    return refused
+
+
+def _set_clocks(birth: child.Birth) -> None:
+    """Make the time namespace for the children and set its offsets while nobody is in it."""
+    syscalls.unshare(syscalls.CLONE_NEWTIME)
+    text = "".join(f"{CLOCKS[clock]} {secs} {nanosecs}\n" for clock, secs, nanosecs in birth.clocks)
+    if text:
+        fd = os.open("/proc/self/timens_offsets", os.O_WRONLY | os.O_CLOEXEC)
+        os.write(fd, text.encode())
+        os.close(fd)
+
+
+def enter(channel: socket.socket, birth: child.Birth) -> int:
+    """Enter and make namespaces; return the flags that are left for the clone of the child."""
+    users = [join for join in birth.joins if join[1] == syscalls.CLONE_NEWUSER]
+    later = _join([join for join in birth.joins if join[1] != syscalls.CLONE_NEWUSER])
+    flags = birth.flags
+    if flags & syscalls.CLONE_NEWUSER:
+        flags &= ~syscalls.CLONE_NEWUSER
+        syscalls.unshare(syscalls.CLONE_NEWUSER)
+        child.wait_for_mapping(channel, birth)
+        birth.mapped = True
+    for fd, nstype in users:
+        syscalls.setns(fd, nstype)
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    for fd, nstype in later:
+        syscalls.setns(fd, nstype)
+    if flags & syscalls.CLONE_NEWTIME:
+        flags &= ~syscalls.CLONE_NEWTIME
+        _set_clocks(birth)
+    return flags
+
+
+def run_stage(channel: socket.socket, birth: child.Birth) -> NoReturn:
+    """Do the stage's work and clone the child; in the child, continue as the child. Never return."""
+    try:
+        flags = enter(channel, birth)
+        pid, pidfd = syscalls.clone3(syscalls.CLONE_PARENT | flags, birth.cgroup_fd)
+        if pid == 0:
+            child.run(channel, birth)
+        protocol.send(channel, protocol.PID, str(pid).encode(), (pidfd,))
+    except OSError as error:
+        packed = failure.pack_failure(failure.PHASE_SPAWN, 0, error.errno or 0, failure.DETAIL_NONE)
+        protocol.send(channel, protocol.FAILED, packed)
+    finally:
+        os._exit(0)

@@ -1,0 +1,353 @@
+"""System calls that Python does not offer: wrappers of a few lines with the kernel's names.
+
+All functions raise :class:`OSError` with the kernel's errno. Structures that the kernel may write to are larger
+than any kernel's idea of them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_syscall = _libc.syscall
+_syscall.restype = ctypes.c_long
+# This handle keeps the GIL: clone3(2) must not return into an interpreter that has to wait for one.
+_held_syscall = ctypes.PyDLL(None, use_errno=True).syscall
+_held_syscall.restype = ctypes.c_long
+
+# Numbers from 424 on are the same on every architecture; the older ones are not.
+_OLD = {
+    "x86_64": {"pivot_root": 155, "seccomp": 317, "keyctl": 250, "capset": 126, "capget": 125},
+    "aarch64": {"pivot_root": 41, "seccomp": 277, "keyctl": 219, "capset": 91, "capget": 90},
+    "riscv64": {"pivot_root": 41, "seccomp": 277, "keyctl": 219, "capset": 91, "capget": 90},
+    "loongarch64": {"pivot_root": 41, "seccomp": 277, "keyctl": 219, "capset": 91, "capget": 90},
+    "ppc64le": {"pivot_root": 203, "seccomp": 358, "keyctl": 271, "capset": 184, "capget": 183},
+    "s390x": {"pivot_root": 217, "seccomp": 348, "keyctl": 280, "capset": 185, "capget": 184},
+}.get(os.uname().machine, {})
+NUMBERS = {
+    "open_tree": 428,
+    "move_mount": 429,
+    "fsopen": 430,
+    "fsconfig": 431,
+    "fsmount": 432,
+    "clone3": 435,
+    "close_range": 436,
+    "openat2": 437,
+    "mount_setattr": 442,
+    **_OLD,
+}
+"""System call numbers of this architecture; an architecture that is not in the table lacks the older ones."""
+
+AT_FDCWD = -100
+AT_EMPTY_PATH = 0x1000
+AT_RECURSIVE = 0x8000
+AT_SYMLINK_NOFOLLOW = 0x100
+
+OPEN_TREE_CLONE = 1
+OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+MOVE_MOUNT_F_EMPTY_PATH = 0x4
+MOVE_MOUNT_T_EMPTY_PATH = 0x40
+
+FSOPEN_CLOEXEC = 1
+FSMOUNT_CLOEXEC = 1
+FSCONFIG_SET_FLAG = 0
+FSCONFIG_SET_STRING = 1
+FSCONFIG_CMD_CREATE = 6
+
+MOUNT_ATTR_RDONLY = 0x1
+MOUNT_ATTR_NOSUID = 0x2
+MOUNT_ATTR_NODEV = 0x4
+MOUNT_ATTR_NOEXEC = 0x8
+MOUNT_ATTR__ATIME = 0x70
+MOUNT_ATTR_RELATIME = 0x0
+MOUNT_ATTR_NOATIME = 0x10
+MOUNT_ATTR_STRICTATIME = 0x20
+MOUNT_ATTR_NODIRATIME = 0x80
+MOUNT_ATTR_IDMAP = 0x100000
+MOUNT_ATTR_NOSYMFOLLOW = 0x200000
+
+MS_RDONLY = 0x1
+MS_MOVE = 0x2000
+MS_REC = 0x4000
+MS_UNBINDABLE = 1 << 17
+MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
+MS_SHARED = 1 << 20
+MNT_DETACH = 2
+
+RESOLVE_NO_XDEV = 0x01
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+RESOLVE_IN_ROOT = 0x10
+
+CLONE_NEWTIME = 0x00000080
+CLONE_PIDFD = 0x00001000
+CLONE_PARENT = 0x00008000
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+CLONE_INTO_CGROUP = 0x200000000
+
+PR_SET_DUMPABLE = 4
+PR_SET_KEEPCAPS = 8
+PR_CAPBSET_READ = 23
+PR_CAPBSET_DROP = 24
+PR_SET_SECCOMP = 22
+PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_RAISE = 2
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+KEYCTL_JOIN_SESSION_KEYRING = 1
+SECCOMP_SET_MODE_FILTER = 1
+
+_PADDING = 256
+
+
+def _check(result: int) -> int:
+    if result == -1:
+        raise OSError(ctypes.get_errno(), "")
+    return result
+
+
+def _call(name: str, *args: object) -> int:
+    return _check(_syscall(ctypes.c_long(NUMBERS[name]), *args))
+
+
+def _long(value: int) -> ctypes.c_long:
+    return ctypes.c_long(value)
+
+
+class _CloneArgs(ctypes.Structure):
+    _fields_ = (
+        ("flags", ctypes.c_uint64),
+        ("pidfd", ctypes.c_uint64),
+        ("child_tid", ctypes.c_uint64),
+        ("parent_tid", ctypes.c_uint64),
+        ("exit_signal", ctypes.c_uint64),
+        ("stack", ctypes.c_uint64),
+        ("stack_size", ctypes.c_uint64),
+        ("tls", ctypes.c_uint64),
+        ("set_tid", ctypes.c_uint64),
+        ("set_tid_size", ctypes.c_uint64),
+        ("cgroup", ctypes.c_uint64),
+    )
+
+
+def clone3(flags: int, cgroup: int = -1) -> tuple[int, int]:
+    """Clone the calling process, see clone(2); return (pid, pidfd), or (0, -1) in the child.
+
+    With CLONE_PARENT the exit signal must be 0: the child inherits the caller's.
+    """
+    pidfd = ctypes.c_int(-1)
+    args = _CloneArgs(flags=flags | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd))
+    if cgroup >= 0:
+        args.flags |= CLONE_INTO_CGROUP
+        args.cgroup = cgroup
+    if not flags & CLONE_PARENT:
+        args.exit_signal = 17  # SIGCHLD, signal(7)
+    pid = _check(_held_syscall(_long(NUMBERS["clone3"]), ctypes.byref(args), _long(ctypes.sizeof(args))))
+    return (pid, pidfd.value) if pid else (0, -1)
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def openat2(dirfd: int, path: bytes, flags: int, resolve: int, mode: int = 0) -> int:
+    """Open *path* with restrictions on how it is resolved, see openat2(2)."""
+    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
+    return _call("openat2", _long(dirfd), path, ctypes.byref(how), _long(ctypes.sizeof(how)))
+
+
+def open_tree(dirfd: int, path: bytes, flags: int) -> int:
+    """Return a descriptor of a mount or, with OPEN_TREE_CLONE, of a detached copy of it."""
+    return _call("open_tree", _long(dirfd), path, _long(flags | OPEN_TREE_CLOEXEC))
+
+
+def move_mount(from_fd: int, to_fd: int) -> None:
+    """Attach the mount *from_fd* at the directory or file *to_fd*; no path is resolved."""
+    flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
+    _call("move_mount", _long(from_fd), b"", _long(to_fd), b"", _long(flags))
+
+
+def fsopen(fstype: bytes) -> int:
+    """Open a context to make a file system instance of type *fstype*."""
+    return _call("fsopen", fstype, _long(FSOPEN_CLOEXEC))
+
+
+def fsconfig(fd: int, command: int, key: bytes | None = None, value: bytes | None = None) -> None:
+    """Set a parameter of the context *fd*, or make the instance."""
+    _call("fsconfig", _long(fd), _long(command), key, value, _long(0))
+
+
+def fsmount(fd: int, attributes: int) -> int:
+    """Return a detached mount of the instance of context *fd*."""
+    return _call("fsmount", _long(fd), _long(FSMOUNT_CLOEXEC), _long(attributes))
+
+
+class _MountAttr(ctypes.Structure):
+    _fields_ = (
+        ("attr_set", ctypes.c_uint64),
+        ("attr_clr", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns_fd", ctypes.c_uint64),
+    )
+
+
+def mount_setattr(  # noqa: PLR0913 - the fields of struct mount_attr
+    fd: int, *, set_: int = 0, clear: int = 0, propagation: int = 0, userns: int = 0, recursive: bool = False
+) -> None:
+    """Change the mount that *fd* stands for, see mount_setattr(2)."""
+    attr = _MountAttr(set_, clear, propagation, userns)
+    flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
+    _call("mount_setattr", _long(fd), b"", _long(flags), ctypes.byref(attr), _long(ctypes.sizeof(attr)))
+
+
+def mount(
+    source: bytes | None, target: bytes, fstype: bytes | None, flags: int, data: bytes | None = None
+) -> None:
+    """Call mount(2); only for propagation changes and moves at fixed paths."""
+    _check(_libc.mount(source, target, fstype, ctypes.c_ulong(flags), data))
+
+
+def fchownat(fd: int, uid: int, gid: int) -> None:
+    """Change the owner of exactly the file *fd*, which may be O_PATH, see fchownat(2), AT_EMPTY_PATH."""
+    _check(
+        _libc.fchownat(
+            ctypes.c_int(fd), b"", ctypes.c_uint(uid), ctypes.c_uint(gid), ctypes.c_int(AT_EMPTY_PATH)
+        )
+    )
+
+
+def umount2(target: bytes, flags: int) -> None:
+    """Call umount2(2)."""
+    _check(_libc.umount2(target, ctypes.c_int(flags)))
+
+
+def pivot_root(new_root: bytes, put_old: bytes) -> None:
+    """Call pivot_root(2)."""
+    _call("pivot_root", new_root, put_old)
+
+
+def unshare(flags: int) -> None:
+    """Call unshare(2)."""
+    _check(_libc.unshare(ctypes.c_int(flags)))
+
+
+def setns(fd: int, nstype: int) -> None:
+    """Call setns(2)."""
+    _check(_libc.setns(ctypes.c_int(fd), ctypes.c_int(nstype)))
+
+
+def prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:
+    """Call prctl(2)."""
+    return _check(
+        _libc.prctl(ctypes.c_int(option), ctypes.c_ulong(arg2), ctypes.c_ulong(arg3), _long(0), _long(0))
+    )
+
+
+def sethostname(name: bytes) -> None:
+    """Call sethostname(2)."""
+    _check(_libc.sethostname(name, ctypes.c_size_t(len(name))))
+
+
+def setdomainname(name: bytes) -> None:
+    """Call setdomainname(2)."""
+    _check(_libc.setdomainname(name, ctypes.c_size_t(len(name))))
+
+
+def join_session_keyring(name: bytes) -> int:
+    """Join a new session keyring and return its serial number, see keyctl_join_session_keyring(3)."""
+    return _call("keyctl", _long(KEYCTL_JOIN_SESSION_KEYRING), name)
+
+
+class _CapHeader(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+_CapData = ctypes.c_uint32 * 6
+_CAPABILITY_VERSION_3 = 0x20080522
+
+
+def capget() -> tuple[int, int, int]:
+    """Return the caller's effective, permitted and inheritable sets as bit masks, see capget(2)."""
+    header = _CapHeader(_CAPABILITY_VERSION_3, 0)
+    data = _CapData()
+    _call("capget", ctypes.byref(header), ctypes.byref(data))
+    return data[0] | data[3] << 32, data[1] | data[4] << 32, data[2] | data[5] << 32
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> None:
+    """Set the caller's capability sets from bit masks, see capset(2)."""
+    header = _CapHeader(_CAPABILITY_VERSION_3, 0)
+    low = 0xFFFFFFFF
+    data = _CapData(
+        effective & low,
+        permitted & low,
+        inheritable & low,
+        effective >> 32,
+        permitted >> 32,
+        inheritable >> 32,
+    )
+    _call("capset", ctypes.byref(header), ctypes.byref(data))
+
+
+class _SockFprog(ctypes.Structure):
+    _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_void_p))
+
+
+def seccomp_set_mode_filter(flags: int, program: bytes) -> None:
+    """Load the BPF *program* (struct sock_filter array), see seccomp(2).
+
+    Raises:
+        OSError: EINVAL also for a program of more instructions than the 16-bit length can say.
+    """
+    count, rest = divmod(len(program), 8)
+    if rest or not 0 < count <= 0xFFFF:
+        raise OSError(22, "")
+    buffer = ctypes.create_string_buffer(program, len(program))
+    fprog = _SockFprog(count, ctypes.addressof(buffer))
+    _call("seccomp", _long(SECCOMP_SET_MODE_FILTER), _long(flags), ctypes.byref(fprog))
+
+
+def close_range(first: int, last: int, *, cloexec: bool) -> None:
+    """Close descriptors, or only mark them close-on-exec, see close_range(2)."""
+    _call("close_range", ctypes.c_uint(first), ctypes.c_uint(last), ctypes.c_uint(4 if cloexec else 0))
+
+
+def execve(path: bytes, args: list[bytes], env: list[bytes]) -> None:
+    """Replace the program; order and duplicates of the environment are kept, see execve(2)."""
+    argv = (ctypes.c_char_p * (len(args) + 1))(*args, None)
+    envp = (ctypes.c_char_p * (len(env) + 1))(*env, None)
+    _check(_libc.execve(path, argv, envp))
+
+
+def statfs_type(fd: int) -> int:
+    """Return the magic number of the file system of *fd*, see fstatfs(2)."""
+    buffer = ctypes.create_string_buffer(120 + _PADDING)
+    _check(_libc.fstatfs(ctypes.c_int(fd), ctypes.byref(buffer)))
+    return int.from_bytes(buffer.raw[: ctypes.sizeof(ctypes.c_long)], sys.byteorder) & 0xFFFFFFFF
+
+
+# Bind the functions once, before any namespace is entered: a first use looks symbols up in libraries.
+for _function in (
+    "mount",
+    "umount2",
+    "unshare",
+    "setns",
+    "prctl",
+    "sethostname",
+    "setdomainname",
+    "execve",
+    "fchownat",
+    "fstatfs",
+):
+    getattr(_libc, _function).restype = ctypes.c_int

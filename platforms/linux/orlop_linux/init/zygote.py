@@ -1,0 +1,116 @@
+"""The zygote: a single-threaded process, started once, from which every container child is cloned.
+
+It runs as the caller, in the caller's namespaces, from a protected copy of the interpreter, and has everything imported that a
+child may need. A clone therefore needs neither imports nor an exec, and inherits nothing but memory.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+
+from orlop_linux.init import child, failure, protocol, syscalls
+from orlop_linux.init.selfcheck import verify_self
+from orlop_linux.init.stage import run_stage
+
+CONTROL_FD = 3
+"""The descriptor on which the zygote listens for requests."""
+
+
+def seal() -> None:
+    """Make sure that nothing can be imported any more.
+
+    The finders would search paths, and in a container these belong to the container.
+    """
+    sys.meta_path[:] = []
+    sys.path[:] = []
+    sys.path_hooks[:] = []
+    sys.path_importer_cache.clear()
+
+
+def reset_signals() -> None:
+    """Give every signal its default action; SIGPIPE stays ignored until the payload is executed."""
+    for number in range(1, signal.NSIG):
+        if number not in (signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE):
+            try:
+                signal.signal(number, signal.SIG_DFL)
+            except (OSError, ValueError):
+                continue  # 32 and 33 belong to the C library
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def prepare() -> None:
+    """Bring the process into the state that every child starts from."""
+    syscalls.close_range(CONTROL_FD + 1, 0xFFFFFFFF, cloexec=False)
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    os.chdir("/")
+    os.umask(0)
+    reset_signals()
+    # Used once now, so that nothing has to be looked up later.
+    json.loads(json.dumps({"warm": ["up", 1, None, True, "\u00e9"]}))
+    "\udcff".encode("utf-8", "surrogateescape")
+    str(OSError(2, "x"))
+    seal()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+
+
+def serve(control: socket.socket) -> None:
+    """Clone a child for each request until the engine closes the channel."""
+    while True:
+        try:
+            kind, payload, fds = protocol.receive(control)
+        except (protocol.EndOfChannel, ConnectionError):
+            return
+        if kind == protocol.SPAWN and fds:
+            spawn(control, json.loads(payload), fds)
+        for fd in fds:
+            os.close(fd)
+
+
+def spawn(control: socket.socket, request: dict[str, object], fds: list[int]) -> None:
+    """Clone the child, or the stage that will clone it; return only in the zygote."""
+    channel = socket.socket(fileno=os.dup(fds[0]))
+    try:
+        birth = child.Birth(request, fds[1:])
+        try:
+            staged = birth.needs_stage()
+            flags = syscalls.CLONE_PARENT | (0 if staged else birth.flags)
+            pid, pidfd = syscalls.clone3(flags, -1 if staged else birth.cgroup_fd)
+        except OSError as error:
+            packed = failure.pack_failure(failure.PHASE_SPAWN, 0, error.errno or 0, failure.DETAIL_NONE)
+            protocol.send(channel, protocol.FAILED, packed)
+            return
+        if pid == 0:
+            control.close()
+            if staged:
+                run_stage(channel, birth)
+            child.run(channel, birth)
+        kind = protocol.STAGE if staged else protocol.PID
+        try:
+            protocol.send(channel, kind, str(pid).encode(), (pidfd,))
+        finally:
+            os.close(pidfd)
+    except OSError:
+        return  # the engine is gone; the child learns it from the same channel
+    finally:
+        channel.close()
+
+
+def main() -> None:
+    """Run the zygote until the engine is gone; never return.
+
+    An interpreter that a container could overwrite must not serve: the engine then finds the channel closed.
+    """
+    try:
+        if not verify_self():
+            os._exit(1)
+        prepare()
+        serve(socket.socket(fileno=CONTROL_FD))
+    finally:
+        os._exit(0)

@@ -1,0 +1,342 @@
+"""Make the container's cgroup in every hierarchy and hold it open while the container is created."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from orlop_linux.kernel.cgroups.hierarchies import is_unified
+from orlop_linux.kernel.refusal import lacking, refuse, refuse_os
+from orlop_linux.live.cgroups import Group, members, read_file, write_file
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from orlop_hookspecs.kernel import Journal
+    from orlop_hookspecs.record import Record
+    from orlop_hookspecs.steps import CreateCgroup
+    from orlop_linux.kernel.cgroups.hierarchies import Hierarchy
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_TRIES = 3
+
+make_directory = os.mkdir
+"""mkdir(2); a seam for tests that model cgroups on plain directories, which begin without files."""
+
+
+class OpenGroup:
+    """One of the container's cgroups with a descriptor of its directory."""
+
+    __slots__ = ("aliases", "fd", "group", "shown_as")
+
+    def __init__(self, group: Group, fd: int, shown_as: str, aliases: tuple[str, ...]) -> None:
+        """Take ownership of *fd*."""
+        self.group = group
+        self.fd = fd
+        self.shown_as = shown_as
+        self.aliases = aliases
+
+
+class _Branch:
+    """A hierarchy with the container's path in it, opened as far as it exists."""
+
+    def __init__(self, hierarchy: Hierarchy, parts: list[str], *, optional: bool) -> None:
+        self.hierarchy = hierarchy
+        self.parts = parts
+        self.optional = optional
+        self.fds = [os.open(hierarchy.mount, _DIRECTORY)]
+        try:
+            for part in parts:
+                self.fds.append(os.open(part, _DIRECTORY, dir_fd=self.fds[-1]))
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            self.close()
+            raise
+        self.kept = len(self.fds) - 1
+
+    @property
+    def exists(self) -> bool:
+        return self.kept == len(self.parts)
+
+    @property
+    def path(self) -> str:
+        return "/" + "/".join(self.parts)
+
+    def make_next(self) -> None:
+        """Make the next missing directory, mode 0755 whatever the umask."""
+        name = self.parts[len(self.fds) - 1]
+        try:
+            make_directory(name, 0o755, dir_fd=self.fds[-1])
+        except FileExistsError:
+            if len(self.fds) == len(self.parts):
+                raise
+        fd = os.open(name, _DIRECTORY, dir_fd=self.fds[-1])
+        self.fds.append(fd)
+        if os.fstat(fd).st_mode & 0o777 != 0o755:
+            os.fchmod(fd, 0o755)
+
+    def close(self, *, but_leaf: bool = False) -> int:
+        leaf = self.fds.pop() if but_leaf else -1
+        while self.fds:
+            os.close(self.fds.pop())
+        return leaf
+
+
+class Cgroups:
+    """The container's cgroups while it is created."""
+
+    def __init__(self, hierarchies: Sequence[Hierarchy]) -> None:
+        """Begin with nothing made.
+
+        Args:
+            hierarchies: What :func:`~orlop_linux.kernel.cgroups.hierarchies.find_hierarchies` found.
+        """
+        self._hierarchies = hierarchies
+        self._unified = is_unified(hierarchies)
+        self.open_groups: list[OpenGroup] = []
+
+    def create(  # noqa: PLR0913 - the step, its plugin, who asks and what for
+        self,
+        step: CreateCgroup,
+        plugin: str,
+        record: Record,
+        journal: Journal,
+        *,
+        controllers: Collection[str],
+        unprivileged: bool,
+    ) -> None:
+        """Make the cgroup in every hierarchy.
+
+        Args:
+            step: What is asked for.
+            plugin: Who asked, for errors.
+            record: Its ``kernel`` learns which cgroups are the container's.
+            journal: Told what will be made before it is made.
+            controllers: What the plan limits: enabled on the way down in the unified hierarchy.
+            unprivileged: The caller may be denied cgroups if the config does not insist on a path.
+
+        Raises:
+            PlatformError: No hierarchy is mounted, or *step* asks for systemd.
+            StepError: The path is impossible or in use, or the kernel refused.
+        """
+        if step.systemd:
+            raise lacking(
+                "the systemd cgroup driver is not available",
+                hint="run without --systemd-cgroup and give a cgroupsPath that is a path",
+                pointer=step.because,
+            )
+        tolerant = unprivileged and not step.explicit
+        if not self._hierarchies:
+            if tolerant:
+                return
+            raise lacking(
+                "no cgroup hierarchy is mounted", pointer=step.because, hint="mount one at /sys/fs/cgroup"
+            )
+        for _ in range(_TRIES):
+            try:
+                self._try(step, plugin, record, journal, controllers, tolerant=tolerant)
+            except FileNotFoundError:
+                # A parent went away between looking and making: its last user was deleted. Look again.
+                self.close()
+                continue
+            except OSError as error:
+                if hasattr(error, "pointer"):
+                    raise
+                raise refuse_os(step, plugin, "cannot make the cgroup", error) from error
+            record.kernel["cgroups"] = [one.group.to_data() for one in self.open_groups]
+            return
+        raise refuse(step, plugin, "a parent of the cgroup keeps disappearing", number=errno.ENOENT)
+
+    def _try(  # noqa: PLR0913 - as create
+        self,
+        step: CreateCgroup,
+        plugin: str,
+        record: Record,
+        journal: Journal,
+        controllers: Collection[str],
+        *,
+        tolerant: bool,
+    ) -> None:
+        branches: list[_Branch] = []
+        try:
+            for hierarchy in self._hierarchies:
+                beside = hierarchy.version == 2 and not self._unified
+                parts = self._parts(step, plugin, record, hierarchy)
+                branches.append(_Branch(hierarchy, parts, optional=tolerant or beside or hierarchy.named))
+            self._refuse_used(step, plugin, branches)
+            self._announce(journal, branches)
+            self._make(step, plugin, record, branches, controllers)
+        finally:
+            for branch in branches:
+                branch.close()
+
+    def _parts(self, step: CreateCgroup, plugin: str, record: Record, hierarchy: Hierarchy) -> list[str]:
+        path = step.path or record.id
+        parts = [part for part in path.split("/") if part]
+        if not parts or "." in parts or ".." in parts or "\0" in path or "\n" in path:
+            raise refuse(
+                step, plugin, "the cgroup's path may not be the root or hold '.', '..' or a line end"
+            )
+        if path.startswith("/") and step.explicit:
+            return parts
+        own = hierarchy.own
+        if hierarchy.version == 2 and self._unified:
+            # The caller's own cgroup has a process in it, the caller: its children could have no controllers.
+            own = own[:-1]
+        return [*own, *parts]
+
+    def _refuse_used(self, step: CreateCgroup, plugin: str, branches: Sequence[_Branch]) -> None:
+        for branch in branches:
+            if branch.exists and (pids := members(branch.fds[-1])):
+                raise refuse(
+                    step,
+                    plugin,
+                    f"the cgroup is in use by {len(pids)} processes, such as {min(pids)}",
+                    path=branch.hierarchy.mount + branch.path,
+                    number=errno.EBUSY,
+                    hint="every container needs a cgroup of its own",
+                )
+
+    def _announce(self, journal: Journal, branches: Sequence[_Branch]) -> None:
+        trees = []
+        for branch in branches:
+            if not branch.exists:
+                tree = Group(branch.hierarchy.mount, branch.path, branch.hierarchy.version).to_data()
+                trees.append({**tree, "kept": branch.kept})
+        if trees:
+            journal.intend("cgroup", trees=trees)
+
+    def _make(
+        self,
+        step: CreateCgroup,
+        plugin: str,
+        record: Record,
+        branches: Sequence[_Branch],
+        controllers: Collection[str],
+    ) -> None:
+        claimed = {name for one in self._hierarchies for name in one.controllers}
+        for branch in branches:
+            hierarchy = branch.hierarchy
+            try:
+                if hierarchy.version == 2:
+                    wanted = [name for name in controllers if name not in claimed]
+                    _descend_unified(branch, wanted, step, plugin)
+                else:
+                    _descend_v1(branch)
+            except FileExistsError as error:
+                # Somebody else made it after we looked: it is not ours to remove, whatever the journal says.
+                record.kernel.setdefault("foreign_cgroups", []).append([hierarchy.mount, branch.path])
+                raise refuse_os(
+                    step, plugin, "cannot make the cgroup", error, path=hierarchy.mount + branch.path
+                ) from error
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                if hasattr(error, "pointer"):
+                    raise
+                if branch.optional and (error.errno in _DENIED or not self._unified):
+                    continue
+                raise refuse_os(
+                    step, plugin, "cannot make the cgroup", error, path=hierarchy.mount + branch.path
+                ) from error
+            group = Group(hierarchy.mount, branch.path, hierarchy.version, hierarchy.controllers)
+            name = hierarchy.shown_as if hierarchy.version == 1 else ("" if self._unified else "unified")
+            aliases = hierarchy.controllers if len(hierarchy.controllers) > 1 else ()
+            self.open_groups.append(OpenGroup(group, branch.close(but_leaf=True), name, aliases))
+
+    @property
+    def unified(self) -> OpenGroup | None:
+        """The container's cgroup in the unified hierarchy."""
+        for one in self.open_groups:
+            if one.group.version == 2:
+                return one
+        return None
+
+    def with_controller(self, name: str) -> OpenGroup | None:
+        """Return the v1 cgroup that has controller *name*."""
+        for one in self.open_groups:
+            if one.group.version == 1 and name in one.group.controllers:
+                return one
+        return None
+
+    def open_tasks(self) -> list[int]:
+        """Open the ``tasks`` file of every v1 cgroup for writing; the caller closes them."""
+        fds: list[int] = []
+        try:
+            for one in self.open_groups:
+                if one.group.version == 1:
+                    fds.append(os.open("tasks", os.O_WRONLY | os.O_CLOEXEC, dir_fd=one.fd))  # noqa: PERF401
+        except OSError:
+            for fd in fds:
+                os.close(fd)
+            raise
+        return fds
+
+    def mounts(self) -> list[tuple[str, str, tuple[str, ...]]]:
+        """Return what a cgroup mount in the container shows: (name, directory on the host, other names)."""
+        return [(one.shown_as, one.group.directory, one.aliases) for one in self.open_groups]
+
+    def close(self) -> None:
+        """Close the descriptors; the cgroups stay."""
+        while self.open_groups:
+            os.close(self.open_groups.pop().fd)
+
+
+def _descend_v1(branch: _Branch) -> None:
+    is_cpuset = "cpuset" in branch.hierarchy.controllers
+    if is_cpuset:
+        for parent, child in zip(branch.fds, branch.fds[1:], strict=False):
+            _inherit_cpuset(parent, child)
+    while len(branch.fds) <= len(branch.parts):
+        branch.make_next()
+        if is_cpuset:
+            _inherit_cpuset(branch.fds[-2], branch.fds[-1])
+
+
+def _inherit_cpuset(parent: int, child: int) -> None:
+    """Copy the parent's processors and memory nodes to a v1 cpuset without any: nothing can join it (cpuset(7))."""
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        if not read_file(child, name).strip():
+            write_file(child, name, read_file(parent, name).strip())
+
+
+def _descend_unified(branch: _Branch, wanted: Sequence[str], step: CreateCgroup, plugin: str) -> None:
+    depth = 0
+    while depth < len(branch.parts):
+        _enable(branch.fds[depth], wanted, branch, depth, step, plugin)
+        depth += 1
+        if depth == len(branch.fds):
+            branch.make_next()
+
+
+def _enable(  # noqa: PLR0913, PLR0917 - where, and what an error needs
+    fd: int, wanted: Sequence[str], branch: _Branch, depth: int, step: CreateCgroup, plugin: str
+) -> None:
+    """Enable the controllers that the plan needs, and no others, for the children of one cgroup."""
+    if not wanted:
+        return
+    enabled = read_file(fd, "cgroup.subtree_control").split()
+    missing = [name for name in wanted if name not in enabled]
+    if not missing:
+        return
+    available = read_file(fd, "cgroup.controllers").split()
+    # One that is not available is reported by the step that needs it.
+    text = " ".join(f"+{name}" for name in missing if name in available)
+    if not text:
+        return
+    try:
+        write_file(fd, "cgroup.subtree_control", text)
+    except OSError as error:
+        where = branch.hierarchy.mount + "".join(f"/{part}" for part in branch.parts[:depth])
+        hint = ""
+        if error.errno == errno.EBUSY:
+            hint = (
+                "it has processes of its own, and cgroup v2 gives controllers to children only where "
+                "there are none: choose a cgroupsPath elsewhere"
+            )
+        raise refuse_os(
+            step, plugin, f"cannot enable {text} for children", error, path=where, hint=hint
+        ) from error

@@ -1,0 +1,69 @@
+"""Writing the id maps of a new user namespace: user_namespaces(7), newuidmap(1)."""
+
+from __future__ import annotations
+
+import os
+
+from orlop_hookspecs.errors import StepError
+
+Maps = tuple[tuple[int, int, int], ...]
+"""(id in the namespace, id outside, how many)."""
+
+
+def _text(maps: Maps) -> bytes:
+    return "".join(f"{inside} {outside} {size}\n" for inside, outside, size in maps).encode()
+
+
+def _write(directory: int, name: str, data: bytes) -> None:
+    fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
+
+
+def _with_helper(helper: str, pid: int, maps: Maps) -> None:
+    """Let the set-user-id helper of the shadow package write the map; it gets numbers only."""
+    import shutil
+    import subprocess
+
+    program = shutil.which(helper)
+    if program is None:
+        raise FileNotFoundError(2, "not found in PATH", helper)
+    numbers = [str(number) for one in maps for number in one]
+    done = subprocess.run([program, str(pid), *numbers], capture_output=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise PermissionError(1, done.stderr.decode("utf-8", "replace").strip()[:200], helper)
+
+
+def write_maps(pid: int, uid: Maps, gid: Maps) -> None:
+    """Write both maps of the waiting process *pid*.
+
+    A caller that may not write them itself uses newuidmap(1) and newgidmap(1), or, for its own single id, denies
+    setgroups(2) first, as the kernel demands.
+
+    Raises:
+        StepError: A map is refused.
+    """
+    directory = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name, helper, maps in (("uid_map", "newuidmap", uid), ("gid_map", "newgidmap", gid)):
+            try:
+                try:
+                    _write(directory, name, _text(maps))
+                except PermissionError:
+                    if name == "gid_map" and len(maps) == 1 and maps[0][1:] == (os.getegid(), 1):
+                        _write(directory, "setgroups", b"deny")
+                        _write(directory, name, _text(maps))
+                    else:
+                        _with_helper(helper, pid, maps)
+            except OSError as error:
+                number = error.errno or 0
+                raise StepError(
+                    f"cannot write {name}: {error.strerror or os.strerror(number)}".lower(),
+                    pointer=f"/linux/{name[:3]}Mappings",
+                    errno=number,
+                    value=[list(one) for one in maps[:5]],
+                ) from error
+    finally:
+        os.close(directory)

@@ -1,0 +1,85 @@
+"""The whole of the Linux platform: :class:`LinuxLive` that can also create."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from orlop_linux.kernel.resctrl import DEFAULT_ROOT
+from orlop_linux.kernel.sandbox import Sandbox
+from orlop_linux.live.kernel import LinuxLive
+
+if TYPE_CHECKING:
+    from orlop_hookspecs.kernel import Journal
+    from orlop_hookspecs.launch import LaunchOptions
+    from orlop_hookspecs.plan import Plan
+    from orlop_hookspecs.record import Record
+    from orlop_linux.kernel.cgroups.hierarchies import Hierarchy
+    from orlop_linux.kernel.spawn import Launch
+    from orlop_linux.kernel.zygote import Zygote
+
+_ALL_IDS = ["0", "0", "4294967295"]
+
+
+class LinuxKernel(LinuxLive):
+    """Implements :class:`orlop_hookspecs.kernel.Kernel`; safe to use from several threads.
+
+    Args:
+        cgroup_root: Only cgroup hierarchies that are mounted at or below this directory are used; empty: all.
+        resctrl_root: Where the resctrl file system is mounted.
+    """
+
+    def __init__(self, *, cgroup_root: str = "", resctrl_root: str = DEFAULT_ROOT) -> None:
+        """Begin; nothing is touched and no helper is started."""
+        super().__init__()
+        from _thread import allocate_lock
+
+        self.cgroup_root = cgroup_root
+        self.resctrl_root = resctrl_root
+        self._zygote: Zygote | None = None
+        self._lock = allocate_lock()
+
+    def store(self) -> None:
+        """Return ``None``: Linux containers are kept in a directory on disk."""
+        return
+
+    def sandbox(self, plan: Plan, record: Record, journal: Journal, options: LaunchOptions) -> Sandbox:
+        """Begin a creation; nothing has been touched yet."""
+        return Sandbox(self, plan, record, journal, options)
+
+    def close(self) -> None:
+        """End the zygote; containers live on. Idempotent."""
+        with self._lock:
+            if self._zygote is not None:
+                self._zygote.close()
+                self._zygote = None
+
+    def launch(self, record: Record, options: LaunchOptions) -> Launch:
+        """Return the launch of one container process; the zygote is started on first use."""
+        from orlop_linux.kernel.spawn import Launch
+        from orlop_linux.kernel.zygote import Zygote
+
+        with self._lock:
+            if self._zygote is None:
+                self._zygote = Zygote()
+            zygote = self._zygote
+        return Launch(zygote, record, options)
+
+    def hierarchies(self) -> list[Hierarchy]:
+        """Return the cgroup hierarchies as they are mounted now."""
+        from orlop_linux.kernel.cgroups.hierarchies import find_hierarchies
+
+        return find_hierarchies(self.cgroup_root)
+
+    def unprivileged(self) -> bool:
+        """Tell whether the caller lacks the privileges of the initial user namespace's root.
+
+        Root in a user namespace has user id 0; what it is worth stands in its id map (user_namespaces(7)).
+        """
+        if os.geteuid() != 0:
+            return True
+        try:
+            with open("/proc/self/uid_map", encoding="ascii") as file:
+                return file.read().split() != _ALL_IDS
+        except FileNotFoundError:
+            return False

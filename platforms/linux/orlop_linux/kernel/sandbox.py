@@ -1,0 +1,305 @@
+"""A container while it is being created: the host's side of every phase."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from orlop_hookspecs.errors import PlatformError, StepError
+from orlop_linux.kernel.refusal import refuse_os
+from orlop_linux.live.process import is_alive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from orlop_hookspecs.kernel import Journal
+    from orlop_hookspecs.launch import LaunchOptions
+    from orlop_hookspecs.plan import Plan, PlannedStep
+    from orlop_hookspecs.record import Record
+    from orlop_linux.kernel.cgroups.create import Cgroups
+    from orlop_linux.kernel.cgroups.write import Target
+    from orlop_linux.kernel.kernel import LinuxKernel
+    from orlop_linux.kernel.resctrl import Resctrl
+    from orlop_linux.kernel.spawn import Launch
+
+_BACKLOG = 64  # probes of `state` that nobody has accepted yet wait here
+
+
+class Sandbox:
+    """Implements :class:`orlop_hookspecs.kernel.Sandbox` on Linux.
+
+    Its steps are executed by methods named after them, so that what is supported can be read below.
+    """
+
+    def __init__(
+        self, kernel: LinuxKernel, plan: Plan, record: Record, journal: Journal, options: LaunchOptions
+    ) -> None:
+        """Begin a creation; nothing is touched."""
+        self._kernel = kernel
+        self._plan = plan
+        self._record = record
+        self._journal = journal
+        self._options = options
+        self._cgroups: Cgroups | None = None
+        self._resctrl: Resctrl | None = None
+        self._launch: Launch | None = None
+        self._warnings: list[str] = []
+        own = any(
+            type(planned.step).__name__ == "NewNamespace" and getattr(planned.step, "type", "") == "pid"
+            for planned in plan.steps("clone")
+        )
+        record.kernel["own_pid_namespace"] = own
+
+    @property
+    def pid(self) -> int:
+        """Process id of the container process as the caller sees it; 0 before :meth:`clone`."""
+        return self._launch.pid if self._launch else 0
+
+    @property
+    def start_time(self) -> int:
+        """Start time of the container process, in clock ticks after boot."""
+        return self._launch.start_time if self._launch else 0
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What was left out where the spec demands a warning instead of an error."""
+        return [*self._warnings, *(self._launch.warnings if self._launch else ())]
+
+    def host(self, planned: PlannedStep) -> None:
+        """Execute one step of phase ``host``."""
+        method = self._host_methods.get(type(planned.step).__name__)
+        if method is None:
+            raise _unknown(planned, "host")
+        method(self, planned)
+
+    def clone(self, steps: Sequence[PlannedStep]) -> None:
+        """Make the container process with its namespaces and id maps, in its cgroups; it then waits."""
+        cgroup_fd: int | None = None
+        tasks: list[int] = []
+        if self._cgroups is not None:
+            unified = self._cgroups.unified
+            cgroup_fd = unified.fd if unified else None
+            tasks = self._cgroups.open_tasks()
+        try:
+            launch = self._launch = self._kernel.launch(self._record, self._options)
+            launch.clone(steps, cgroup_fd=cgroup_fd, task_fds=tasks)
+        finally:
+            for fd in tasks:
+                os.close(fd)
+        self._journal.intend("process", pid=launch.pid, start_time=launch.start_time)
+
+    def host_with_pid(self, planned: PlannedStep, state: bytes) -> None:
+        """Execute one step of phase ``host-with-pid``."""
+        name = type(planned.step).__name__
+        if name == "RunHook":
+            self._kernel.run_hook(planned.step.as_data(), state)
+            return
+        method = self._pid_methods.get(name)
+        if method is None:
+            raise _unknown(planned, "host-with-pid")
+        method(self, planned)
+
+    def build(
+        self,
+        container: Sequence[PlannedStep],
+        confined: Sequence[PlannedStep],
+        execute: Sequence[PlannedStep],
+        state: bytes,
+    ) -> None:
+        """Let the container process execute ``container`` and ``confined``, then wait for its start."""
+        if self._launch is None:
+            raise PlatformError("there is no container process yet", errno=errno.ESRCH)
+        filters: dict[int, tuple[bytes, int]] = {}
+        for index, planned in enumerate(execute):
+            if type(planned.step).__name__ == "LoadSeccomp":
+                from orlop_linux.kernel.seccomp import compile_filter
+
+                compiled = compile_filter(planned.step, planned.plugin)  # type: ignore[arg-type]
+                filters[index] = (compiled.program, compiled.flags)
+                self._warnings += compiled.warnings
+        listener = self._listen()
+        try:
+            self._launch.build(
+                container,
+                confined,
+                execute,
+                state,
+                filters=filters,
+                cgroup_mounts=self._cgroups.mounts() if self._cgroups else [],
+                start_listener=listener,
+            )
+        finally:
+            os.close(listener)
+
+    def commit(self) -> None:
+        """The record is saved: from now on the container process outlives the caller."""
+        if self._launch is not None:
+            self._launch.commit()
+
+    def abort(self) -> None:
+        """Kill the container process, if any, and reap it. Idempotent; never raises."""
+        if self._launch is not None:
+            self._launch.abort()
+
+    def close(self) -> None:
+        """Release the descriptors of the creation. Idempotent."""
+        if self._launch is not None:
+            self._launch.close()
+        if self._cgroups is not None:
+            self._cgroups.close()
+
+    # --- phase host
+
+    def _create_cgroup(self, planned: PlannedStep) -> None:
+        from orlop_linux.kernel.cgroups.create import Cgroups
+
+        step: Any = planned.step
+        if not self._options.manage_cgroups:
+            return
+        # Only cgroup v2 asks which controllers will be written: v1 has each in its hierarchy.
+        controllers = {
+            one.step.controller  # type: ignore[attr-defined]
+            for one in self._plan.steps("host")
+            if type(one.step).__name__ == "WriteCgroup" and one.step.v2 is not None  # type: ignore[attr-defined]
+        }
+        self._cgroups = Cgroups(self._kernel.hierarchies())
+        self._cgroups.create(
+            step,
+            planned.plugin,
+            self._record,
+            self._journal,
+            controllers=sorted(controllers - {""}),
+            unprivileged=self._kernel.unprivileged(),
+        )
+
+    def _write_cgroup(self, planned: PlannedStep) -> None:
+        from orlop_linux.kernel.cgroups.write import write
+
+        step: Any = planned.step
+        write(self._targets(), step, planned.plugin)
+
+    def _set_device_rules(self, planned: PlannedStep) -> None:
+        from orlop_linux.kernel.update import set_device_rules
+
+        targets = self._targets()
+        unprivileged = self._kernel.unprivileged()
+        if not targets and (unprivileged or not self._options.manage_cgroups):
+            # Without cgroups nobody can restrict devices; an unprivileged caller's container can make none
+            # either.
+            if not unprivileged:
+                self._warnings.append("cgroups are disabled: access to devices is not restricted")
+            return
+        try:
+            set_device_rules(targets, planned.step, planned.plugin)
+        except StepError as error:
+            if not unprivileged or error.errno not in {errno.EPERM, errno.EACCES}:
+                raise
+            self._warnings.append("device rules are not applied: an unprivileged caller may not load them")
+
+    def _create_resctrl_group(self, planned: PlannedStep) -> None:
+        step: Any = planned.step
+        self._resctrl_groups().create(step, planned.plugin, self._journal)
+
+    def _write_schemata(self, planned: PlannedStep) -> None:
+        step: Any = planned.step
+        self._resctrl_groups().write(step, planned.plugin)
+
+    # --- phase host-with-pid
+
+    def _join_cgroup(self, planned: PlannedStep) -> None:
+        """The container process joined its cgroups before it did anything else, see :meth:`clone`."""
+
+    def _join_resctrl_group(self, planned: PlannedStep) -> None:
+        step: Any = planned.step
+        self._resctrl_groups().join(step, planned.plugin, self.pid)
+
+    def _set_oom_score(self, planned: PlannedStep) -> None:
+        step: Any = planned.step
+        directory = -1
+        try:
+            directory = os.open(f"/proc/{self.pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            # The directory is of one process for ever; whose it is is asked after it was opened.
+            if not is_alive(self.pid, self.start_time):
+                raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+            fd = os.open("oom_score_adj", os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
+            try:
+                os.write(fd, str(step.score).encode())
+            finally:
+                os.close(fd)
+        except PermissionError as error:
+            if not self._kernel.unprivileged():
+                hint = "lowering it needs CAP_SYS_RESOURCE"
+                raise refuse_os(step, planned.plugin, "cannot set the OOM score", error, hint=hint) from error
+            self._warnings.append("oomScoreAdj is not applied: an unprivileged caller may not lower it")
+        except OSError as error:
+            raise refuse_os(step, planned.plugin, "cannot set the OOM score", error) from error
+        finally:
+            if directory >= 0:
+                os.close(directory)
+
+    _host_methods: dict[str, Callable[[Sandbox, PlannedStep], None]] = {  # noqa: RUF012 - never changed
+        "CreateCgroup": _create_cgroup,
+        "WriteCgroup": _write_cgroup,
+        "SetDeviceRules": _set_device_rules,
+        "CreateResctrlGroup": _create_resctrl_group,
+        "WriteSchemata": _write_schemata,
+    }
+    _pid_methods: dict[str, Callable[[Sandbox, PlannedStep], None]] = {  # noqa: RUF012 - never changed
+        "JoinCgroup": _join_cgroup,
+        "JoinResctrlGroup": _join_resctrl_group,
+        "SetOomScore": _set_oom_score,
+    }
+
+    # --- helpers
+
+    def _targets(self) -> list[Target]:
+        from orlop_linux.kernel.cgroups.write import Target
+
+        if self._cgroups is None:
+            return []
+        return [
+            Target(one.fd, one.group.directory, one.group.version, one.group.controllers)
+            for one in self._cgroups.open_groups
+        ]
+
+    def _resctrl_groups(self) -> Resctrl:
+        from orlop_linux.kernel.resctrl import Resctrl
+
+        if self._resctrl is None:
+            self._resctrl = Resctrl(self._kernel.resctrl_root, self._record)
+        return self._resctrl
+
+    def _listen(self) -> int:
+        """Bind ``start.sock`` in the container's directory and return a listening descriptor.
+
+        The address goes through the directory's descriptor, because it holds 108 bytes only (unix(7)).
+        """
+        from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
+
+        directory = os.open(self._record.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            try:
+                os.unlink("start.sock", dir_fd=directory)
+            except FileNotFoundError:
+                pass
+            listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
+            try:
+                listener.bind(f"/proc/self/fd/{directory}/start.sock")
+                listener.listen(_BACKLOG)
+            except BaseException:
+                listener.close()
+                raise
+            return listener.detach()
+        finally:
+            os.close(directory)
+
+
+def _unknown(planned: PlannedStep, phase: str) -> PlatformError:
+    return PlatformError(
+        f"this platform has no step {type(planned.step).__name__} in phase {phase}",
+        plugin=planned.plugin,
+        pointer=planned.step.because,
+        errno=errno.EOPNOTSUPP,
+    )

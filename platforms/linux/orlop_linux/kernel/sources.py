@@ -1,0 +1,187 @@
+"""What the container mounts from the host, opened by the engine: detached copies of mounts, by descriptor.
+
+The caller's view decides what a path means, and the child never looks up a host path. A copy is cut off from the host's
+propagation before anything can happen in it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from orlop_hookspecs.errors import StepError
+from orlop_linux.init import syscalls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from orlop_hookspecs.plan import PlannedStep
+
+_PROPAGATION = {
+    "rslave": syscalls.MS_SLAVE,
+    "slave": syscalls.MS_SLAVE,
+    "rprivate": syscalls.MS_PRIVATE,
+    "private": syscalls.MS_PRIVATE,
+    "unbindable": syscalls.MS_PRIVATE,
+    "runbindable": syscalls.MS_PRIVATE,
+}
+_KINDS = {"c": stat.S_ISCHR, "u": stat.S_ISCHR, "b": stat.S_ISBLK}
+
+
+def open_source(path: str) -> int:
+    """Return an O_PATH descriptor of *path*.
+
+    Magic links are refused: behind them are descriptors of this very process.
+    """
+    return syscalls.openat2(syscalls.AT_FDCWD, os.fsencode(path), os.O_PATH, syscalls.RESOLVE_NO_MAGICLINKS)
+
+
+def _clone(fd: int, *, recursive: bool, propagation: int) -> int:
+    flags = syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH
+    tree = syscalls.open_tree(fd, b"", flags | (syscalls.AT_RECURSIVE if recursive else 0))
+    if propagation:
+        syscalls.mount_setattr(tree, propagation=propagation, recursive=True)
+    return tree
+
+
+class Sources:
+    """The detached mounts that one container needs, by key.
+
+    Keys are ``root``, ``mount:<index>`` and ``device:<index>`` with the index of the step in phase ``container``,
+    and ``cgroup:<index>`` with the index of the cgroup mount.
+    """
+
+    def __init__(
+        self,
+        container: Sequence[PlannedStep],
+        cgroup_mounts: Sequence[tuple[str, str, tuple[str, ...]]],
+        *,
+        user_namespace: int | None,
+    ) -> None:
+        """Note what has to be opened; nothing is opened yet.
+
+        Args:
+            container: The steps of phase ``container``.
+            cgroup_mounts: Name, host path and aliases of the container's own cgroup directories.
+            user_namespace: Process id whose user namespace the container has; ``None``: the caller's own.
+        """
+        self._steps = container
+        self._cgroups = cgroup_mounts
+        self._user_namespace = user_namespace
+        self._propagation = 0
+        self._jobs: list[tuple[str, int]] = []
+        for index, planned in enumerate(container):
+            name = type(planned.step).__name__
+            step: Any = planned.step
+            if name == "PrepareRoot":
+                self._propagation = _PROPAGATION.get(step.propagation, 0)
+                self._jobs.append(("root", index))
+            elif name in ("MountBind", "MountSysfs"):
+                self._jobs.append((f"mount:{index}", index))
+            elif name == "CreateDevice" and user_namespace is not None and step.type in _KINDS:
+                self._jobs.append((f"device:{index}", index))
+            elif name == "MountCgroup":
+                self._jobs += [(f"cgroup:{number}", index) for number in range(len(cgroup_mounts))]
+
+    def open(self) -> Iterator[tuple[str, int]]:
+        """Yield key and descriptor of each source; the receiver closes them.
+
+        Raises:
+            StepError: A source is missing or cannot be copied.
+        """
+        for key, index in self._jobs:
+            planned = self._steps[index]
+            try:
+                fd = self._open(key, planned.step)
+            except OSError as error:
+                raise self._refuse(key, planned, error) from error
+            if fd is not None:
+                yield key, fd
+
+    def _refuse(self, key: str, planned: PlannedStep, error: OSError) -> StepError:
+        step: Any = planned.step
+        number = error.errno or errno.EIO
+        path = step.path if key == "root" else getattr(step, "source", "") or getattr(step, "path", "")
+        why = os.strerror(number).lower()
+        hint = ""
+        if number == errno.ELOOP:
+            hint = "a source may not be a magic link of /proc, nor a loop of symbolic links"
+        what = "root file system" if key == "root" else "mount source" if key.startswith("mount") else key
+        return StepError(
+            f"cannot open the {what} {path}: {why}",
+            pointer=step.because,
+            plugin=planned.plugin,
+            errno=number,
+            hint=hint,
+        )
+
+    def _open(self, key: str, step: Any) -> int | None:  # noqa: ANN401 - the step's class follows from the key
+        if key == "root":
+            return self._root(step)
+        if key.startswith("cgroup:"):
+            path = self._cgroups[int(key[7:])][1]
+            return self._copy(path, recursive=False)
+        if key.startswith("device:"):
+            return self._device(step)
+        if type(step).__name__ == "MountSysfs":
+            # Without a network namespace of its own user namespace nobody may mount a sysfs; the host's serves.
+            return self._copy("/sys", recursive=True) if self._user_namespace is not None else None
+        tree = self._copy(step.source, recursive=step.submounts)
+        if step.idmap is not None:
+            self._idmap(tree, step.idmap)
+        return tree
+
+    def _copy(self, path: str, *, recursive: bool) -> int:
+        fd = open_source(path)
+        try:
+            return _clone(fd, recursive=recursive, propagation=self._propagation)
+        finally:
+            os.close(fd)
+
+    def _root(self, step: Any) -> int:  # noqa: ANN401
+        fd = syscalls.openat2(
+            syscalls.AT_FDCWD,
+            os.fsencode(step.path),
+            os.O_PATH | os.O_DIRECTORY,
+            syscalls.RESOLVE_NO_MAGICLINKS,
+        )
+        if not step.own_namespace:
+            return fd
+        try:
+            tree = _clone(fd, recursive=True, propagation=self._propagation)
+        finally:
+            os.close(fd)
+        if not self._propagation:
+            # pivot_root(2) refuses a shared root; the config's propagation is set after the switch.
+            syscalls.mount_setattr(tree, propagation=syscalls.MS_PRIVATE)
+        return tree
+
+    def _device(self, step: Any) -> int | None:  # noqa: ANN401
+        """Return the host's node for a container that may not make nodes; ``None`` when it has no such node."""
+        try:
+            fd = open_source(step.path)
+        except FileNotFoundError:
+            return None
+        try:
+            info = os.fstat(fd)
+            same = os.major(info.st_rdev), os.minor(info.st_rdev)
+            if not _KINDS[step.type](info.st_mode) or same != (step.major, step.minor):
+                return None
+            return _clone(fd, recursive=False, propagation=syscalls.MS_PRIVATE)
+        finally:
+            os.close(fd)
+
+    def _idmap(self, tree: int, idmap: dict[str, Any]) -> None:
+        """Map the owners of a bind mount by the container's own user namespace (mount_setattr(2))."""
+        if idmap["uid"] or idmap["gid"] or self._user_namespace is None:
+            raise OSError(errno.EOPNOTSUPP, "")
+        userns = os.open(f"/proc/{self._user_namespace}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            syscalls.mount_setattr(
+                tree, set_=syscalls.MOUNT_ATTR_IDMAP, userns=userns, recursive=bool(idmap.get("recursive"))
+            )
+        finally:
+            os.close(userns)

@@ -1,0 +1,97 @@
+"""Execute resource steps on a container that exists."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Any
+
+from orlop_hookspecs.errors import PlatformError, StepError
+from orlop_linux.kernel.cgroups.write import Target, write
+from orlop_linux.live.cgroups import groups_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orlop_hookspecs.record import Record
+
+
+def apply(record: Record, steps: Sequence[Any]) -> None:
+    """Execute *steps* (``WriteCgroup``, ``SetDeviceRules``, ``WriteSchemata``) in order.
+
+    Raises:
+        StepError: A step failed; those before it stay done, as the kernel keeps no history.
+    """
+    targets: list[Target] = []
+    try:
+        for group in groups_of(record):
+            try:
+                targets.append(Target(group.open(), group.directory, group.version, group.controllers))
+            except FileNotFoundError:
+                continue
+        # memory and memory+swap limit each other and may be two steps: what was refused is tried again at the
+        # end.
+        postponed = []
+        for step in steps:
+            try:
+                execute(record, targets, step, "")
+            except StepError as error:
+                if (
+                    error.errno != errno.EINVAL
+                    or type(step).__name__ != "WriteCgroup"
+                    or step.controller != "memory"
+                ):
+                    raise
+                postponed.append(step)
+        for step in postponed:
+            execute(record, targets, step, "")
+    finally:
+        for target in targets:
+            os.close(target.fd)
+
+
+def execute(record: Record, targets: Sequence[Target], step: Any, plugin: str) -> None:  # noqa: ANN401
+    """Execute one resource step on a container whose cgroups are *targets*.
+
+    Raises:
+        PlatformError: This is not a resource step.
+    """
+    kind = type(step).__name__
+    if kind == "WriteCgroup":
+        write(targets, step, plugin)
+    elif kind == "SetDeviceRules":
+        set_device_rules(targets, step, plugin)
+    elif kind == "WriteSchemata":
+        from orlop_linux.kernel.resctrl import DEFAULT_ROOT, Resctrl
+
+        root = record.kernel.get("resctrl", {}).get("root", DEFAULT_ROOT)
+        Resctrl(root, record).write(step, plugin, update=True)
+    else:
+        raise PlatformError(f"{kind} cannot be applied to a container that exists", errno=errno.EOPNOTSUPP)
+
+
+def set_device_rules(targets: Sequence[Target], step: Any, plugin: str) -> None:  # noqa: ANN401
+    """Set the device rules of a container where its host controls devices.
+
+    Raises:
+        StepError: The container has no cgroup that controls devices, or the kernel refused.
+    """
+    from orlop_linux.kernel.cgroups import devices
+    from orlop_linux.kernel.refusal import refuse
+
+    unified = None
+    for target in targets:
+        if "devices" in target.controllers:
+            devices.apply_v1(target.fd, target.directory, step, plugin)
+            return
+        if target.version == 2:
+            unified = target
+    if unified is None:
+        raise refuse(
+            step,
+            plugin,
+            "the container has no cgroup that controls devices",
+            number=errno.EOPNOTSUPP,
+            hint="cgroups are disabled, or the caller may not make any",
+        )
+    devices.apply_v2(unified.fd, unified.directory, step, plugin)

@@ -1,0 +1,309 @@
+"""Start the helper from which containers are cloned, out of a copy of the interpreter that nobody can write to.
+
+A container's program may be ``/proc/self/exe``: then the interpreter of the helper runs inside the container, and
+whoever holds ``/proc/PID/exe`` open can try to write to the file behind it. Here that file is in a read-only overlay
+that is attached nowhere, or a sealed memory file; never the host's interpreter itself.
+
+This module is loaded before everything dear, so that the helper starts while the engine is still importing. It
+therefore calls the kernel through ``_ctypes``: the public ``ctypes`` costs two milliseconds.
+"""
+
+from __future__ import annotations
+
+import _signal
+import errno
+import fcntl
+import os
+import sys
+import time
+
+from orlop_hookspecs.errors import PlatformError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+# ascii, not repr: the command line is encoded by the caller's locale and decoded as UTF-8.
+DEFAULT = f"import sys; sys.path.append({ascii(_PACKAGES)}); from orlop_linux.init.zygote import main; main()"
+"""The program of the helper: the zygote. The package's directory comes last, so it can shadow no standard module."""
+
+HELPER_FD = 3
+"""The descriptor as which the helper finds the one that was handed to :func:`launch`."""
+
+_OPTIONS = ("-I", "-S", "-B", "-X", "utf8", "-c")
+
+# Numbers from 424 on are the same on every architecture.
+_FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432
+_FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
+_FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 1, 6
+_MOUNT_ATTR_RDONLY_NOSUID_NODEV = 0x1 | 0x2 | 0x4
+
+_MFD_EXEC = 0x10  # Linux 6.3; os has no name for it
+_F_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+_CHUNK = 1 << 30
+
+_SMALL = 256 * 1024
+"""Bytes up to which a copy costs less than an overlay: an executable that only loads libpython."""
+
+# Above what the helper's file actions write to, and out of the way of the low numbers of the caller.
+_LOWEST_FD = 10
+
+# An overlay without an upper layer wants two lower ones; the second contributes nothing. Nested ones are refused.
+_SECOND_LAYERS = (os.path.dirname(__file__), "/etc", "/dev", "/usr/share")
+
+_BUSY_TRIES = 100
+_BUSY_PAUSE = 0.005
+
+_copies: dict[str, tuple[int, int, int]] = {}
+
+
+def launch(extra_fd: int, program: str = DEFAULT) -> int:
+    """Start the protected interpreter with *program* and return its process id; the caller reaps it.
+
+    The helper has *extra_fd* as its descriptor 3 and /dev/null as 0, 1 and 2, no environment, no blocked or ignored
+    signal, and a process group of its own, so that a terminal's SIGINT for the caller does not reach it. Other
+    descriptors that the caller left inheritable are the helper's to close.
+
+    The copy of the interpreter is kept, as a close-on-exec descriptor, for later launches of this process.
+
+    Raises:
+        PlatformError: The interpreter is not known, cannot be protected, or does not start.
+    """
+    interpreter = base_interpreter()
+    executable = f"/proc/self/fd/{_copy_of(interpreter)}"
+    arguments = [interpreter, *_OPTIONS, program]
+    # The order matters: extra_fd may itself be one of 0, 1 and 2.
+    actions = [
+        (os.POSIX_SPAWN_DUP2, extra_fd, HELPER_FD),
+        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
+        (os.POSIX_SPAWN_DUP2, 0, 1),
+        (os.POSIX_SPAWN_DUP2, 0, 2),
+    ]
+    tries = 0
+    while True:
+        try:
+            return os.posix_spawn(
+                executable,
+                arguments,
+                {},
+                file_actions=actions,
+                setpgroup=0,
+                setsigmask=(),
+                setsigdef=_signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP},
+            )
+        except OSError as error:
+            # Another thread forked while the copy was being written, and its child has yet to execute something.
+            if error.errno == errno.ETXTBSY and tries < _BUSY_TRIES:
+                tries += 1
+                time.sleep(_BUSY_PAUSE)
+                continue
+            raise PlatformError(
+                f"the protected copy of the interpreter does not start: {os.strerror(error.errno or 0)}",
+                path=interpreter,
+                errno=error.errno,
+                hint="orlop needs a procfs on /proc" if error.errno == errno.ENOENT else "",
+            ) from error
+
+
+def base_interpreter() -> str:
+    """Return the path of the interpreter's own file: beneath virtual environments and symbolic links.
+
+    Raises:
+        PlatformError: The caller's interpreter is embedded in another program, or a script stands for it.
+    """
+    named: str = getattr(sys, "_base_executable", "") or sys.executable or ""
+    path = os.path.realpath(named) if named else ""
+    hint = "run orlop with a python executable, not from a program that embeds one"
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            magic = os.read(fd, 4)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise PlatformError(
+            "cannot find the python interpreter", path=path, errno=error.errno, hint=hint
+        ) from error
+    if magic != b"\x7fELF":
+        # A script would be interpreted by a program that nothing protects.
+        raise PlatformError("the python interpreter is not an executable program", path=path, hint=hint)
+    return path
+
+
+def _copy_of(path: str) -> int:
+    """Return a read-only descriptor of a protected copy of *path*, made at most once in this process."""
+    copy = _copies.get(path)
+    if copy is not None:
+        fd = copy[0]
+        # A program that becomes a daemon closes descriptors that it does not know; the number may have a new owner.
+        try:
+            status = os.fstat(fd)
+        except OSError:
+            status = None
+        if status is not None and (status.st_dev, status.st_ino) == copy[1:]:
+            return fd
+        _copies.pop(path, None)
+    fd = protect(path)
+    status = os.fstat(fd)
+    kept = _copies.setdefault(path, (fd, status.st_dev, status.st_ino))[0]
+    if kept != fd:
+        os.close(fd)  # another thread was faster
+    return kept
+
+
+def protect(path: str) -> int:
+    """Return a new close-on-exec descriptor, read-only, of a copy of *path* that cannot be written to.
+
+    Raises:
+        PlatformError: Neither an overlay nor a sealed memory file can be made.
+    """
+    refusals: list[OSError] = []
+    ways = (sealed_copy, overlay) if os.stat(path).st_size <= _SMALL else (overlay, sealed_copy)
+    for way in ways:
+        try:
+            return way(path)
+        except OSError as error:
+            refusals.append(error)
+    reasons = ", ".join(
+        f"{way.__name__.replace('_', ' ')}: {os.strerror(error.errno or 0)}"
+        for way, error in zip(ways, refusals, strict=True)
+    )
+    raise PlatformError(
+        f"cannot protect the interpreter from containers ({reasons})",
+        path=path,
+        errno=refusals[-1].errno,
+        hint="an overlay needs CAP_SYS_ADMIN and overlayfs, a sealed copy the sysctl vm.memfd_noexec below 2",
+    ) from refusals[-1]
+
+
+def overlay(path: str) -> int:
+    """Open *path* in a new read-only overlay of its directory that is attached nowhere.
+
+    A privileged container can make a read-only bind mount writable again. This file system has no upper layer, so
+    that there is no writable state to go back to.
+
+    Raises:
+        OSError: Without CAP_SYS_ADMIN, without overlayfs, or on a file system that it refuses.
+    """
+    call = _kernel()
+    directory = os.path.dirname(path)
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    layer = os.open(directory, flags)
+    try:
+        refusal = OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        for second in _SECOND_LAYERS:
+            if _nested(directory, os.path.realpath(second)):
+                continue
+            try:
+                other = os.open(second, flags)
+            except OSError:
+                continue
+            try:
+                mount = _mount_overlay(call, layer, other)
+            except OSError as error:
+                refusal = error
+                continue
+            finally:
+                os.close(other)
+            try:
+                return _keep(os.open(os.path.basename(path), os.O_RDONLY | os.O_CLOEXEC, dir_fd=mount))
+            finally:
+                os.close(mount)
+        raise refusal
+    finally:
+        os.close(layer)
+
+
+def sealed_copy(path: str) -> int:
+    """Copy *path* into a memory file, seal it for good, and return a read-only descriptor of it.
+
+    Raises:
+        OSError: Too little memory, or the kernel does not allow executable memory files.
+    """
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            memory = os.memfd_create("orlop-python", flags | _MFD_EXEC)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            memory = os.memfd_create("orlop-python", flags)
+        try:
+            while os.sendfile(memory, source, None, _CHUNK):
+                pass
+            os.fchmod(memory, 0o555)
+            fcntl.fcntl(memory, fcntl.F_ADD_SEALS, _F_SEALS)
+            # A file that is open for writing cannot be executed (ETXTBSY), sealed or not.
+            return _keep(os.open(f"/proc/self/fd/{memory}", os.O_RDONLY | os.O_CLOEXEC))
+        finally:
+            os.close(memory)
+    finally:
+        os.close(source)
+
+
+def _keep(fd: int) -> int:
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LOWEST_FD)
+    finally:
+        os.close(fd)
+
+
+def _nested(one: str, other: str) -> bool:
+    return os.path.commonpath((one, other)) in (one, other)
+
+
+def _mount_overlay(call: Callable[..., int], layer: int, other: int) -> int:
+    context = call(_FSOPEN, b"overlay", _FSOPEN_CLOEXEC)
+    try:
+        # By descriptor: there is nothing to escape in these paths, and fsconfig(2) takes no more than 255 bytes.
+        layers = b"/proc/self/fd/%d:/proc/self/fd/%d" % (layer, other)
+        for key, value in ((b"source", b"orlop"), (b"lowerdir", layers), (b"xino", b"off")):
+            call(_FSCONFIG, context, _FSCONFIG_SET_STRING, key, value, 0)
+        call(_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0)
+        return call(_FSMOUNT, context, _FSMOUNT_CLOEXEC, _MOUNT_ATTR_RDONLY_NOSUID_NODEV)
+    finally:
+        os.close(context)
+
+
+def _kernel() -> Callable[..., int]:
+    """Return syscall(2) as a function that raises :class:`OSError`."""
+    try:
+        long, function, get_errno = _private_syscall()
+    except (ImportError, AttributeError, TypeError):
+        long, function, get_errno = _public_syscall()
+
+    def call(*arguments: int | bytes | None) -> int:
+        # A bare int would be passed as a C int, of which a variadic function may see 32 bits of rubbish.
+        result = function(*(long(a) if isinstance(a, int) else a for a in arguments))
+        if result == -1:
+            number = get_errno()
+            raise OSError(number, os.strerror(number))
+        return result
+
+    return call
+
+
+def _private_syscall() -> tuple[type, Callable[..., int], Callable[[], int]]:
+    """Reach syscall(2) through the C half of ctypes alone, whose names are CPython's own business."""
+    import _ctypes
+
+    class Long(_ctypes._SimpleCData):  # type: ignore[type-arg] # noqa: SLF001 - see above
+        _type_ = "l"
+
+    class Function(_ctypes.CFuncPtr):
+        _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+        _restype_ = Long
+
+    address = _ctypes.dlsym(_ctypes.dlopen(None, os.RTLD_NOW), "syscall")
+    return Long, Function(address), _ctypes.get_errno
+
+
+def _public_syscall() -> tuple[type, Callable[..., int], Callable[[], int]]:
+    """Reach syscall(2) through the public module, in an interpreter without the C half that we know."""
+    import ctypes
+
+    function = ctypes.CDLL(None, use_errno=True).syscall
+    function.restype = ctypes.c_long
+    return ctypes.c_long, function, ctypes.get_errno

@@ -1,0 +1,150 @@
+"""Removal of a container's cgroups."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+from orlop_hookspecs.errors import StepError, StoreError
+from orlop_linux.live.cgroups import (
+    DIRECTORY,
+    Group,
+    all_members,
+    children,
+    open_below,
+    parse_group,
+    split_path,
+)
+from orlop_linux.live.killing import kill_all
+from orlop_linux.live.process import reason, wait_until
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+PATIENCE = 10.0
+"""Seconds until a cgroup that should be empty is given up."""
+
+remove_directory = os.rmdir
+"""rmdir(2); a seam for tests that model cgroups on plain directories, which have files to remove first."""
+
+
+def remove(group: Group, kept: int) -> None:
+    """Kill what is left in *group*, remove it with all below it, then those of its parents that are empty.
+
+    Args:
+        group: The cgroup that was made.
+        kept: How many leading components of its path were there before and stay.
+
+    Raises:
+        StepError: Something in it did not end, or the kernel does not let it go.
+    """
+    parts = split_path(group.path)
+    deadline = time.monotonic() + PATIENCE
+    if kept < len(parts):
+        _remove_leaf(group, parts, deadline)
+    for depth in range(len(parts) - 1, kept, -1):
+        try:
+            _rmdir(group.mount, parts[:depth])
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno in {errno.EBUSY, errno.ENOTEMPTY}:
+                return  # somebody else lives there now
+            raise _cannot_remove(group, error) from error
+
+
+def _remove_leaf(group: Group, parts: list[str], deadline: float) -> None:
+    last: list[OSError] = []
+
+    def gone() -> bool:
+        try:
+            _rmdir(group.mount, parts)
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            if error.errno not in {errno.EBUSY, errno.ENOTEMPTY}:
+                raise _cannot_remove(group, error) from error
+            last[:] = [error]
+            left = kill_all([group], deadline)
+            if left:
+                names = ", ".join(map(str, sorted(left)[:10]))
+                raise StepError(
+                    f"processes in the cgroup do not end: {names}", path=group.directory, errno=errno.EBUSY
+                ) from None
+            _remove_below(group)
+            return False
+        return True
+
+    if not wait_until(gone, deadline):
+        raise _cannot_remove(group, last[0]) from last[0]
+
+
+def _cannot_remove(group: Group, error: OSError) -> StepError:
+    return StepError(
+        f"cannot remove the cgroup: {reason(error)}", path=group.directory, errno=error.errno, act="delete"
+    )
+
+
+def _rmdir(mount: str, parts: Sequence[str]) -> None:
+    fd = open_below(mount, "/" + "/".join(parts[:-1])) if len(parts) > 1 else os.open(mount, DIRECTORY)
+    try:
+        remove_directory(parts[-1], dir_fd=fd)
+    finally:
+        os.close(fd)
+
+
+def _remove_below(group: Group) -> None:
+    """Remove the cgroups below *group*, deepest first; those that are busy stay for the next try."""
+    try:
+        here = group.open()
+    except FileNotFoundError:
+        return
+    names: list[str] = []
+    levels = [children(here)]
+    try:
+        while levels:
+            if levels[-1]:
+                name = levels[-1].pop()
+                try:
+                    below = os.open(name, DIRECTORY, dir_fd=here)
+                except FileNotFoundError:
+                    continue
+                os.close(here)
+                here = below
+                names.append(name)
+                levels.append(children(here))
+            else:
+                levels.pop()
+                if levels:
+                    above = os.open("..", DIRECTORY, dir_fd=here)
+                    os.close(here)
+                    here = above
+                    try:
+                        remove_directory(names.pop(), dir_fd=here)
+                    except OSError as error:
+                        if error.errno not in {errno.ENOENT, errno.EBUSY, errno.ENOTEMPTY}:
+                            raise
+    finally:
+        os.close(here)
+
+
+def undo(data: Mapping[str, Any]) -> None:
+    """Undo a journal entry ``cgroup``, see :mod:`orlop_linux.live.undo`."""
+    trees = data.get("trees")
+    if not isinstance(trees, list):
+        raise StoreError("the journal is not usable: cgroup entry is malformed", value=data)
+    parsed = []
+    for tree in trees:
+        kept = tree.get("kept") if isinstance(tree, dict) else None
+        if type(kept) is not int or kept < 0:
+            raise StoreError("the journal is not usable: cgroup entry is malformed", value=tree)
+        parsed.append((parse_group(tree), kept))
+    # A process may be in one of the cgroups and have left another: all are emptied before the first one goes.
+    made = [group for group, kept in parsed if kept < len(split_path(group.path))]
+    if made and all_members(made):
+        kill_all(made, time.monotonic() + PATIENCE)
+    for group, kept in parsed:
+        remove(group, kept)

@@ -1,0 +1,234 @@
+"""Run one hook of the config in the runtime's namespaces (config.md, "POSIX-platform Hooks").
+
+A hook gets exactly its own environment, ``/`` as its working directory, a session of its own, the state on
+standard input and no other descriptor. It may ignore its input, flood its output, ignore signals or leave
+processes behind: none of that blocks the runtime. Whoever it leaves behind loses the output when the hook
+itself has ended.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import time
+
+from orlop_hookspecs.errors import HookError
+from orlop_linux.live.process import SIGKILL, exit_status, has_ended, reason, send
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+TAIL = 16384
+"""How many bytes of a failed hook's output are kept: the last ones."""
+
+_PATIENCE = 5.0
+_PIPE = 65536  # what a pipe holds, pipe(7)
+_MFD_NOEXEC_SEAL = 8  # memfd_create(2), Linux 6.3; vm.memfd_noexec=2 refuses descriptors without it
+
+
+def run_hook(hook: Mapping[str, Any], state: bytes) -> None:
+    """Run *hook*, the fields of a RunHook step, with *state* on its standard input.
+
+    Raises:
+        HookError: It could not be run, exited with another status than 0, was killed, or ran out of time.
+    """
+    path = hook["path"]
+    if not path.startswith("/") or "\0" in path:
+        raise _failure(hook, "its path is not absolute")
+    timeout = hook.get("timeout")
+    deadline = None if timeout is None else time.monotonic() + timeout
+    stdin = _state_file(state)
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    try:
+        try:
+            pid = _spawn(hook, stdin, writer)
+        except OSError as error:
+            raise _failure(hook, f"cannot run it: {reason(error)}", number=error.errno) from error
+        finally:
+            os.close(writer)
+        _supervise(hook, pid, reader, deadline)
+    finally:
+        os.close(stdin)
+        os.close(reader)
+
+
+def _state_file(state: bytes) -> int:
+    """Return a descriptor that reads *state*: a file, so that a hook that reads nothing blocks nobody."""
+    try:
+        fd = os.memfd_create("state", os.MFD_CLOEXEC | _MFD_NOEXEC_SEAL)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        fd = os.memfd_create("state", os.MFD_CLOEXEC)
+    view = memoryview(state)
+    while view:
+        view = view[os.write(fd, view) :]
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _spawn(hook: Mapping[str, Any], stdin: int, output: int) -> int:
+    """Start the hook's program and return its pid.
+
+    posix_spawn(3) of the standard library can change neither the directory nor close what is inherited, and
+    fork(2) is not for a threaded caller: this is the C function under ``subprocess``, which does all of it
+    between vfork(2) and execve(2). Being private, it may change; then ``subprocess`` itself does the same for
+    ten milliseconds of import.
+    """
+    path = os.fsencode(hook["path"])
+    argv = [os.fsencode(arg) for arg in hook.get("args") or (hook["path"],)]
+    env = [os.fsencode(entry) for entry in hook.get("env") or ()]
+    if any(b"\0" in entry for entry in (*argv, *env)):
+        raise OSError(errno.EINVAL, "NUL in an argument")
+    try:
+        import _posixsubprocess
+
+        fork_exec: Any = _posixsubprocess.fork_exec
+        report, problem = os.pipe2(os.O_CLOEXEC)
+        try:
+            # In this order: descriptors to keep, directory, environment, the ends of three pipes and of the one for
+            # faults, signals to their defaults, setsid, group, user and groups, umask, preexec_fn, vfork.
+            close_others, defaults, session, vfork = True, True, True, True
+            streams = (stdin, -1, -1, output, -1, output, report, problem)
+            try:
+                pid: int = fork_exec(
+                    argv, (path,), close_others, (problem,), b"/", env, *streams,
+                    defaults, session, -1, None, None, None, -1, None, vfork,
+                )  # fmt: skip
+            finally:
+                os.close(problem)
+            fault = os.read(report, 1024)
+        finally:
+            os.close(report)
+    except (ImportError, TypeError):
+        return _spawn_publicly(path, argv, env, stdin, output)
+    if fault:
+        # "OSError:2:" and where; the number is hexadecimal.
+        try:
+            os.waitid(os.P_PID, pid, os.WEXITED)
+        except ChildProcessError:
+            pass
+        number = int(fault.split(b":")[1] or b"0", 16)
+        raise OSError(number or errno.EIO, os.strerror(number or errno.EIO))
+    return pid
+
+
+def _spawn_publicly(path: bytes, argv: list[bytes], env: list[bytes], stdin: int, output: int) -> int:
+    import subprocess
+
+    environment = {}
+    for entry in env:
+        key, _, value = entry.partition(b"=")
+        environment[key] = value
+    child = subprocess.Popen(  # noqa: S603 - the config names the program
+        argv,
+        executable=path,
+        stdin=stdin,
+        stdout=output,
+        stderr=output,
+        cwd="/",
+        env=environment,
+        start_new_session=True,
+    )
+    child.returncode = 0  # its end is waited for here, not there
+    return child.pid
+
+
+def _supervise(hook: Mapping[str, Any], pid: int, reader: int, deadline: float | None) -> None:
+    tail = bytearray()
+    in_time = True
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        found = None  # it has ended, and the caller has the kernel reap its children
+    else:
+        try:
+            in_time = _follow(pidfd, reader, tail, deadline)
+        finally:
+            # Also when the caller is interrupted.
+            found = _finish(pid, pidfd)
+            os.close(pidfd)
+    if not in_time:
+        raise _failure(hook, f"it ran out of time after {hook['timeout']} s and was killed", tail=tail)
+    if found is None:
+        hint = "the calling program ignores SIGCHLD or reaps every child"
+        raise _failure(hook, "its exit status is unknown", tail=tail, hint=hint)
+    if found.si_code != os.CLD_EXITED:
+        number = exit_status(found.si_code, found.si_status) - 128
+        raise _failure(hook, f"killed by signal {number}", tail=tail)
+    if found.si_status:
+        raise _failure(hook, f"exit status {found.si_status}", tail=tail)
+
+
+def _finish(pid: int, pidfd: int) -> Any:  # noqa: ANN401 - the result of waitid(2), or None
+    """Kill the hook if it has not ended, and reap it; one that does not end is left to the system."""
+    if not has_ended(pidfd):
+        _kill(pid, pidfd)
+    if not has_ended(pidfd, _PATIENCE):
+        return None
+    try:
+        return os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    except ChildProcessError:
+        return None
+
+
+def _follow(pidfd: int, reader: int, tail: bytearray, deadline: float | None) -> bool:
+    """Read the hook's output until the hook has ended; return False when the time is over first."""
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    poller.register(reader, select.POLLIN)
+    while True:
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            return False
+        # Never longer than a day at once: poll(2) counts milliseconds in an int.
+        events = dict(poller.poll(None if left is None else min(int(left * 1000) + 1, 86_400_000)))
+        if pidfd in events:
+            # What the hook wrote before its end; not more, a process that it left behind may go on writing.
+            for _ in range(_PIPE // TAIL):
+                if not (has_ended(reader) and _read(reader, tail)):
+                    break
+                del tail[:-TAIL]
+            return True
+        if reader in events:
+            if not _read(reader, tail):
+                poller.unregister(reader)
+            del tail[:-TAIL]
+
+
+def _read(reader: int, tail: bytearray) -> bool:
+    part = os.read(reader, TAIL)
+    tail += part
+    return bool(part)
+
+
+def _kill(pid: int, pidfd: int) -> None:
+    """Kill the hook and its process group, whose number is the hook's as long as the hook is not reaped."""
+    try:
+        os.killpg(pid, SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+    send(pidfd, SIGKILL)
+
+
+def _failure(
+    hook: Mapping[str, Any],
+    why: str,
+    *,
+    number: int | None = None,
+    tail: bytes | bytearray = b"",
+    hint: str = "",
+) -> HookError:
+    text = bytes(tail).decode("utf-8", "replace").strip()
+    return HookError(
+        f"{hook.get('kind', '')} hook {hook.get('index', 0)}: {why}"
+        + (f", output: {text!a}" if text else ""),
+        act="run hook",
+        pointer=str(hook.get("because", "")),
+        value=hook.get("path"),
+        errno=number,
+        hint=hint,
+    )

@@ -1,0 +1,38 @@
+"""Plugin ``annotations``: ``ociVersion`` and ``annotations``, which change nothing (config.md)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orlop_hookspecs.hooks import hookimpl
+from orlop_hookspecs.hooks.capability import Handle
+from orlop_linux.plugins.shared import VERSION, containers, plugin_info
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from orlop_hookspecs.hooks.identity import PluginInfo
+
+UNSAFE: tuple[str, ...] = ()
+"""Annotations that change what the runtime does: none."""
+
+
+@hookimpl
+def orlop_plugin() -> PluginInfo:
+    """Return the plugin's identity."""
+    return plugin_info("annotations", "the document's version and its annotations")
+
+
+@hookimpl
+def orlop_handles() -> Sequence[Handle]:
+    """Return what says something about the document instead of the container."""
+    return (*containers("linux"), Handle("ociVersion"), Handle("annotations"))
+
+
+@hookimpl
+def orlop_features() -> Mapping[str, Any]:
+    """Name the runtime, and the annotations that it acts on."""
+    return {
+        "annotations": {"io.orlop.version": VERSION},
+        "potentiallyUnsafeConfigAnnotations": UNSAFE,
+    }

@@ -1,0 +1,132 @@
+"""Plugin ``intel-rdt``: ``linux.intelRdt`` (config-linux.md, IntelRdt; kernel doc resctrl.rst)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orlop_hookspecs.hooks import hookimpl
+from orlop_hookspecs.hooks.capability import Handle, Problem
+from orlop_hookspecs.steps.resctrl import CreateResctrlGroup, JoinResctrlGroup, WriteSchemata
+from orlop_linux.plugins.shared import NAME_MAX, containers, plugin_info
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from orlop_hookspecs.documents import Config, IntelRdt
+    from orlop_hookspecs.hooks.identity import PluginInfo
+    from orlop_hookspecs.launch import PlanContext
+    from orlop_hookspecs.steps.base import Step
+
+ROOT = "/"
+"""The closID of the default class, which is the root of the file system itself."""
+
+OWN_DIRECTORIES = frozenset({"info", "mon_data", "mon_groups"})
+"""Directories of the file system's root that are no classes."""
+
+BECAUSE = "/linux/intelRdt"
+
+
+@hookimpl
+def orlop_plugin() -> PluginInfo:
+    """Return the plugin's identity."""
+    return plugin_info(
+        "intel-rdt", "cache and memory bandwidth allocation and monitoring", after=("cgroups", "rdma")
+    )
+
+
+@hookimpl
+def orlop_handles() -> Sequence[Handle]:
+    """Return the class of service and its schemata."""
+    return (
+        *containers("linux.intelRdt"),
+        *(
+            Handle(f"linux.intelRdt.{name}")
+            for name in ("closID", "schemata", "l3CacheSchema", "memBwSchema", "enableMonitoring")
+        ),
+    )
+
+
+@hookimpl
+def orlop_features() -> Mapping[str, Any]:
+    """Say that classes, schemata of all kinds and monitoring are implemented."""
+    return {
+        "linux.intelRdt.enabled": True,
+        "linux.intelRdt.schemata": True,
+        "linux.intelRdt.monitoring": True,
+    }
+
+
+def _name_fault(name: str) -> str:
+    """Return why *name* cannot name a class of service, or an empty string."""
+    if not name or name in {".", ".."}:
+        return "this is not a name"
+    if "/" in name or not name.isprintable():
+        return "a class of service is one directory, without slashes and control characters"
+    if len(name.encode(errors="surrogateescape")) > NAME_MAX:
+        return f"the name is longer than {NAME_MAX} bytes"
+    if name in OWN_DIRECTORIES:
+        return "the name is a directory of the file system's own"
+    return ""
+
+
+def _lines(rdt: IntelRdt) -> Iterator[tuple[str, str]]:
+    """Yield pointer and text of each line of the schemata, in the order in which they must be written."""
+    if rdt.l3_cache_schema is not None:
+        yield f"{BECAUSE}/l3CacheSchema", rdt.l3_cache_schema
+    if rdt.mem_bw_schema is not None:
+        yield f"{BECAUSE}/memBwSchema", rdt.mem_bw_schema
+    for index, line in enumerate(rdt.schemata or ()):
+        yield f"{BECAUSE}/schemata/{index}", line
+
+
+@hookimpl
+def orlop_validate(config: Config, context: PlanContext) -> Sequence[Problem]:
+    """Refuse names that are not one directory, and schemata that are not one line each."""
+    rdt = config.linux and config.linux.intel_rdt
+    return tuple(_problems(rdt, context.container)) if rdt else ()
+
+
+def _problems(rdt: IntelRdt, container: str) -> Iterator[Problem]:
+    if rdt.clos_id is None:
+        if _name_fault(container):
+            yield Problem(
+                BECAUSE, f"the container's id cannot name its class: {_name_fault(container)}", container
+            )
+    elif rdt.clos_id != ROOT and _name_fault(rdt.clos_id):
+        yield Problem(f"{BECAUSE}/closID", _name_fault(rdt.clos_id), rdt.clos_id)
+    for pointer, line in _lines(rdt):
+        if "\n" in line:
+            yield Problem(pointer, "the schema must be one line", line)
+        elif not line.strip():
+            yield Problem(pointer, "the schema is empty", line)
+    bandwidth = rdt.mem_bw_schema
+    if bandwidth is not None and not bandwidth.startswith("MB:"):
+        yield Problem(f"{BECAUSE}/memBwSchema", "the schema must start with MB:", bandwidth)
+
+
+@hookimpl
+def orlop_plan(config: Config, context: PlanContext) -> Sequence[Step]:
+    """Plan the class, its schemata and the membership.
+
+    Without a closID the class is named after the container and is its own: it may not exist yet, and delete
+    removes it. A class that is named may be shared; without any schema it must exist.
+    """
+    rdt = config.linux and config.linux.intel_rdt
+    if not rdt:
+        return ()
+    lines = tuple(line for _, line in _lines(rdt))
+    name = context.container if rdt.clos_id is None else rdt.clos_id
+    monitoring = bool(rdt.enable_monitoring)
+    steps: list[Step] = [
+        CreateResctrlGroup(
+            because=BECAUSE,
+            clos_id=name,
+            create=rdt.clos_id is None or (bool(lines) and name != ROOT),
+            may_exist=rdt.clos_id is not None,
+            monitoring=monitoring,
+        )
+    ]
+    if lines:
+        steps.append(WriteSchemata(because=BECAUSE, clos_id=name, lines=lines))
+    steps.append(JoinResctrlGroup(because=BECAUSE, clos_id=name, monitoring=monitoring))
+    return steps

@@ -1,0 +1,196 @@
+"""Plugin ``seccomp``: ``linux.seccomp`` with every action but the listener's (config-linux.md, Seccomp)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orlop_hookspecs.hooks import hookimpl
+from orlop_hookspecs.hooks.capability import Handle, Problem
+from orlop_hookspecs.steps.exec import LoadSeccomp
+from orlop_linux.plugins.shared import containers, plugin_info
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from orlop_hookspecs.documents import Config, Syscall
+    from orlop_hookspecs.hooks.identity import PluginInfo
+    from orlop_hookspecs.steps.base import Step
+
+ACTIONS = frozenset(
+    {
+        "SCMP_ACT_ALLOW",
+        "SCMP_ACT_ERRNO",
+        "SCMP_ACT_KILL",
+        "SCMP_ACT_KILL_PROCESS",
+        "SCMP_ACT_KILL_THREAD",
+        "SCMP_ACT_LOG",
+        "SCMP_ACT_TRACE",
+        "SCMP_ACT_TRAP",
+    }
+)
+
+ERRNO_MAX = {"SCMP_ACT_ERRNO": 4095, "SCMP_ACT_TRACE": 65535}
+"""Actions that return a number, and the largest one (seccomp(2): MAX_ERRNO, SECCOMP_RET_DATA)."""
+
+OPERATORS = frozenset(
+    {
+        "SCMP_CMP_EQ",
+        "SCMP_CMP_GE",
+        "SCMP_CMP_GT",
+        "SCMP_CMP_LE",
+        "SCMP_CMP_LT",
+        "SCMP_CMP_MASKED_EQ",
+        "SCMP_CMP_NE",
+    }
+)
+
+ARCHITECTURES = frozenset(
+    {
+        "SCMP_ARCH_AARCH64",
+        "SCMP_ARCH_ARM",
+        "SCMP_ARCH_MIPS",
+        "SCMP_ARCH_MIPS64",
+        "SCMP_ARCH_MIPS64N32",
+        "SCMP_ARCH_MIPSEL",
+        "SCMP_ARCH_MIPSEL64",
+        "SCMP_ARCH_MIPSEL64N32",
+        "SCMP_ARCH_PARISC",
+        "SCMP_ARCH_PARISC64",
+        "SCMP_ARCH_PPC",
+        "SCMP_ARCH_PPC64",
+        "SCMP_ARCH_PPC64LE",
+        "SCMP_ARCH_RISCV64",
+        "SCMP_ARCH_S390",
+        "SCMP_ARCH_S390X",
+        "SCMP_ARCH_X32",
+        "SCMP_ARCH_X86",
+        "SCMP_ARCH_X86_64",
+    }
+)
+"""Architectures that libseccomp 2.5 compiles for; the four that 2.6 added are refused."""
+
+FLAGS = frozenset({"SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"})
+"""Accepted flags; SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV means nothing without a listener (seccomp(2))."""
+
+ARGUMENTS = 6
+
+
+@hookimpl
+def orlop_plugin() -> PluginInfo:
+    """Return the plugin's identity."""
+    return plugin_info("seccomp", "system call filter", after=("process", "capabilities"))
+
+
+@hookimpl
+def orlop_handles() -> Sequence[Handle]:
+    """Return the filter's words.
+
+    The listener's properties are ignored unless SCMP_ACT_NOTIFY is used, as the specification says, and that
+    is not accepted.
+    """
+    rule = "linux.seccomp.syscalls[]"
+    return (
+        *containers(
+            "linux.seccomp",
+            "linux.seccomp.architectures",
+            "linux.seccomp.flags",
+            "linux.seccomp.syscalls",
+            rule,
+            f"{rule}.args",
+            f"{rule}.args[]",
+        ),
+        Handle("linux.seccomp.defaultAction", values=ACTIONS, feature="linux.seccomp.actions"),
+        Handle("linux.seccomp.defaultErrnoRet"),
+        Handle("linux.seccomp.architectures[]", values=ARCHITECTURES, feature="linux.seccomp.archs"),
+        Handle("linux.seccomp.flags[]", values=FLAGS, feature="linux.seccomp.supportedFlags"),
+        Handle("linux.seccomp.listenerPath"),
+        Handle("linux.seccomp.listenerMetadata"),
+        Handle(f"{rule}.names"),
+        Handle(f"{rule}.action", values=ACTIONS, feature="linux.seccomp.actions"),
+        Handle(f"{rule}.errnoRet"),
+        Handle(f"{rule}.args[].index"),
+        Handle(f"{rule}.args[].value"),
+        Handle(f"{rule}.args[].valueTwo"),
+        Handle(f"{rule}.args[].op", values=OPERATORS, feature="linux.seccomp.operators"),
+    )
+
+
+@hookimpl
+def orlop_features() -> Mapping[str, Any]:
+    """Say that filters are loaded, and which flags are known."""
+    return {"linux.seccomp.enabled": True, "linux.seccomp.knownFlags": tuple(sorted(FLAGS))}
+
+
+@hookimpl
+def orlop_validate(config: Config) -> Sequence[Problem]:
+    """Refuse return values for actions that have none, and arguments that no system call has."""
+    return tuple(_problems(config))
+
+
+def _problems(config: Config) -> Iterator[Problem]:
+    seccomp = config.linux and config.linux.seccomp
+    if not seccomp:
+        return
+    here = "/linux/seccomp"
+    yield from _errno(seccomp.default_action, seccomp.default_errno_ret, f"{here}/defaultErrnoRet")
+    if seccomp.listener_metadata is not None and seccomp.listener_path is None:
+        yield Problem(f"{here}/listenerMetadata", "the property must not be set without listenerPath")
+    for index, rule in enumerate(seccomp.syscalls or ()):
+        place = f"{here}/syscalls/{index}"
+        yield from _errno(rule.action, rule.errno_ret, f"{place}/errnoRet")
+        if not rule.names:
+            yield Problem(f"{place}/names", "at least one name is required")
+        for number, name in enumerate(rule.names):
+            if not name:
+                yield Problem(f"{place}/names/{number}", "the name is empty", name)
+        for number, argument in enumerate(rule.args or ()):
+            if argument.index >= ARGUMENTS:
+                yield Problem(
+                    f"{place}/args/{number}/index",
+                    f"a system call has at most {ARGUMENTS} arguments, counted from 0",
+                    argument.index,
+                )
+
+
+def _errno(action: str, errno: int | None, pointer: str) -> Iterator[Problem]:
+    if errno is None:
+        return
+    largest = ERRNO_MAX.get(action)
+    if largest is None:
+        yield Problem(pointer, f"the action {action} returns no errno", errno)
+    elif errno > largest:
+        yield Problem(pointer, f"the largest value for {action} is {largest}", errno)
+
+
+@hookimpl
+def orlop_plan(config: Config) -> Sequence[Step]:
+    """Plan one filter; names that the host's libseccomp does not know are skipped by the executor."""
+    seccomp = config.linux and config.linux.seccomp
+    if not seccomp:
+        return ()
+    process = config.process
+    return (
+        LoadSeccomp(
+            because="/linux/seccomp",
+            default_action=seccomp.default_action,
+            default_errno=seccomp.default_errno_ret,
+            architectures=seccomp.architectures or (),
+            flags=seccomp.flags or (),
+            syscalls=tuple(_rule(rule) for rule in seccomp.syscalls or ()),
+            # Without no_new_privs only a process with CAP_SYS_ADMIN may load a filter, and that is still the
+            # case before the user and the capabilities change (seccomp(2), EACCES).
+            early=not (process and process.no_new_privileges),
+        ),
+    )
+
+
+def _rule(rule: Syscall) -> dict[str, Any]:
+    return {
+        "names": rule.names,
+        "action": rule.action,
+        "errno": rule.errno_ret,
+        "args": tuple(
+            {"index": arg.index, "value": arg.value, "value_two": arg.value_two or 0, "op": arg.op}
+            for arg in rule.args or ()
+        ),
+    }

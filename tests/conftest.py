@@ -1,0 +1,50 @@
+"""What all tests share: which of them need a kernel, and how hypothesis looks for examples."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import hypothesis
+import pytest
+from hypothesis.configuration import set_hypothesis_home_dir
+
+ROOT = Path(__file__).resolve().parent.parent
+_NEED_KERNEL = (ROOT / "tests" / "linux", ROOT / "tests" / "engines")
+
+# The same examples on every run; HYPOTHESIS_PROFILE=explore looks for new ones.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000)
+set_hypothesis_home_dir(ROOT / "build" / "hypothesis")
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+
+@functools.cache
+def _why_no_kernel() -> str:
+    """Return why no real container can run here; empty when one can."""
+    if sys.platform != "linux":
+        return "needs Linux"
+    if os.geteuid() != 0:
+        return "needs root"
+    # Root inside somebody else's container is often root in name only.
+    script = "mount -t tmpfs none /mnt"
+    command = ["unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "sh", "-c", script]
+    try:
+        probe = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    except OSError as error:
+        return f"needs unshare(1): {error}"
+    if probe.returncode != 0:
+        return f"needs a root that may make namespaces and mounts: {probe.stderr.strip()}"
+    return ""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, with the reason, what needs a real kernel where there is none for us."""
+    for item in items:
+        if any(item.path.is_relative_to(place) for place in _NEED_KERNEL):
+            reason = _why_no_kernel()
+            if reason:
+                item.add_marker(pytest.mark.skip(reason=reason))

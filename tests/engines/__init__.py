@@ -1,0 +1,1 @@
+"""Engines with orlop as their runtime: real containers, real command lines."""

@@ -1,0 +1,80 @@
+"""An engine's own storage per test, so that nothing is left on the machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# The machine may lack CAP_SYS_RESOURCE: podman's default is to raise these limits.
+ULIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000")
+CGROUP_ROOTS = Path("/sys/fs/cgroup")
+
+
+def orlop_command() -> str:
+    """Return the absolute path of the ``orlop`` command under test."""
+    return str(Path(sys.executable).parent / "orlop")
+
+
+class Podman:
+    """podman with a private store and one runtime."""
+
+    def __init__(self, scratch: Path, runtime: str) -> None:
+        """Keep all of podman's files below *scratch*."""
+        self.scratch = scratch
+        self.base = [
+            "podman",
+            f"--root={scratch}/root",
+            f"--runroot={scratch}/run",
+            "--storage-driver=vfs",
+            "--cgroup-manager=cgroupfs",
+            f"--runtime={runtime}",
+        ]
+
+    def call(self, *args: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run one podman command and return what came of it."""
+        return subprocess.run(
+            [*self.base, *args],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def run(self, *args: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+        """Run a container from the busybox root file system."""
+        rootfs = str(self.scratch / "rootfs")
+        return self.call("run", "--network=none", *ULIMITS, *options, "--rootfs", rootfs, *args)
+
+
+def _groups() -> set[Path]:
+    return {p for root in CGROUP_ROOTS.iterdir() if root.is_dir() for p in root.glob("libpod_parent*")}
+
+
+@pytest.fixture
+def podman(tmp_path: Path) -> Iterator[Podman]:
+    """Provide podman with orlop as its runtime; afterwards nothing of it is left."""
+    if os.geteuid() != 0 or not sys.platform.startswith("linux"):
+        pytest.skip("needs root on Linux; the VM lane runs it as well")
+    for tool in ("podman", "/bin/busybox"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"needs {tool} (Debian packages podman and busybox-static)")
+    bindir = tmp_path / "rootfs/bin"
+    bindir.mkdir(parents=True)
+    shutil.copy2("/bin/busybox", bindir / "busybox")
+    for applet in ("sh", "cat", "id", "sleep", "true", "mount", "touch", "ls", "grep", "env", "hostname"):
+        (bindir / applet).symlink_to("busybox")
+    before = _groups()
+    engine = Podman(tmp_path, orlop_command())
+    yield engine
+    engine.call("rm", "--all", "--force", "--time=0")
+    for name in ("root/vfs-containers", "root"):
+        subprocess.run(["umount", "-l", str(tmp_path / name)], stderr=subprocess.DEVNULL, check=False)
+    for group in sorted(_groups() - before, reverse=True):
+        group.rmdir()

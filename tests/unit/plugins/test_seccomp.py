@@ -1,0 +1,112 @@
+"""Plugin seccomp."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.unit.plugins.support import call, config, pointers, steps
+
+from orlop_hookspecs.documents import vocabulary
+from orlop_hookspecs.steps import LoadSeccomp
+from orlop_linux.plugins import seccomp
+
+
+def with_seccomp(*, no_new_privileges: bool = True, **changes: Any) -> Any:
+    wanted = {"defaultAction": "SCMP_ACT_ALLOW", **changes}
+    return config(linux={"seccomp": wanted}, process={"noNewPrivileges": no_new_privileges})
+
+
+def rule(action: str = "SCMP_ACT_ERRNO", **changes: Any) -> dict[str, Any]:
+    return {"names": ["read"], "action": action, **changes}
+
+
+def test_a_filter() -> None:
+    wanted = with_seccomp(
+        defaultAction="SCMP_ACT_ERRNO",
+        defaultErrnoRet=38,
+        architectures=["SCMP_ARCH_X86_64", "SCMP_ARCH_X32"],
+        flags=["SECCOMP_FILTER_FLAG_LOG"],
+        syscalls=[
+            rule("SCMP_ACT_ALLOW", names=["read", "no_such_call"]),
+            rule(
+                errnoRet=1,
+                args=[
+                    {"index": 5, "value": (1 << 64) - 1, "valueTwo": 7, "op": "SCMP_CMP_MASKED_EQ"},
+                    {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"},
+                ],
+            ),
+        ],
+    )
+    assert steps("seccomp", wanted) == [
+        LoadSeccomp(
+            because="/linux/seccomp",
+            default_action="SCMP_ACT_ERRNO",
+            default_errno=38,
+            architectures=("SCMP_ARCH_X86_64", "SCMP_ARCH_X32"),
+            flags=("SECCOMP_FILTER_FLAG_LOG",),
+            syscalls=(
+                {"names": ("read", "no_such_call"), "action": "SCMP_ACT_ALLOW", "errno": None, "args": ()},
+                {
+                    "names": ("read",),
+                    "action": "SCMP_ACT_ERRNO",
+                    "errno": 1,
+                    "args": (
+                        {"index": 5, "value": (1 << 64) - 1, "value_two": 7, "op": "SCMP_CMP_MASKED_EQ"},
+                        {"index": 0, "value": 1, "value_two": 0, "op": "SCMP_CMP_EQ"},
+                    ),
+                },
+            ),
+        )
+    ]
+
+
+def test_without_no_new_privileges_the_filter_is_loaded_early() -> None:
+    (late,) = steps("seccomp", with_seccomp())
+    (early,) = steps("seccomp", with_seccomp(no_new_privileges=False))
+    assert (late.slot, early.slot) == ("filter-late", "filter-early")
+    assert steps("seccomp", config()) == []
+
+
+def test_words_are_the_specifications_but_for_the_listeners() -> None:
+    assert set(vocabulary.SECCOMP_ACTIONS) - seccomp.ACTIONS == {"SCMP_ACT_NOTIFY"}
+    assert set(vocabulary.SECCOMP_OPERATORS) == seccomp.OPERATORS
+    assert set(vocabulary.SECCOMP_FLAGS) - seccomp.FLAGS == {"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"}
+    newer = {"SCMP_ARCH_LOONGARCH64", "SCMP_ARCH_M68K", "SCMP_ARCH_SH", "SCMP_ARCH_SHEB"}
+    assert set(vocabulary.SECCOMP_ARCHITECTURES) - seccomp.ARCHITECTURES == newer
+    features = call("seccomp", "orlop_features")
+    assert features["linux.seccomp.enabled"] is True
+    assert set(features["linux.seccomp.knownFlags"]) == seccomp.FLAGS
+
+
+@pytest.mark.parametrize("action", sorted(seccomp.ACTIONS))
+def test_only_two_actions_return_an_errno(action: str) -> None:
+    largest = {"SCMP_ACT_ERRNO": 4095, "SCMP_ACT_TRACE": 65535}.get(action)
+    pointer = "/linux/seccomp/defaultErrnoRet"
+    assert pointers("seccomp", with_seccomp(defaultAction=action)) == []
+    expected = [pointer] if largest is None else []
+    assert pointers("seccomp", with_seccomp(defaultAction=action, defaultErrnoRet=1)) == expected
+    assert pointers("seccomp", with_seccomp(syscalls=[rule(action, errnoRet=0)])) == [
+        "/linux/seccomp/syscalls/0/errnoRet" for _ in expected
+    ]
+    if largest is not None:
+        assert pointers("seccomp", with_seccomp(defaultAction=action, defaultErrnoRet=largest)) == []
+        assert pointers("seccomp", with_seccomp(defaultAction=action, defaultErrnoRet=largest + 1)) == [
+            pointer
+        ]
+
+
+def test_filters_that_cannot_be() -> None:
+    argument = {"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}
+    wanted = with_seccomp(syscalls=[rule(names=["read", ""]), rule(args=[argument])])
+    assert pointers("seccomp", wanted) == [
+        "/linux/seccomp/syscalls/0/names/1",
+        "/linux/seccomp/syscalls/1/args/0/index",
+    ]
+
+
+def test_the_listener_is_ignored_while_nobody_notifies() -> None:
+    assert steps("seccomp", with_seccomp(listenerPath="/run/x", listenerMetadata="m")) == steps(
+        "seccomp", with_seccomp()
+    )
+    assert pointers("seccomp", with_seccomp(listenerMetadata="m")) == ["/linux/seccomp/listenerMetadata"]
