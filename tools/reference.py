@@ -143,7 +143,7 @@ def feature_page() -> str:
     ]
     for path, source in sorted(runtime.features_provenance().items()):
         owners = {who for each in source.values() for who in each} if isinstance(source, dict) else source
-        lines.append(f"| `{path}` | {', '.join(sorted(owners))} |")
+        lines.append(f"| `{path}` | {', '.join(sorted(owners)) or 'nobody'} |")
     return "\n".join(lines) + "\n"
 
 

@@ -37,6 +37,19 @@ def call(*arguments: str) -> str:
     return done.stdout
 
 
+def why_not_real() -> str:
+    """Return why no real container can run here; empty when one can."""
+    if sys.platform != "linux":
+        return "a real one needs Linux"
+    if os.geteuid() != 0:
+        return "a real one needs root"
+    # Root inside somebody else's container is often root in name only.
+    probe = ["unshare", "--mount", "--pid", "--fork", "mount", "-t", "tmpfs", "none", "/mnt"]
+    if subprocess.run(probe, stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        return "this root may not make namespaces and mounts"
+    return ""
+
+
 class CommandLine:
     """The life of one container through the command line, as an engine leads it."""
 
@@ -115,16 +128,16 @@ def show_features(runtime: orlop.Runtime) -> dict[str, Any]:
             sorted({who for each in source.values() for who in each}) if isinstance(source, dict) else source
         )
         text = ", ".join(map(str, value)) if isinstance(value, list) else json.dumps(value)
-        print(f"{path}  <- {', '.join(plugins)}")
+        print(f"{path}  <- {', '.join(plugins) or 'nobody'}")
         print(textwrap.indent(textwrap.fill(text or "(none)", 100), "    "))
     return fields
 
 
 def main() -> None:
     """Lead a container through its life, then compose a second, smaller runtime."""
-    real = sys.platform == "linux" and os.geteuid() == 0
-    platform = "linux" if real else "fake"
-    program = ["/bin/sh", "-c", PROGRAM] if real else ["sleep", "1000"]
+    reason = why_not_real()
+    platform = "fake" if reason else "linux"
+    program = ["sleep", "1000"] if reason else ["/bin/sh", "-c", PROGRAM]
     runtime = orlop.Runtime.compose(platform=platform)
 
     title("a bundle")
@@ -135,7 +148,10 @@ def main() -> None:
         config = json.loads((bundle / "config.json").read_text())
         print(f"config.json by `orlop spec`, root file system from {make_bundle(bundle, config, program)}")
 
-        if real:
+        if reason:
+            title(f"a container on the fake platform ({reason})")
+            live_on_fake(runtime, str(bundle))
+        else:
             title("a real container, through the command line")
             life = CommandLine(f"{place}/state", str(bundle))
             try:
@@ -143,9 +159,6 @@ def main() -> None:
             except BaseException:
                 life.clean()
                 raise
-        else:
-            title("a container on the fake platform (a real one needs root on Linux)")
-            live_on_fake(runtime, str(bundle))
 
         title(f"what this runtime can do, and which of its {len(runtime.plugins)} plugins says so")
         everything = show_features(runtime)

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,23 +59,30 @@ def _groups() -> set[Path]:
 
 
 @pytest.fixture
-def podman(tmp_path: Path) -> Iterator[Podman]:
+def scratch() -> Iterator[Path]:
+    """Provide a directory whose path is short: podman refuses a run root of more than 50 characters."""
+    with tempfile.TemporaryDirectory(prefix="oe-") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+def podman(scratch: Path) -> Iterator[Podman]:
     """Provide podman with orlop as its runtime; afterwards nothing of it is left."""
     if os.geteuid() != 0 or not sys.platform.startswith("linux"):
         pytest.skip("needs root on Linux; the VM lane runs it as well")
     for tool in ("podman", "/bin/busybox"):
         if shutil.which(tool) is None:
             pytest.skip(f"needs {tool} (Debian packages podman and busybox-static)")
-    bindir = tmp_path / "rootfs/bin"
+    bindir = scratch / "rootfs/bin"
     bindir.mkdir(parents=True)
     shutil.copy2("/bin/busybox", bindir / "busybox")
     for applet in ("sh", "cat", "id", "sleep", "true", "mount", "touch", "ls", "grep", "env", "hostname"):
         (bindir / applet).symlink_to("busybox")
     before = _groups()
-    engine = Podman(tmp_path, orlop_command())
+    engine = Podman(scratch, orlop_command())
     yield engine
     engine.call("rm", "--all", "--force", "--time=0")
     for name in ("root/vfs-containers", "root"):
-        subprocess.run(["umount", "-l", str(tmp_path / name)], stderr=subprocess.DEVNULL, check=False)
+        subprocess.run(["umount", "-l", str(scratch / name)], stderr=subprocess.DEVNULL, check=False)
     for group in sorted(_groups() - before, reverse=True):
         group.rmdir()

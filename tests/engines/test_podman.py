@@ -16,7 +16,10 @@ def test_a_container_runs_and_its_output_arrives(podman: Podman) -> None:
 
 def test_the_exit_status_is_the_programs(podman: Podman) -> None:
     assert podman.run("sh", "-c", "exit 37", options=("--rm",)).returncode == 37
-    assert podman.run("sh", "-c", "kill -9 $$", options=("--rm",)).returncode == 137
+    started = podman.run("sleep", "1000", options=("--detach", "--name=one"))
+    assert started.returncode == 0, started.stderr
+    assert podman.call("kill", "--signal=KILL", "one").returncode == 0
+    assert podman.call("wait", "one").stdout.strip() == "137"
 
 
 def test_a_missing_program_is_127_and_one_without_permission_126(podman: Podman) -> None:

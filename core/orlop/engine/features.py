@@ -149,7 +149,8 @@ def _verify(merger: _Merger) -> None:
     try:
         decode_features(merger.data)
     except DocumentError as error:
-        path = error.pointer.strip("/").replace("/", ".")
+        place, _, index = error.pointer.strip("/").replace("/", ".").rpartition(".")
+        path = place if index.isdigit() else f"{place}.{index}".lstrip(".")
         raise CompositionError(
             f"feature {path}: {error.message}", value=error.value, plugin=" and ".join(merger.owners(path))
         ) from None

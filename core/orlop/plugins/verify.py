@@ -122,8 +122,9 @@ def _attributes(plugin: object, found: list[tuple[str, str]]) -> list[tuple[str,
 def _suggestion(name: str) -> str:
     import difflib
 
-    close = difflib.get_close_matches(name, SPECS, 1)
-    return f"; did you mean {close[0]}?" if close else ""
+    words = [spec.removeprefix(PREFIX) for spec in SPECS]
+    close = difflib.get_close_matches(name.removeprefix(PREFIX), words, 1)
+    return f"; did you mean {PREFIX}{close[0]}?" if close else ""
 
 
 def _option_problems(options: dict[str, Any]) -> Iterator[str]:

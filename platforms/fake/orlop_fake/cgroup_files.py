@@ -235,21 +235,29 @@ def _freeze_v2(group: Cgroup, file: str, text: str) -> str:
 
 
 def _subtree_control(group: Cgroup, file: str, text: str) -> str:
-    enabled = list(group.read(file).split())
+    enabled = list(group.enabled)
     for word in text.split():
         sign, name = word[:1], word[1:]
         if sign not in "+-" or not name:
             raise refusal(errno.EINVAL, file)
         if name not in group.controllers:
             raise refusal(errno.ENOENT, file)
-        if sign == "+" and name not in enabled:
-            # The no-internal-process rule (cgroup-v2.rst): the root alone may have both.
-            if group.processes and group.parent is not None:
-                raise refusal(errno.EBUSY, file)
-            enabled.append(name)
-        elif sign == "-" and name in enabled:
+        if sign == "-" and name in enabled:
             enabled.remove(name)
+        elif sign == "+" and name not in enabled:
+            enabled.append(name)
+    enable(group, tuple(enabled))
     return " ".join(enabled)
+
+
+def enable(group: Cgroup, controllers: tuple[str, ...]) -> None:
+    """Enable exactly *controllers* for the children of *group*: EBUSY if it has processes itself, unless it is the root.
+
+    Source: cgroup-v2.rst, "No Internal Process Constraint".
+    """
+    if group.processes and group.parent is not None and not set(controllers) <= set(group.enabled):
+        raise refusal(errno.EBUSY, group.file("cgroup.subtree_control"))
+    group.enabled = controllers
 
 
 CORE_V2: Files = {

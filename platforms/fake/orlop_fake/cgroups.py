@@ -37,7 +37,7 @@ class Cgroup:
     """One control group: a directory with files, processes and children."""
 
     __slots__ = (
-        "children", "device_rules", "events", "frozen", "hierarchy", "memory", "name", "node", "owner", "parent", "processes",
+        "children", "device_rules", "enabled", "events", "frozen", "hierarchy", "memory", "name", "node", "owner", "parent", "processes",
         "values",
     )  # fmt: skip
 
@@ -49,6 +49,8 @@ class Cgroup:
         self.children: dict[str, Cgroup] = {}
         self.processes: dict[Process, None] = {}
         self.values: dict[str, str | dict[str, str]] = {}
+        self.enabled: tuple[str, ...] = ()
+        """Version 2: what cgroup.subtree_control enables for the children."""
         self.owner = ""
         self.node: Directory | None = None
         """Its directory in the file system, made when it is first looked at."""
@@ -71,8 +73,7 @@ class Cgroup:
         """What is controlled here: on version 2 only what the parent enables for its children."""
         if self.hierarchy.version != _UNIFIED or self.parent is None:
             return self.hierarchy.controllers
-        enabled = self.parent.values.get("cgroup.subtree_control", "")
-        return enabled.split() if isinstance(enabled, str) else ()
+        return self.parent.enabled
 
     # Directories -----------------------------------------------------------------------------------------------------
 
@@ -167,6 +168,8 @@ class Cgroup:
         if computed is not None and file.partition(".")[0] in self.controllers:
             return computed(self)
         default, _ = self._known(file)
+        if file == "cgroup.subtree_control":
+            return " ".join(self.enabled)
         if file in {"cpuset.cpus", "cpuset.mems"} and self.parent is None:
             count = self.hierarchy.host.cpus if file.endswith("cpus") else self.hierarchy.host.nodes
             return f"0-{count - 1}" if count > 1 else "0"
@@ -192,7 +195,7 @@ class Cgroup:
             kept = check(self, file, text)
         except OSError as error:
             raise refusal(error.errno or errno.EINVAL, self.file(file)) from None
-        if not isinstance(self.values.get(file), dict):
+        if not isinstance(self.values.get(file), dict) and file != "cgroup.subtree_control":
             self.values[file] = kept
 
     def keyed(self, file: str, key: str, value: str) -> str:
@@ -228,11 +231,9 @@ class Cgroup:
     def join(self, process: Process) -> None:
         """Move *process* here from its group of the same hierarchy."""
         version, parent = self.hierarchy.version, self.parent
-        if version == _UNIFIED and parent is not None and self.values.get("cgroup.subtree_control"):
+        if version == _UNIFIED and parent is not None and self.enabled:
             raise refusal(errno.EBUSY, self.file("cgroup.procs"))
-        if version == 1 and "cpuset" in self.hierarchy.controllers and not (
-            self.read("cpuset.cpus") and self.read("cpuset.mems")
-        ):
+        if self.hierarchy.needs_cpus and not (self.read("cpuset.cpus") and self.read("cpuset.mems")):
             raise refusal(errno.ENOSPC, self.file("tasks"))
         self.leave(process)
         self.enter(process)
@@ -320,7 +321,9 @@ _COMPUTED = {
 class Hierarchy:
     """One tree of cgroups with the controllers that are bound to it."""
 
-    __slots__ = ("charges_memory", "controllers", "host", "huge_pages", "mountpoint", "name", "root", "version")
+    __slots__ = (
+        "charges_memory", "controllers", "host", "huge_pages", "mountpoint", "name", "needs_cpus", "root", "version",
+    )  # fmt: skip
 
     def __init__(self, host: Host, name: str, version: int, controllers: tuple[str, ...], mountpoint: str) -> None:
         """Make a hierarchy with its root; *name* is as in /proc/PID/cgroup, empty for the unified one."""
@@ -330,6 +333,7 @@ class Hierarchy:
         self.controllers = controllers
         self.mountpoint = mountpoint
         self.charges_memory = "memory" in controllers
+        self.needs_cpus = version == 1 and "cpuset" in controllers
         self.huge_pages = cgroup_files.huge_pages(version, host.huge_pages)
         self.root = Cgroup(self, "", None)
 

@@ -32,13 +32,14 @@ class Timer:
 class Clock:
     """Nanoseconds since the boot of the fake machine, and what is due later."""
 
-    __slots__ = ("_heap", "_sequence", "nanoseconds")
+    __slots__ = ("_heap", "_said", "_sequence", "nanoseconds")
 
     def __init__(self) -> None:
         """Start one second after boot."""
         self.nanoseconds = SECOND
         self._heap: list[tuple[int, int, Timer]] = []
         self._sequence = 0
+        self._said = (-1, "")
 
     @property
     def seconds(self) -> float:
@@ -76,5 +77,9 @@ class Clock:
 
     def rfc3339(self) -> str:
         """Return the time of day: UTC, RFC 3339, with nanoseconds."""
-        seconds, rest = divmod(self.nanoseconds, SECOND)
-        return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(_EPOCH + seconds))}.{rest:09d}Z"
+        now = self.nanoseconds
+        if self._said[0] != now:
+            seconds, rest = divmod(now, SECOND)
+            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(_EPOCH + seconds))
+            self._said = (now, f"{text}.{rest:09d}Z")
+        return self._said[1]

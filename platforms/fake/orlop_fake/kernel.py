@@ -326,29 +326,31 @@ class FakeKernel(LiveCalls):
 
     def expose_disk(self, path: str) -> None:
         """Show the real directory at *path* at the same place of the host's file system, if nothing is there."""
+        parts = [part for part in path.split("/") if part]
         directory = self.root
-        *parts, last = [part for part in path.split("/") if part] or [""]
-        for part in parts:
+        for position, part in enumerate(parts):
             below = directory.get(part)
             if below is None:
                 if not os.path.isdir(path):
                     return
-                below = directory.make_directory(part)
+                last = position == len(parts) - 1
+                below = DiskDirectory(path) if last else Directory()
+                directory.put(part, below)
             if not isinstance(below, Directory):
                 return
             directory = below
-        known = directory.get(last)
-        if (known is None or (isinstance(known, DiskDirectory) and known.path == path)) and last:
-            if os.path.isdir(path):
-                if known is None:
-                    directory.put(last, DiskDirectory(path))
-            elif known is not None:
-                directory.drop(last)
 
     def expose(self, path: str, root: Location, tree: MountNamespace) -> Location:
         """Return the location of *path*, which may be a real directory."""
-        self.expose_disk(path)
-        return walk(tree, root, path)
+        try:
+            where = walk(tree, root, path)
+        except FileNotFoundError:
+            self.expose_disk(path)
+            return walk(tree, root, path)
+        node = where.node
+        if type(node) is DiskDirectory and not os.path.isdir(node.path):
+            raise refusal(errno.ENOENT, path)
+        return where
 
     def propagate(self, mount: Mount, where: Location) -> None:
         """Let a new mount appear wherever its parent's peers and slaves are (mount_namespaces(7))."""

@@ -15,11 +15,12 @@ from orlop_linux.live.process import Ends
 from orlop_linux.live.undo import undo
 
 if TYPE_CHECKING:
-    from orlop_hookspecs.record import Record
     from tests.unit.linux_kernel.conftest import Entries, Host
 
+    from orlop_hookspecs.record import Record
 
-def run(  # noqa: PLR0913, PLR0917 - what a creation depends on
+
+def run(  # noqa: PLR0913 - what a creation depends on
     host: Host,
     record: Record,
     journal: Entries,
@@ -99,7 +100,9 @@ def test_a_parent_that_somebody_else_uses_stays(host: Host, record: Record, jour
     assert not (place / "pods/web").exists()
 
 
-def test_a_cgroup_that_was_there_is_used_but_not_removed(host: Host, record: Record, journal: Entries) -> None:
+def test_a_cgroup_that_was_there_is_used_but_not_removed(
+    host: Host, record: Record, journal: Entries
+) -> None:
     place = host.mount("pids", "pids")
     (place / "web").mkdir()
     (place / "web/cgroup.procs").write_text("")
@@ -165,7 +168,9 @@ def test_parent_that_disappears_is_made_again(
     assert not (place / "pods").exists()
 
 
-@pytest.mark.parametrize("path", ["/", "//", "/..", "/a/../b", "a/../../b", ".", "/a/./b", "/a\nb", "/a\0b", "/" + "x" * 300])
+@pytest.mark.parametrize(
+    "path", ["/", "//", "/..", "/a/../b", "a/../../b", ".", "/a/./b", "/a\nb", "/a\0b", "/" + "x" * 300]
+)
 def test_impossible_paths_are_refused(host: Host, record: Record, journal: Entries, path: str) -> None:
     place = host.mount("pids", "pids")
     before = sorted(place.iterdir())
@@ -194,7 +199,9 @@ def test_relative_and_default_paths_are_below_the_callers_own_cgroup_on_v1(
     assert (place / "user/me/sub/other").is_dir()
 
 
-def test_default_path_is_beside_the_callers_own_cgroup_on_v2(host: Host, record: Record, journal: Entries) -> None:
+def test_default_path_is_beside_the_callers_own_cgroup_on_v2(
+    host: Host, record: Record, journal: Entries
+) -> None:
     place = host.mount("unified", own="/user/me")
     (mounted,) = run(host, record, journal, "", explicit=False).mounts()
     assert mounted == ("", str(place / "user/web"), ())

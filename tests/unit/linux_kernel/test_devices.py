@@ -26,7 +26,9 @@ accesses = st.sets(st.sampled_from("rwm"), min_size=1).map("".join)
 rules = st.lists(st.tuples(st.booleans(), st.sampled_from("abc"), numbers, numbers, accesses), max_size=6)
 
 
-def reference(rules: Sequence[DeviceRule], kind: str, major: int, minor: int, access: str, *, default: bool) -> bool:
+def reference(
+    rules: Sequence[DeviceRule], kind: str, major: int, minor: int, access: str, *, default: bool
+) -> bool:
     """For each access, the last rule that names device and access decides."""
     for letter in access:
         answer = default
@@ -104,7 +106,9 @@ def test_the_program_agrees_with_the_model(
     assert run_program(compile_v2(rules), kind, major, minor, access) == expected
 
 
-@given(rules, st.booleans(), st.sampled_from("bc"), st.integers(0, 3), st.integers(0, 3), st.sampled_from("rwm"))
+@given(
+    rules, st.booleans(), st.sampled_from("bc"), st.integers(0, 3), st.integers(0, 3), st.sampled_from("rwm")
+)
 def test_the_v1_lines_agree_with_the_model_or_are_refused(  # noqa: PLR0913, PLR0917 - one open(2)
     rules: list[DeviceRule], first: bool, kind: str, major: int, minor: int, access: str
 ) -> None:

@@ -18,8 +18,9 @@ from orlop_linux.live.undo import undo
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from orlop_hookspecs.record import Record
     from tests.unit.linux_kernel.conftest import Entries
+
+    from orlop_hookspecs.record import Record
 
 DEFAULT = "    L3:0=fffff;1=fffff\n    MB:0=100;1=100\n"
 
@@ -136,13 +137,17 @@ def test_the_root_class_is_never_made(tree: Path, record: Record, journal: Entri
     assert list((tree / "mon_groups").iterdir()) == []
 
 
-def test_a_class_that_must_be_there_and_is_not_is_an_error(tree: Path, record: Record, journal: Entries) -> None:
+def test_a_class_that_must_be_there_and_is_not_is_an_error(
+    tree: Path, record: Record, journal: Entries
+) -> None:
     with pytest.raises(StepError, match="does not exist"):
         create(tree, record, journal, "gold", create=False)
     assert journal == []
 
 
-def test_a_class_that_may_not_be_there_and_is_is_an_error(tree: Path, record: Record, journal: Entries) -> None:
+def test_a_class_that_may_not_be_there_and_is_is_an_error(
+    tree: Path, record: Record, journal: Entries
+) -> None:
     (tree / "web").mkdir()
     with pytest.raises(StepError, match="exists already"):
         create(tree, record, journal, "web", may_exist=False)
@@ -161,7 +166,9 @@ def test_a_monitoring_group_of_somebody_else_is_an_error_and_stays(
 
 
 @pytest.mark.parametrize("clos_id", ["", ".", "..", "../x", "a/b", "info", "mon_groups", "a\0b", "a\nb"])
-def test_names_that_are_no_groups_are_refused(tree: Path, record: Record, journal: Entries, clos_id: str) -> None:
+def test_names_that_are_no_groups_are_refused(
+    tree: Path, record: Record, journal: Entries, clos_id: str
+) -> None:
     before = sorted(tree.iterdir())
     with pytest.raises(StepError):
         create(tree, record, journal, clos_id)
@@ -175,7 +182,9 @@ def test_a_link_is_no_class(tree: Path, record: Record, journal: Entries, tmp_pa
         create(tree, record, journal, "gold")
 
 
-def test_a_directory_that_is_not_resctrl_is_a_platform_error(tmp_path: Path, record: Record, journal: Entries) -> None:
+def test_a_directory_that_is_not_resctrl_is_a_platform_error(
+    tmp_path: Path, record: Record, journal: Entries
+) -> None:
     with pytest.raises(PlatformError, match="no resctrl file system is mounted"):
         create(tmp_path, record, journal, "gold")
     with pytest.raises(PlatformError):

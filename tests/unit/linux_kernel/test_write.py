@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +16,6 @@ from orlop_linux.kernel.cgroups.write import Target, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from orlop_hookspecs.record import Record
 
@@ -40,6 +40,11 @@ def targets(tmp_path: Path) -> Iterator[dict[str, Target]]:
         os.close(target.fd)
 
 
+def content(targets: dict[str, Target], name: str) -> str:
+    target, _, file = name.partition("/")
+    return Path(targets[target].directory, file).read_text()
+
+
 def resource(controller: str, **fields: Any) -> WriteCgroup:
     return WriteCgroup(because="/linux/resources/x", controller=controller, **fields)
 
@@ -47,35 +52,44 @@ def resource(controller: str, **fields: Any) -> WriteCgroup:
 def test_v1_is_taken_where_v1_has_the_controller(targets: dict[str, Target]) -> None:
     step = resource("memory", v1=(("memory.limit_in_bytes", "4096"),), v2=(("memory.max", "4096"),))
     write(list(targets.values()), step, "cgroups")
-    assert open(targets["memory"].directory + "/memory.limit_in_bytes").read() == "4096"
+    assert content(targets, "memory/memory.limit_in_bytes") == "4096"
 
 
 def test_the_unified_hierarchy_has_what_v1_has_not(targets: dict[str, Target]) -> None:
     step = resource("hugetlb", v1=(("hugetlb.2MB.limit_in_bytes", "0"),), v2=(("hugetlb.2MB.max", "0"),))
     write(list(targets.values()), step, "cgroups")
-    assert open(targets["unified"].directory + "/hugetlb.2MB.max").read() == "0"
+    assert content(targets, "unified/hugetlb.2MB.max") == "0"
 
 
 def test_the_v1_name_of_a_controller_counts_on_v1(targets: dict[str, Target]) -> None:
     step = resource(
-        "io", v1_controller="blkio", alternatives=True, v1=(("blkio.weight", "100"), ("blkio.bfq.weight", "100"))
+        "io",
+        v1_controller="blkio",
+        alternatives=True,
+        v1=(("blkio.weight", "100"), ("blkio.bfq.weight", "100")),
     )
     write(list(targets.values()), step, "cgroups")
-    assert open(targets["blkio"].directory + "/blkio.bfq.weight").read() == "100"
+    assert content(targets, "blkio/blkio.bfq.weight") == "100"
 
 
 def test_core_files_need_no_controller(targets: dict[str, Target]) -> None:
     write(list(targets.values()), resource("", v2=(("cgroup.max.depth", "3"),)), "cgroups")
-    assert open(targets["unified"].directory + "/cgroup.max.depth").read() == "3"
+    assert content(targets, "unified/cgroup.max.depth") == "3"
 
 
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        (resource("memory", v2=(("memory.high", "1"),)), "this needs cgroup v2, and the host has controller memory"),
+        (
+            resource("memory", v2=(("memory.high", "1"),)),
+            "this needs cgroup v2, and the host has controller memory",
+        ),
         (resource("rdma", v1=(("rdma.max", "x"),)), "this property does not exist on cgroup v2"),
         (resource("cpu", v1=(("cpu.shares", "2"),), v2=(("cpu.weight", "1"),)), "no cgroup controller cpu"),
-        (resource("memory", v1=(("memory.nothing", "1"),)), "cannot write '1' to memory.nothing: no such file"),
+        (
+            resource("memory", v1=(("memory.nothing", "1"),)),
+            "cannot write '1' to memory.nothing: no such file",
+        ),
         (resource("memory", v1=(("../memory.limit_in_bytes", "1"),)), "is not a file that sets a resource"),
         (resource("memory", v1=(("cgroup.procs", "1"),)), "is not a file that sets a resource"),
         (
@@ -107,7 +121,7 @@ def test_without_cgroups_nothing_can_be_limited() -> None:
 
 def test_nothing_to_do_on_this_version_is_no_error(targets: dict[str, Target]) -> None:
     write(list(targets.values()), resource("memory", v1=()), "cgroups")
-    assert open(targets["memory"].directory + "/memory.limit_in_bytes").read() == ""
+    assert content(targets, "memory/memory.limit_in_bytes") == ""
 
 
 class MemoryController:
@@ -143,7 +157,7 @@ def test_the_order_is_found_across_the_steps_of_an_update(
     controller = MemoryController(monkeypatch, 10, 10)
     path = targets["memory"].directory
     mount, _, name = path.rpartition("/")
-    open(f"{path}/cgroup.procs", "w").close()
+    Path(path, "cgroup.procs").write_text("")
     record.kernel["cgroups"] = [{"mount": mount, "path": f"/{name}", "version": 1, "controllers": ["memory"]}]
     steps = [
         resource("memory", v1=(("memory.limit_in_bytes", "40"),)),

@@ -73,7 +73,7 @@ def _merge(data: dict[str, Any], changes: dict[str, Any]) -> None:
 
 
 def namespaces(*types: str, **paths: str) -> list[dict[str, str]]:
-    """Return ``linux.namespaces`` with new ones of *types* and joined ones of *paths*, beside the base's own."""
+    """Return ``linux.namespaces``: the base's, new ones of *types* and joined ones of *paths*."""
     return [
         *BASE["linux"]["namespaces"],
         *({"type": kind} for kind in types),
@@ -89,7 +89,7 @@ def context(**options: Any) -> PlanContext:
 
 
 def call(name: str, hook: str, **arguments: Any) -> Any:
-    """Call one hook of the plugin *name* with those of *arguments* that it takes; an absent hook answers nothing."""
+    """Call a hook of the plugin *name* with those of *arguments* that it takes; an absent one is empty."""
     function = getattr(module(name), hook, None)
     if function is None:
         return ()

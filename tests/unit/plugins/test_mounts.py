@@ -12,7 +12,7 @@ from tests.unit.plugins.support import call, config, namespaces, objections, poi
 from orlop_hookspecs.steps import MountBind, MountCgroup, MountFilesystem, MountProc, MountSysfs, Step
 from orlop_linux.plugins.mount_options import ACCESS_TIMES, KNOWN, MountOptions
 
-# The table of config.md, "Linux mount options" (1.3.0), and rnodev, which only the features document's example has.
+# The table of config.md, "Linux mount options" (1.3.0), and rnodev, which only features.md names.
 TABLE = [
     "async",
     "atime",

@@ -231,14 +231,13 @@ def test_a_terminal_needs_a_mount_namespace() -> None:
     assert pointers("terminal", wanted, foreground=True) == ["/process/terminal"]
 
 
-def test_hooks_before_the_program_are_steps() -> None:
+def test_hooks_are_steps() -> None:
     hook = {"path": "/bin/h", "args": ["h", ""], "env": ["A=1"], "timeout": 5}
     wanted = config(hooks={kind: [{"path": "/bin/first"}, hook] for kind in hooks.KINDS})
     planned = steps("hooks", wanted)
-    kinds = ["prestart", "createRuntime", "createContainer", "startContainer"]
     assert planned == [
         step
-        for kind in kinds
+        for kind in hooks.KINDS
         for step in (
             RunHook(because=f"/hooks/{kind}/0", kind=kind, index=0, path="/bin/first"),
             RunHook(
@@ -252,7 +251,8 @@ def test_hooks_before_the_program_are_steps() -> None:
             ),
         )
     ]
-    assert [step.phase for step in planned][::2] == ["host-with-pid", "host-with-pid", "container", "exec"]
+    phases = ["host-with-pid", "host-with-pid", "container", "exec", "", ""]
+    assert [step.phase for step in planned][::2] == phases
     assert call("hooks", "orlop_features") == {"hooks": hooks.KINDS}
     assert steps("hooks", config()) == []
 

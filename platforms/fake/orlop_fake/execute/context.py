@@ -33,7 +33,7 @@ class Context:
 
     __slots__ = (
         "cgroups", "clos_was_there", "container", "journal", "kernel", "late_readonly", "made_root", "new", "options",
-        "own_mounts", "process", "record", "state", "used", "warnings",
+        "own_mounts", "places", "process", "record", "state", "warnings",
     )  # fmt: skip
 
     def __init__(self, kernel: FakeKernel, record: Record, journal: Journal, options: LaunchOptions) -> None:
@@ -55,7 +55,8 @@ class Context:
         self.made_root: Location | None = None
         self.late_readonly: list[Any] = []
         """Mounts that become read-only when everything under them has been made."""
-        self.used = False
+        self.places: dict[str, Location] = {}
+        """Directories of the root that were resolved; valid until the next mount."""
 
     @property
     def root(self) -> Location:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from orlop_fake.cgroup_files import enable
 from orlop_fake.hooks import run_hook
 from orlop_fake.refusals import refusal
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
         WriteSchemata,
     )
 
-    from orlop_fake.cgroups import Cgroup, Hierarchy
+    from orlop_fake.cgroups import Cgroup
     from orlop_fake.execute.context import Context
 
 _UNIFIED = 2
@@ -58,38 +59,42 @@ def create_cgroup(context: Context, step: CreateCgroup) -> None:
         context.warnings.append("the caller may not make cgroups: the container has no cgroup of its own")
         return
     path = systemd_path(step.path) if step.systemd else step.path
-    parts = [part for part in path.split("/") if part not in ("", ".")]
+    parts = [part for part in path.split("/") if part not in {"", "."}]
     if not parts or ".." in parts:
         raise refusal(errno.EINVAL, path, "invalid cgroup path")
+    absolute = path.startswith("/")
     trees = []
+    bases = []
     for name, hierarchy in kernel.hierarchies.items():
-        base = hierarchy.root if path.startswith("/") else kernel.runtime.cgroups.get(name, hierarchy.root)
+        base = hierarchy.root if absolute else kernel.runtime.cgroups.get(name, hierarchy.root)
         known, kept = base, 0
-        while kept < len(parts) and parts[kept] in known.children:
-            known = known.children[parts[kept]]
+        for part in parts:
+            below = known.children.get(part)
+            if below is None:
+                break
+            known = below
             kept += 1
         if kept == len(parts) and any(group.processes for group in known.subtree()):
             raise refusal(errno.EBUSY, known.file("").rstrip("/"), "the cgroup exists and has processes in it")
         trees.append({"hierarchy": name, "base": base.path, "parts": parts, "kept": kept})
+        bases.append(base)
     context.journal.intend("cgroup", trees=trees)
     if kernel.uid:
         raise refusal(errno.EACCES, path)
-    for tree in trees:
-        hierarchy = kernel.hierarchies[str(tree["hierarchy"])]
-        _make_line(context, hierarchy, hierarchy.root.find(str(tree["base"])) or hierarchy.root, parts)
+    for base in bases:
+        _make_line(context, base, parts)
     context.record.kernel["cgroups"] = [[name, group.path] for name, group in context.cgroups.items()]
 
 
-def _make_line(context: Context, hierarchy: Hierarchy, group: Cgroup, parts: list[str]) -> None:
+def _make_line(context: Context, group: Cgroup, parts: list[str]) -> None:
+    hierarchy = group.hierarchy
     for part in parts:
-        if hierarchy.version == _UNIFIED:
-            missing = [name for name in group.controllers if name not in group.read("cgroup.subtree_control").split()]
-            if missing:
-                group.write("cgroup.subtree_control", " ".join(f"+{name}" for name in missing))
+        if hierarchy.version == _UNIFIED and group.enabled != (wanted := tuple(group.controllers)):
+            enable(group, wanted)
         child = group.children.get(part)
         if child is None:
             child = group.make(part, context.container)
-            if "cpuset" in hierarchy.controllers and hierarchy.version == 1:
+            if hierarchy.needs_cpus:
                 # A new cpuset of version 1 is empty and lets nobody in (cpusets(7)).
                 for file in ("cpuset.cpus", "cpuset.mems"):
                     child.write(file, group.read(file))

@@ -33,6 +33,7 @@ def attach(context: Context, mount: Mount, where: Location, path: str) -> None:
     """Attach *mount* for the container; in a shared mount namespace its undo is journalled first."""
     tree = context.process.namespaces.mount.tree
     mount.owner = context.container
+    context.places.clear()
     if not context.own_mounts:
         full = f"{context.root.mount.path.rstrip('/')}/{path.lstrip('/')}"
         context.journal.intend("mount", path=full, namespace=context.process.namespaces.mount.inode)

@@ -42,8 +42,10 @@ def prepare_root(context: Context, step: PrepareRoot) -> None:
 
 def _place(context: Context, path: str) -> tuple[Location, Directory, str]:
     head, name = split(path)
-    tree = context.process.namespaces.mount.tree
-    where = walk(tree, context.root, head, make="dir")
+    where = context.places.get(head)
+    if where is None:
+        tree = context.process.namespaces.mount.tree
+        where = context.places[head] = walk(tree, context.root, head, make="dir")
     if not isinstance(where.node, Directory):
         raise refusal(errno.ENOTDIR, head)
     return where, where.node, name
@@ -59,21 +61,17 @@ def create_device(context: Context, step: CreateDevice) -> None:
     if context.process.namespaces.user.owner is not None:
         _bind_device(context, step)
         return
-    wanted = Device(step.type, step.major, step.minor, step.mode, step.uid, step.gid)
     known = directory.get(name)
     if known is not None:
-        same = isinstance(known, Device) and (known.type, known.major, known.minor) == (
-            wanted.type,
-            wanted.major,
-            wanted.minor,
-        )
+        kind = "c" if step.type == "u" else step.type
+        same = isinstance(known, Device) and (known.type, known.major, known.minor) == (kind, step.major, step.minor)
         if not same:
             raise refusal(errno.EEXIST, step.path)
         known.mode, known.uid, known.gid = step.mode, step.uid, step.gid
         return
     if where.mount.readonly:
         raise refusal(errno.EROFS, step.path)
-    directory.put(name, wanted)
+    directory.put(name, Device(step.type, step.major, step.minor, step.mode, step.uid, step.gid))
 
 
 def _bind_device(context: Context, step: CreateDevice) -> None:
@@ -131,6 +129,7 @@ def switch_root(context: Context, step: SwitchRoot) -> None:
     for mount in context.late_readonly:
         mount.attributes |= {"ro"}
     context.late_readonly.clear()
+    context.places.clear()
     process.root = root
     process.cwd = "/"
     context.made_root = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
-from orlop_linux.init import attributes, mounts, resolve, root, syscalls
+from orlop_linux.init import attributes, mounts, resolve, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 CONTROLLERS = frozenset(
     {
-        "blkio", "cpu", "cpuacct", "cpuset", "debug", "devices", "freezer", "hugetlb", "memory", "misc", "net_cls",
-        "net_prio", "perf_event", "pids", "rdma",
+        "blkio", "cpu", "cpuacct", "cpuset", "debug", "devices", "freezer", "hugetlb", "memory", "misc",
+        "net_cls", "net_prio", "perf_event", "pids", "rdma",
     }
 )  # fmt: skip
 """Controllers of cgroup v1; a hierarchy with another name has none and is known by ``name=``."""
@@ -55,7 +55,6 @@ def _hierarchy(context: Context, name: str, number: int, fields: dict[str, Any])
     else:
         context.discard(key)
     try:
-        root.adopt(context, mount)
         attributes.apply_attributes(mount, fields["attributes"], fields["cleared"], fields["recursive"])
     except OSError:
         os.close(mount)

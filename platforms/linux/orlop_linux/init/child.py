@@ -131,6 +131,7 @@ class Blueprint:
         blob = os.pread(fds[0], sizes["plan"] + sizes["filters"], 0)
         os.close(fds[0])
         plan = json.loads(blob[: sizes["plan"]])
+        programs = blob[sizes["plan"] :]
         self.phases: dict[str, list[tuple[str, dict[str, Any]]]] = plan["phases"]
         self.listener = socket.socket(fileno=fds[4])
         preserved = fds[5 : 5 + sizes["preserved"]]
@@ -144,7 +145,7 @@ class Blueprint:
             for fd in more:
                 trees[keys[len(trees)]] = fd
         filters_ = {
-            int(index): (blob[offset : offset + length], flags)
+            int(index): (programs[offset : offset + length], flags)
             for index, (offset, length, flags) in plan["filters"].items()
         }
         self.context = Context(

@@ -21,9 +21,9 @@ class Context:
     """
 
     __slots__ = (
-        "cgroup_mounts", "console_fd", "execute_fields", "filters", "has_userns", "late_readonly", "listen_fds",
-        "mask_fd", "new_namespaces", "null_fd", "prepared", "preserved", "proc_fd", "process_env", "propagation",
-        "root_fd", "state", "status_fd", "stdio", "trees",
+        "cgroup_mounts", "console_fd", "execute_fields", "filters", "has_userns", "late_readonly",
+        "listen_fds", "mask_fd", "new_namespaces", "null_fd", "prepared", "preserved", "proc_fd",
+        "process_env", "root_fd", "state", "status_fd", "stdio", "trees",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - one argument for each fact
@@ -50,16 +50,17 @@ class Context:
         self.proc_fd = proc_fd
         """A procfs that the container cannot replace."""
         self.trees: dict[str, int] = dict(trees or {})
-        """Detached mounts from the engine by key: ``root``, ``mount:<index>``, ``cgroup:<n>``, ``device:<index>``;
-        ``idmap:<index>`` is a user namespace. Each is taken once."""
+        """Detached mounts from the engine by key: ``root``, ``mount:<index>``, ``cgroup:<n>``,
+        ``device:<index>``; ``idmap:<index>`` is a user namespace. Each is taken once.
+
+        The engine has given them the propagation that the host's mounts get in the container's namespace.
+        """
         self.has_userns = has_userns
         self.new_namespaces = new_namespaces
         self.null_fd = null_fd
         """/dev/null as a mount of its own, see :mod:`orlop_linux.init.protect`."""
         self.mask_fd = -1
         """The empty file system that covers masked directories, once there is one."""
-        self.propagation = 0
-        """MS_SLAVE or MS_PRIVATE: what the host's mounts became; 0 when they stayed shared."""
         self.late_readonly: list[int] = []
         """Mounts that become read-only when phase ``container`` is over."""
         self.cgroup_mounts = list(cgroup_mounts)

@@ -39,17 +39,18 @@ def create_device(context: Context, fields: dict[str, Any], index: int) -> None:
     device = 0 if kind == stat.S_IFIFO else os.makedev(fields["major"], fields["minor"])
     parent, name = resolve.split_parent(context.root_fd, fields["path"])
     try:
+        key = f"device:{index}"
         # In a user namespace the kernel makes no device nodes, or makes some that cannot be opened.
-        if not context.has_userns or kind == stat.S_IFIFO:
+        if not (context.has_userns and key in context.trees):
             try:
                 _make(parent, name, kind | fields["mode"] & 0o7777, device, (fields["uid"], fields["gid"]))
             except PermissionError:
-                if f"device:{index}" not in context.trees:
+                if key not in context.trees:
                     raise
             else:
-                context.discard(f"device:{index}")
+                context.discard(key)
                 return
-        _bind(context.take(f"device:{index}"), parent, name, kind, device)
+        _bind(context.take(key), parent, name, kind, device)
     finally:
         os.close(parent)
 

@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 
-from orlop_linux.init import attributes, copyup, resolve, root, syscalls
+from orlop_linux.init import attributes, copyup, resolve, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ BELOW_PROC = frozenset(
 """What may be mounted over in a procfs: files that tell about the machine."""
 
 FURNISHED = frozenset({"ramfs", "tmpfs"})
-"""Types in which later steps make mount points, nodes and links: they become read-only at the end of the phase."""
+"""Types in which later steps make things: they become read-only at the end of the phase."""
 
 _PROC_ROOT_INODE = 1  # include/linux/proc_ns.h, PROC_ROOT_INO
 _VALUE_MAX = 255
@@ -166,30 +166,43 @@ def _mount_by_call(fields: dict[str, Any], wanted: Sequence[str]) -> int:
 
 
 def _make(context: Context, fields: dict[str, Any], index: int, wanted: Sequence[str]) -> int:
-    """Return the detached mount that MountFilesystem asks for; the engine may have made it."""
+    """Return the detached mount that MountFilesystem asks for.
+
+    An id-mapped one is made by the engine, or mapped here by the user namespace that the engine sent.
+
+    Raises:
+        OSError: EOPNOTSUPP: it shall be id-mapped, and the engine sent nothing for that.
+    """
     key = f"mount:{index}"
     if key in context.trees:
-        mount = context.take(key)
-        root.adopt(context, mount)
-    elif _needs_mount_call(fields):
-        mount = _mount_by_call(fields, wanted)
-    else:
-        # What a mount logs goes to its own context, never to the kernel's log: it is silent by itself.
-        superblock = tuple(name for name in fields["superblock"] if name != "silent")
-        mount = new_filesystem(
-            fields["type"], fields["source"], fields["data"], superblock, attributes.mask_of(wanted)
-        )
+        return context.take(key)
     users = context.trees.pop(f"idmap:{index}", -1)
-    if users >= 0:
-        try:
-            recursive = bool((fields["idmap"] or {}).get("recursive"))
-            syscalls.mount_setattr(mount, set_=syscalls.MOUNT_ATTR_IDMAP, userns=users, recursive=recursive)
-        except OSError:
-            os.close(mount)
-            raise
-        finally:
+    try:
+        if fields["idmap"] is not None and users < 0:
+            raise OSError(errno.EOPNOTSUPP, "")
+        if _needs_mount_call(fields):
+            mount = _mount_by_call(fields, wanted)
+        else:
+            # What a mount logs goes to its own context, never to the kernel's log: it is silent by itself.
+            flags = tuple(name for name in fields["superblock"] if name != "silent")
+            mask = attributes.mask_of(wanted)
+            mount = new_filesystem(fields["type"], fields["source"], fields["data"], flags, mask)
+        if users >= 0:
+            _map_ids(mount, users, fields["idmap"] or {})
+    finally:
+        if users >= 0:
             os.close(users)
     return mount
+
+
+def _map_ids(mount: int, users: int, idmap: dict[str, Any]) -> None:
+    try:
+        syscalls.mount_setattr(
+            mount, set_=syscalls.MOUNT_ATTR_IDMAP, userns=users, recursive=bool(idmap.get("recursive"))
+        )
+    except OSError:
+        os.close(mount)
+        raise
 
 
 def mount_filesystem(context: Context, fields: dict[str, Any], index: int) -> None:
@@ -221,7 +234,6 @@ def mount_bind(context: Context, fields: dict[str, Any], index: int) -> None:
     tree = context.take(f"mount:{index}")
     try:
         directory = stat.S_ISDIR(os.fstat(tree).st_mode)
-        root.adopt(context, tree)
         attributes.apply_attributes(tree, fields["attributes"], fields["cleared"], fields["recursive"])
         if fields["destination"] == "/proc":
             target = resolve.real_directory(context.root_fd, fields["destination"])
@@ -252,7 +264,6 @@ def _mount_kernel_view(context: Context, fields: dict[str, Any], index: int, fst
             if fstype != "sysfs" or f"mount:{index}" not in context.trees:
                 raise
             mount = context.take(f"mount:{index}")
-            root.adopt(context, mount)
         try:
             attributes.apply_attributes(mount, fields["attributes"], fields["cleared"], fields["recursive"])
             attach(context, mount, target, fields, procfs=fstype == "proc")

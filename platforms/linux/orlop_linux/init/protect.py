@@ -24,22 +24,21 @@ _CLONE = syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH
 
 
 def keep_null(context: Context) -> None:
-    """Keep the host's /dev/null for masking; called while the host's root can still be named.
+    """Keep the host's /dev/null for masking; called while the host's root is still the root.
 
-    The engine may have sent it as the tree ``null``.
+    Raises:
+        OSError: ENXIO: it is not the device 1:3.
     """
-    fd = context.trees.pop("null", -1)
-    if fd < 0:
+    if context.null_fd < 0:
         source = os.open("/dev/null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            fd = syscalls.open_tree(source, b"", _CLONE)
+            context.null_fd = syscalls.open_tree(source, b"", _CLONE)
         finally:
             os.close(source)
-    context.null_fd = fd
-    info = os.fstat(fd)
+    info = os.fstat(context.null_fd)
     if not stat.S_ISCHR(info.st_mode) or (os.major(info.st_rdev), os.minor(info.st_rdev)) != _NULL:
         raise OSError(errno.ENXIO, "")
-    syscalls.mount_setattr(fd, propagation=syscalls.MS_PRIVATE)
+    syscalls.mount_setattr(context.null_fd, propagation=syscalls.MS_PRIVATE)
 
 
 def empty_filesystem() -> int:

@@ -26,16 +26,6 @@ def _open_root() -> int:
     return os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def adopt(context: Context, tree: int) -> None:
-    """Give a tree from the host's namespace the propagation that the host's mounts got in this one.
-
-    It was cloned outside, so it is still a peer of the host's mounts: what is mounted below it would appear
-    there.
-    """
-    if context.propagation:
-        syscalls.mount_setattr(tree, propagation=context.propagation, recursive=True)
-
-
 def prepare_root(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
     """Execute PrepareRoot."""
     tree = context.take("root")
@@ -48,13 +38,8 @@ def prepare_root(context: Context, fields: dict[str, Any], index: int) -> None: 
     old = _open_root()
     try:
         syscalls.mount_setattr(old, propagation=flag, recursive=recursive)
-        if recursive and flag in (syscalls.MS_SLAVE, syscalls.MS_PRIVATE):
-            context.propagation = flag
         # pivot_root(2) refuses a shared parent, and the attached root would appear on the host.
         syscalls.mount_setattr(old, propagation=syscalls.MS_PRIVATE)
-        adopt(context, tree)
-        if context.propagation != syscalls.MS_SLAVE:
-            syscalls.mount_setattr(tree, propagation=syscalls.MS_PRIVATE)
         protect.keep_null(context)
         syscalls.move_mount(tree, old)
     finally:
@@ -91,7 +76,7 @@ def _pivot(context: Context) -> None:
 
 
 def _uncover(context: Context) -> None:
-    """Take procfs and sysfs mounts off the old root, which stays below the new one when it cannot be exchanged.
+    """Take procfs and sysfs mounts off the old root, which stays below the new one.
 
     In a user namespace the kernel allows new ones only as far as a fully visible one is there
     (mount_namespaces(7)); masks on the container's own would be pointless with the host's around.

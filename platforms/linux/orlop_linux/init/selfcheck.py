@@ -37,8 +37,9 @@ def _is_sealed(exe: int) -> bool:
 def _is_detached_overlay(exe: int) -> bool:
     if syscalls.statfs_type(exe) != OVERLAYFS_SUPER_MAGIC:
         return False
-    # The root of the host may be an overlay, too, where orlop runs in a container. What tells ours from it is that
-    # the file system, not only a mount of it, is read-only (elsewhere this is ETXTBSY: the file is being executed)
+    # The root of the host may be an overlay, too, where orlop runs in a container. What tells ours from it is
+    # that the file system itself is read-only; with a read-only mount of a writable one, or none, this would be
+    # ETXTBSY, because the file is being executed.
     try:
         os.close(os.open("/proc/self/exe", os.O_WRONLY | os.O_CLOEXEC))
     except OSError as error:
@@ -46,7 +47,7 @@ def _is_detached_overlay(exe: int) -> bool:
             return False
     else:
         return False
-    # and that no path leads to it: that of a file in a detached mount begins at the mount's own root.
+    # And no path leads to it: that of a file in a detached mount begins at the mount's own root.
     try:
         named = os.stat(os.readlink("/proc/self/exe"))
     except OSError:

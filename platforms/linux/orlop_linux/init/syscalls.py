@@ -19,12 +19,12 @@ _held_syscall.restype = ctypes.c_long
 
 # Numbers from 424 on are the same on every architecture; the older ones are not.
 _OLD = {
-    "x86_64": {"pivot_root": 155, "seccomp": 317, "keyctl": 250, "capset": 126, "capget": 125},
-    "aarch64": {"pivot_root": 41, "seccomp": 277, "keyctl": 219, "capset": 91, "capget": 90},
-    "riscv64": {"pivot_root": 41, "seccomp": 277, "keyctl": 219, "capset": 91, "capget": 90},
-    "loongarch64": {"pivot_root": 41, "seccomp": 277, "keyctl": 219, "capset": 91, "capget": 90},
-    "ppc64le": {"pivot_root": 203, "seccomp": 358, "keyctl": 271, "capset": 184, "capget": 183},
-    "s390x": {"pivot_root": 217, "seccomp": 348, "keyctl": 280, "capset": 185, "capget": 184},
+    "x86_64": {"pivot_root": 155, "seccomp": 317, "keyctl": 250, "capset": 126, "capget": 125, "rt_sigaction": 13},
+    "aarch64": {"pivot_root": 41, "seccomp": 277, "keyctl": 219, "capset": 91, "capget": 90, "rt_sigaction": 134},
+    "riscv64": {"pivot_root": 41, "seccomp": 277, "keyctl": 219, "capset": 91, "capget": 90, "rt_sigaction": 134},
+    "loongarch64": {"pivot_root": 41, "seccomp": 277, "keyctl": 219, "capset": 91, "capget": 90, "rt_sigaction": 134},
+    "ppc64le": {"pivot_root": 203, "seccomp": 358, "keyctl": 271, "capset": 184, "capget": 183, "rt_sigaction": 173},
+    "s390x": {"pivot_root": 217, "seccomp": 348, "keyctl": 280, "capset": 185, "capget": 184, "rt_sigaction": 174},
 }.get(os.uname().machine, {})
 NUMBERS = {
     "open_tree": 428,
@@ -328,6 +328,15 @@ def execve(path: bytes, args: list[bytes], env: list[bytes]) -> None:
     argv = (ctypes.c_char_p * (len(args) + 1))(*args, None)
     envp = (ctypes.c_char_p * (len(env) + 1))(*env, None)
     _check(_libc.execve(path, argv, envp))
+
+
+def default_signal(number: int) -> None:
+    """Give signal *number* its default action.
+
+    The C library hides its own signals (32, 33) from sigaction(2), and posix_spawn(3) leaves them ignored.
+    """
+    action = ctypes.create_string_buffer(32 + _PADDING)
+    _call("rt_sigaction", _long(number), ctypes.byref(action), None, _long(8))
 
 
 def statfs_type(fd: int) -> int:

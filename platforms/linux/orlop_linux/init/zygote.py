@@ -35,11 +35,10 @@ def seal() -> None:
 def reset_signals() -> None:
     """Give every signal its default action; SIGPIPE stays ignored until the payload is executed."""
     for number in range(1, signal.NSIG):
-        if number not in (signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE):
-            try:
-                signal.signal(number, signal.SIG_DFL)
-            except (OSError, ValueError):
-                continue  # 32 and 33 belong to the C library
+        if number in (32, 33):
+            syscalls.default_signal(number)
+        elif number not in (signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 

@@ -21,7 +21,7 @@ _PHASES = {
     failure.PHASE_EXEC: "exec",
 }
 _ENOENT = 2
-_EACCES = 13
+_DESCRIBE_LIMIT = 120
 
 
 class Outline:
@@ -46,7 +46,7 @@ class Outline:
         subject = step.path if name == "RunHook" else args[0] if args else ""
         if name == "RunHook":
             subject = f"{step.kind} hook {step.index} ({step.path})"
-        return cls(name, printable(step.describe(), 300), planned.plugin, step.because, subject)
+        return cls(name, printable(step.describe(), _DESCRIBE_LIMIT), planned.plugin, step.because, subject)
 
     def to_data(self) -> list[str]:
         """Return the outline as JSON-ready data."""

@@ -1,8 +1,8 @@
-"""Start the helper from which containers are cloned, out of a copy of the interpreter that nobody can write to.
+"""Start the helper from which containers are cloned, out of a protected copy of the interpreter.
 
-A container's program may be ``/proc/self/exe``: then the interpreter of the helper runs inside the container, and
-whoever holds ``/proc/PID/exe`` open can try to write to the file behind it. Here that file is in a read-only overlay
-that is attached nowhere, or a sealed memory file; never the host's interpreter itself.
+A container's program may be ``/proc/self/exe``: then the interpreter of the helper runs inside the container,
+and whoever holds ``/proc/PID/exe`` open can try to write to the file behind it. Here that file is in a read-only
+overlay that is attached nowhere, or a sealed memory file; never the host's interpreter itself.
 
 This module is loaded before everything dear, so that the helper starts while the engine is still importing. It
 therefore calls the kernel through ``_ctypes``: the public ``ctypes`` costs two milliseconds.
@@ -10,7 +10,7 @@ therefore calls the kernel through ``_ctypes``: the public ``ctypes`` costs two 
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # typeshed has only signal
 import errno
 import fcntl
 import os
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-# ascii, not repr: the command line is encoded by the caller's locale and decoded as UTF-8.
-DEFAULT = f"import sys; sys.path.append({ascii(_PACKAGES)}); from orlop_linux.init.zygote import main; main()"
-"""The program of the helper: the zygote. The package's directory comes last, so it can shadow no standard module."""
+# In ASCII, because the command line is encoded by the caller's locale and decoded as UTF-8.
+DEFAULT = f"import sys; sys.path.append({_PACKAGES!a}); from orlop_linux.init.zygote import main; main()"
+"""The helper's program, the zygote. Its directory comes last in the path and can shadow no standard module."""
 
 HELPER_FD = 3
 """The descriptor as which the helper finds the one that was handed to :func:`launch`."""
@@ -44,26 +44,41 @@ _F_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F
 _CHUNK = 1 << 30
 
 _SMALL = 256 * 1024
-"""Bytes up to which a copy costs less than an overlay: an executable that only loads libpython."""
+"""Bytes up to which an executable is a mere loader of libpython, and a copy of it costs less than an overlay."""
+
+_PATH_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 # Above what the helper's file actions write to, and out of the way of the low numbers of the caller.
 _LOWEST_FD = 10
 
-# An overlay without an upper layer wants two lower ones; the second contributes nothing. Nested ones are refused.
+# An overlay without an upper layer wants two lower ones that are not nested; the second contributes nothing.
 _SECOND_LAYERS = (os.path.dirname(__file__), "/etc", "/dev", "/usr/share")
 
 _BUSY_TRIES = 100
 _BUSY_PAUSE = 0.005
 
-_copies: dict[str, tuple[int, int, int]] = {}
+
+class _Copy:
+    """A protected executable: its descriptor, which file that is, and the environment that it needs."""
+
+    __slots__ = ("environment", "fd", "identity")
+
+    def __init__(self, path: str) -> None:
+        self.environment = _environment(path)
+        self.fd = protect(path)
+        self.identity = _identity(self.fd)
+
+
+_copies: dict[str, _Copy] = {}
 
 
 def launch(extra_fd: int, program: str = DEFAULT) -> int:
     """Start the protected interpreter with *program* and return its process id; the caller reaps it.
 
-    The helper has *extra_fd* as its descriptor 3 and /dev/null as 0, 1 and 2, no environment, no blocked or ignored
-    signal, and a process group of its own, so that a terminal's SIGINT for the caller does not reach it. Other
-    descriptors that the caller left inheritable are the helper's to close.
+    The helper has *extra_fd* as its descriptor 3 and /dev/null as 0, 1 and 2, no blocked or ignored signal, and a
+    process group of its own, so that a terminal's SIGINT for the caller does not reach it. Its environment is
+    empty, or LD_PRELOAD with the caller's libpython where the interpreter is a shared library. Other descriptors
+    that the caller left inheritable are the helper's to close.
 
     The copy of the interpreter is kept, as a close-on-exec descriptor, for later launches of this process.
 
@@ -71,8 +86,7 @@ def launch(extra_fd: int, program: str = DEFAULT) -> int:
         PlatformError: The interpreter is not known, cannot be protected, or does not start.
     """
     interpreter = base_interpreter()
-    executable = f"/proc/self/fd/{_copy_of(interpreter)}"
-    arguments = [interpreter, *_OPTIONS, program]
+    copy = _copy_of(interpreter)
     # The order matters: extra_fd may itself be one of 0, 1 and 2.
     actions = [
         (os.POSIX_SPAWN_DUP2, extra_fd, HELPER_FD),
@@ -84,16 +98,16 @@ def launch(extra_fd: int, program: str = DEFAULT) -> int:
     while True:
         try:
             return os.posix_spawn(
-                executable,
-                arguments,
-                {},
+                f"/proc/self/fd/{copy.fd}",
+                [interpreter, *_OPTIONS, program],
+                copy.environment,
                 file_actions=actions,
                 setpgroup=0,
                 setsigmask=(),
                 setsigdef=_signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP},
             )
         except OSError as error:
-            # Another thread forked while the copy was being written, and its child has yet to execute something.
+            # Another thread forked while the copy was being written, and its child still has it open.
             if error.errno == errno.ETXTBSY and tries < _BUSY_TRIES:
                 tries += 1
                 time.sleep(_BUSY_PAUSE)
@@ -131,25 +145,46 @@ def base_interpreter() -> str:
     return path
 
 
-def _copy_of(path: str) -> int:
-    """Return a read-only descriptor of a protected copy of *path*, made at most once in this process."""
+def _copy_of(path: str) -> _Copy:
+    """Return the protected copy of *path*, made at most once in this process."""
     copy = _copies.get(path)
     if copy is not None:
-        fd = copy[0]
-        # A program that becomes a daemon closes descriptors that it does not know; the number may have a new owner.
+        # A program that becomes a daemon closes what it does not know; the number may have a new owner.
         try:
-            status = os.fstat(fd)
+            if _identity(copy.fd) == copy.identity:
+                return copy
         except OSError:
-            status = None
-        if status is not None and (status.st_dev, status.st_ino) == copy[1:]:
-            return fd
+            pass
         _copies.pop(path, None)
-    fd = protect(path)
-    status = os.fstat(fd)
-    kept = _copies.setdefault(path, (fd, status.st_dev, status.st_ino))[0]
-    if kept != fd:
-        os.close(fd)  # another thread was faster
+    copy = _Copy(path)
+    kept = _copies.setdefault(path, copy)
+    if kept is not copy:
+        os.close(copy.fd)  # another thread was faster
     return kept
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
+
+
+def _environment(path: str) -> dict[str, str]:
+    """Return what the dynamic loader needs in order to find the libpython of the caller.
+
+    An executable that was built to look for it at ``$ORIGIN`` does not find it from the copy, which is elsewhere;
+    one that needed LD_LIBRARY_PATH does not get that. LD_PRELOAD names one file, and no directory to search later.
+    """
+    if os.stat(path).st_size > _SMALL:
+        return {}
+    name = f"/libpython{sys.version_info[0]}.{sys.version_info[1]}".encode()
+    with open("/proc/self/maps", "rb") as maps:
+        for line in maps:
+            if name in line:
+                library = os.fsdecode(line.rstrip(b"\n").split(None, 5)[-1])
+                # The loader's list is separated by these and knows no escape.
+                usable = not (":" in library or " " in library) and os.path.isfile(library)
+                return {"LD_PRELOAD": library} if usable else {}
+    return {}
 
 
 def protect(path: str) -> int:
@@ -180,39 +215,38 @@ def protect(path: str) -> int:
 def overlay(path: str) -> int:
     """Open *path* in a new read-only overlay of its directory that is attached nowhere.
 
-    A privileged container can make a read-only bind mount writable again. This file system has no upper layer, so
-    that there is no writable state to go back to.
+    A privileged container can make a read-only bind mount writable again. This file system has no upper layer,
+    so there is no writable state to go back to.
 
     Raises:
         OSError: Without CAP_SYS_ADMIN, without overlayfs, or on a file system that it refuses.
     """
     call = _kernel()
     directory = os.path.dirname(path)
-    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-    layer = os.open(directory, flags)
+    layer = os.open(directory, _PATH_FLAGS)
     try:
         refusal = OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         for second in _SECOND_LAYERS:
-            if _nested(directory, os.path.realpath(second)):
-                continue
-            try:
-                other = os.open(second, flags)
-            except OSError:
-                continue
-            try:
-                mount = _mount_overlay(call, layer, other)
-            except OSError as error:
-                refusal = error
-                continue
-            finally:
-                os.close(other)
-            try:
-                return _keep(os.open(os.path.basename(path), os.O_RDONLY | os.O_CLOEXEC, dir_fd=mount))
-            finally:
-                os.close(mount)
+            if not _nested(directory, os.path.realpath(second)):
+                try:
+                    return _open_in_overlay(call, layer, second, os.path.basename(path))
+                except OSError as error:
+                    refusal = error
         raise refusal
     finally:
         os.close(layer)
+
+
+def _open_in_overlay(call: Callable[..., int], layer: int, second: str, name: str) -> int:
+    other = os.open(second, _PATH_FLAGS)
+    try:
+        mount = _mount_overlay(call, layer, other)
+    finally:
+        os.close(other)
+    try:
+        return _keep(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=mount))
+    finally:
+        os.close(mount)
 
 
 def sealed_copy(path: str) -> int:
@@ -257,7 +291,7 @@ def _nested(one: str, other: str) -> bool:
 def _mount_overlay(call: Callable[..., int], layer: int, other: int) -> int:
     context = call(_FSOPEN, b"overlay", _FSOPEN_CLOEXEC)
     try:
-        # By descriptor: there is nothing to escape in these paths, and fsconfig(2) takes no more than 255 bytes.
+        # By descriptor: nothing to escape in these paths, and none longer than the 255 bytes of fsconfig(2).
         layers = b"/proc/self/fd/%d:/proc/self/fd/%d" % (layer, other)
         for key, value in ((b"source", b"orlop"), (b"lowerdir", layers), (b"xino", b"off")):
             call(_FSCONFIG, context, _FSCONFIG_SET_STRING, key, value, 0)
@@ -296,7 +330,8 @@ def _private_syscall() -> tuple[type, Callable[..., int], Callable[[], int]]:
         _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
         _restype_ = Long
 
-    address = _ctypes.dlsym(_ctypes.dlopen(None, os.RTLD_NOW), "syscall")
+    program = _ctypes.dlopen(None, os.RTLD_NOW)  # type: ignore[arg-type] # dlopen(3) knows NULL, typeshed does not
+    address = _ctypes.dlsym(program, "syscall")
     return Long, Function(address), _ctypes.get_errno
 
 

@@ -1,4 +1,4 @@
-"""Plugin ``annotations``: ``ociVersion`` and ``annotations``, which change nothing (config.md)."""
+"""Plugin ``annotations``: ``annotations``, which are carried along and change nothing (config.md)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ UNSAFE: tuple[str, ...] = ()
 @hookimpl
 def orlop_plugin() -> PluginInfo:
     """Return the plugin's identity."""
-    return plugin_info("annotations", "the document's version and its annotations")
+    return plugin_info("annotations", "annotations of the container and of the runtime")
 
 
 @hookimpl
 def orlop_handles() -> Sequence[Handle]:
     """Return what says something about the document instead of the container."""
-    return (*containers("linux"), Handle("ociVersion"), Handle("annotations"))
+    return (*containers("linux"), Handle("annotations"))
 
 
 @hookimpl

@@ -1,8 +1,7 @@
 """Plugin ``hooks``: the six kinds of hooks (config.md, POSIX-platform Hooks).
 
-``prestart``, ``createRuntime``, ``createContainer`` and ``startContainer`` hooks are steps of the plan.
-``poststart`` and ``poststop`` hooks are checked here and run by the lifecycle, which takes them from the
-config.
+Each hook is one step. Those of ``poststart`` and ``poststop`` stand in no phase of the plan; the lifecycle
+runs them.
 """
 
 from __future__ import annotations
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
 
 KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 """The kinds in the order of the lifecycle."""
-
-LATER = ("poststart", "poststop")
-"""The kinds that run after the plan has been executed."""
 
 TIMEOUT_MAX = (1 << 31) - 1
 """Longest timeout in seconds, 68 years: what poll(2) and timers of all kinds can still count."""
@@ -98,7 +94,7 @@ def _problems(config: Config) -> Iterator[Problem]:
 
 @hookimpl
 def orlop_plan(config: Config) -> Sequence[Step]:
-    """Plan the hooks that run before the program does."""
+    """Plan the hooks of all kinds."""
     return tuple(
         RunHook(
             because=f"/hooks/{kind}/{index}",
@@ -110,5 +106,4 @@ def orlop_plan(config: Config) -> Sequence[Step]:
             timeout=hook.timeout,
         )
         for kind, index, hook in _all(config)
-        if kind not in LATER
     )

@@ -1,0 +1,261 @@
+"""Cgroups of the running kernel: made, limited, filled, frozen, emptied, removed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orlop_hookspecs.errors import PlatformError, StateError, StepError
+from orlop_hookspecs.launch import LaunchOptions
+from orlop_hookspecs.plan import Plan
+from orlop_hookspecs.steps import CreateCgroup, SetDeviceRules, WriteCgroup
+from tests.linux.kernel.conftest import SLEEP, planned
+
+if TYPE_CHECKING:
+    from tests.linux.kernel.conftest import Box
+
+PIDS = WriteCgroup(
+    because="/linux/resources/pids/limit", controller="pids", v1=(("pids.max", "32"),), v2=(("pids.max", "32"),)
+)
+
+
+def test_a_cgroup_is_made_everywhere_and_removed_with_its_parent(box: Box) -> None:
+    box.create(PIDS)
+    assert box.directories()
+    assert all(Path(one).is_dir() for one in box.directories())
+    assert Path(box.directory("pids"), "pids.max").read_text() == "32\n"
+    box.undo()
+    assert not any(Path(one).parent.exists() for one in box.directories())
+    box.undo()
+
+
+def test_undo_kills_what_is_left_inside_also_in_cgroups_below(box: Box) -> None:
+    box.create()
+    box.start(
+        "import subprocess\n"
+        f"below = [one + '/a/b' for one in {box.directories()!r}]\n"
+        "[os.makedirs(one) for one in below if 'cpuset' not in one]\n"
+        "[open(one + '/cgroup.procs', 'w').write('0') for one in below if 'cpuset' not in one]\n" + SLEEP
+    )
+    assert len(box.kernel.processes(box.record)) == 1
+    box.undo()
+    assert not any(Path(one).parent.exists() for one in box.directories())
+    assert box.kernel.status(box.record) == "stopped"
+
+
+def test_a_cgroup_in_use_is_refused_and_untouched(box: Box) -> None:
+    box.create()
+    box.start(SLEEP)
+    step = CreateCgroup(because="/linux/cgroupsPath", path=f"/{box.name}/box")
+    (one,) = planned(step)
+    sandbox = box.kernel.sandbox(Plan({"host": (one,)}), box.record, box.journal, LaunchOptions())
+    entries = list(box.journal)
+    with pytest.raises(StepError, match="in use by 1 processes") as caught:
+        sandbox.host(one)
+    sandbox.close()
+    assert caught.value.pointer == "/linux/cgroupsPath"
+    assert box.journal == entries
+    assert box.kernel.status(box.record) == "running"
+
+
+def test_a_refused_value_names_property_file_and_reason(box: Box) -> None:
+    step = WriteCgroup(
+        because="/linux/resources/pids/limit", controller="pids", v1=(("pids.max", "-7"),), v2=(("pids.max", "-7"),)
+    )
+    with pytest.raises(StepError, match="cannot write '-7' to pids.max: invalid argument") as caught:
+        box.create(step)
+    assert caught.value.pointer == "/linux/resources/pids/limit"
+    box.undo()
+    assert not any(Path(one).parent.exists() for one in box.directories())
+
+
+def test_a_missing_controller_is_an_error(box: Box) -> None:
+    step = WriteCgroup(because="/linux/resources/x", controller="nonsense", v1=(("x", "1"),), v2=(("x", "1"),))
+    with pytest.raises(StepError, match="no cgroup controller nonsense"):
+        box.create(step)
+
+
+def test_statistics_have_what_the_container_uses(box: Box) -> None:
+    box.create(PIDS)
+    box.start(SLEEP)
+    stats = box.kernel.stats(box.record)
+    assert stats["pids"]["current"] == 1
+    assert stats["pids"]["max"] == 32
+    assert stats["cpu"]["usage_usec"] > 0
+
+
+def test_an_update_changes_a_live_container(box: Box) -> None:
+    box.create(PIDS)
+    box.start(SLEEP)
+    more = WriteCgroup(because="/", controller="pids", v1=(("pids.max", "64"),), v2=(("pids.max", "64"),))
+    box.kernel.apply(box.record, [more])
+    assert box.kernel.stats(box.record)["pids"]["max"] == 64
+
+
+DEVICES = """
+def allowed(path, flags):
+    try:
+        os.close(os.open(path, flags))
+    except PermissionError:
+        return False
+    return True
+print(allowed("/dev/null", os.O_RDWR), allowed("/dev/zero", os.O_RDONLY), allowed("/dev/zero", os.O_RDWR),
+      allowed("/dev/full", os.O_RDONLY), flush=True)
+"""
+RULES = (
+    (False, "a", None, None, "rwm"),
+    (True, "c", 1, 3, "rwm"),
+    (True, "c", 1, 5, "r"),
+)
+
+
+def ask(box: Box) -> list[str]:
+    """Return whether a process in the container may open null, zero for reading and for writing, and full."""
+    child = box.start(f"print(flush=True)\n{DEVICES}", main=False)
+    assert child.stdout is not None
+    answer = child.stdout.readline().decode().split()
+    child.wait()
+    return answer
+
+
+def test_device_rules(box: Box) -> None:
+    box.create(SetDeviceRules(because="/linux/resources/devices", rules=RULES))
+    assert ask(box) == ["True", "True", "False", "False"]
+    everything = SetDeviceRules(because="", rules=((True, "a", None, None, "rwm"), (False, "c", 1, 7, "r")))
+    box.kernel.apply(box.record, [everything])
+    assert ask(box) == ["True", "True", "True", "False"]
+
+
+def test_device_rules_of_the_unified_hierarchy(box: Box) -> None:
+    from orlop_linux.kernel.cgroups.bpf import attach_device_program
+    from orlop_linux.kernel.cgroups.devices import compile_v2
+
+    box.create()
+    directory = os.open(box.directory(""), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        attach_device_program(directory, compile_v2(RULES))
+        assert ask(box) == ["True", "True", "False", "False"]
+        # Attached in place of the first one: two programs would both have to allow.
+        attach_device_program(directory, compile_v2([(True, "a", None, None, "rwm"), (False, "c", 1, 7, "r")]))
+        assert ask(box) == ["True", "True", "True", "False"]
+        with pytest.raises(OSError, match="Invalid argument"):
+            attach_device_program(directory, b"\xff" * 8)
+        assert ask(box) == ["True", "True", "True", "False"]
+    finally:
+        os.close(directory)
+
+
+def test_freezing(box: Box) -> None:
+    box.create()
+    box.start(SLEEP)
+    box.kernel.freeze(box.record, frozen=True)
+    assert box.kernel.status(box.record) == "paused"
+    box.kernel.freeze(box.record, frozen=False)
+    assert box.kernel.status(box.record) == "running"
+
+
+def test_sigkill_ends_a_frozen_container(box: Box) -> None:
+    box.create()
+    box.start(SLEEP)
+    box.kernel.freeze(box.record, frozen=True)
+    box.kernel.signal(box.record, signal.SIGKILL)
+    assert box.kernel.wait(box.record, 10) == 128 + signal.SIGKILL
+    assert box.kernel.status(box.record) == "stopped"
+
+
+def test_terminate_ends_a_frozen_container(box: Box) -> None:
+    box.create()
+    box.start(SLEEP)
+    box.kernel.freeze(box.record, frozen=True)
+    box.kernel.terminate(box.record)
+    assert box.kernel.processes(box.record) == []
+
+
+def test_sigterm_waits_until_a_frozen_container_thaws(box: Box) -> None:
+    box.create()
+    box.start(SLEEP)
+    box.kernel.freeze(box.record, frozen=True)
+    box.kernel.signal(box.record, signal.SIGTERM)
+    assert box.kernel.status(box.record) == "paused"
+    box.kernel.freeze(box.record, frozen=False)
+    assert box.kernel.wait(box.record, 10) == 128 + signal.SIGTERM
+
+
+def test_everything_reaches_processes_that_left_the_session(box: Box) -> None:
+    box.create()
+    box.start("for _ in range(3):\n    if os.fork() == 0:\n        os.setsid()\n        break\n" + SLEEP)
+    while len(box.kernel.processes(box.record)) < 4:
+        os.sched_yield()
+    box.kernel.signal(box.record, signal.SIGTERM, everything=True)
+    assert box.kernel.wait(box.record, 10) == 128 + signal.SIGTERM
+    box.kernel.terminate(box.record)
+    assert box.kernel.processes(box.record) == []
+    box.kernel.signal(box.record, signal.SIGTERM, everything=True)
+    with pytest.raises(StateError, match="container not running"):
+        box.kernel.signal(box.record, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_sigkill_without_an_own_pid_namespace_is_for_all(box: Box, own: bool) -> None:
+    box.create()
+    box.record.kernel["own_pid_namespace"] = own
+    box.start("if os.fork() == 0:\n    os.setsid()\n" + SLEEP)
+    while len(box.kernel.processes(box.record)) < 2:
+        os.sched_yield()
+    box.kernel.signal(box.record, signal.SIGKILL)
+    assert box.kernel.wait(box.record, 10) == 128 + signal.SIGKILL
+    if own:
+        assert len(box.kernel.processes(box.record)) == 1
+    else:
+        while box.kernel.processes(box.record):
+            os.sched_yield()
+
+
+@pytest.mark.parametrize("by_file", [True, False])
+def test_terminate_is_faster_than_forks(box: Box, by_file: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    from orlop_linux.live import killing
+
+    if not by_file:
+        monkeypatch.setattr(killing, "_kill_by_file", lambda _groups: False)
+    box.create(PIDS)
+    box.start(
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "print(flush=True)\n"
+        "while True:\n"
+        "    try:\n"
+        "        os.fork()\n"
+        "    except OSError:\n"
+        "        pass\n"
+    )
+    while len(box.kernel.processes(box.record)) < 20:
+        os.sched_yield()
+    box.kernel.terminate(box.record)
+    assert box.kernel.processes(box.record) == []
+    box.kernel.terminate(box.record)
+    box.undo()
+    assert not any(Path(one).parent.exists() for one in box.directories())
+
+
+def test_the_caller_never_kills_itself(box: Box) -> None:
+    box.create()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            Path(box.directories()[0], "cgroup.procs").write_text("0")
+            try:
+                box.kernel.terminate(box.record)
+            except PlatformError:
+                status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_without_an_own_cgroup_there_is_nothing_to_freeze(box: Box) -> None:
+    with pytest.raises(PlatformError, match="no cgroup of its own"):
+        box.kernel.freeze(box.record, frozen=True)

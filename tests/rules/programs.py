@@ -1,0 +1,226 @@
+"""The programs of the rules, each twice: a shell script for Linux, a Python function for the fake platform."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from orlop_fake import Directory, File, Symlink, Task
+
+Program = Callable[[Task], Any]
+
+
+def _facts(p: Task) -> int:
+    user = p.process.credentials
+    p.write(f"pid={p.pid}\nppid={p.ppid}\ncwd={p.cwd}\nhostname={p.hostname}\n")
+    p.write(f"uid={p.uid}\ngid={p.gid}\ngroups={' '.join(str(g) for g in (p.gid, *p.groups))}\n")
+    p.write(f"umask={p.process.umask:04o}\nargs={' '.join(p.args[1:])}\n")
+    wanted = {"CapEff", "CapPrm", "CapBnd", "CapInh", "CapAmb", "NoNewPrivs", "Seccomp"}
+    for line in p.read("/proc/self/status").decode().splitlines():
+        name, _, value = line.partition(":")
+        if name in wanted:
+            p.write(f"{name}={value.strip()}\n")
+    for name, value in p.env.items():
+        p.write(f"env_{name}={value}\n")
+    p.write(f"nofile={p.process.rlimits.get('RLIMIT_NOFILE', (0, 0))[0]}\n")
+    p.write(f"oom={p.read('/proc/self/oom_score_adj').decode().strip()}\n")
+    del user
+    return 0
+
+
+def _exit(p: Task) -> int:
+    return int(p.args[1])
+
+
+def _sleeper(p: Task) -> Any:
+    yield p.forever()
+
+
+def _trapper(p: Task) -> Any:
+    p.write("ready\n")
+    number = yield p.wait_signal(15, 10)
+    p.write(f"got {'TERM' if number == 15 else 'USR1'}\n")
+    return 9
+
+
+def _parent(p: Task) -> Any:
+    def child(q: Task) -> Any:
+        yield q.forever()
+
+    p.fork(child)
+    p.fork(child)
+    p.write("ready\n")
+    yield p.forever()
+
+
+def _outlived(p: Task) -> Any:
+    def child(q: Task) -> Any:
+        yield q.forever()
+
+    p.fork(child)
+    p.write("ready\n")
+    yield p.wait_signal(15)
+    return 0
+
+
+def _try_write(p: Task) -> int:
+    for path in p.args[1:]:
+        try:
+            p.write_file(path, "x")
+        except OSError:
+            p.write(f"{path}: refused\n")
+        else:
+            p.write(f"{path}: written\n")
+    return 0
+
+
+def _show(p: Task) -> int:
+    for path in p.args[1:]:
+        try:
+            p.write(p.read(path))
+        except OSError:
+            p.write(f"{path}: refused\n")
+    return 0
+
+
+def _kinds(p: Task) -> int:
+    for path in p.args[1:]:
+        try:
+            node = p.stat(path, follow=False)
+        except OSError:
+            p.write(f"{path}: missing\n")
+            continue
+        kind = {Directory: "directory", File: "regular file", Symlink: "symbolic link"}
+        known = next((text for cls, text in kind.items() if isinstance(node, cls)), "character special file")
+        p.write(f"{path}: {known}\n")
+    return 0
+
+
+def _names(p: Task) -> int:
+    for path in p.args[1:]:
+        p.write("".join(f"{name}\n" for name in p.listdir(path)))
+    return 0
+
+
+def _mounted(p: Task) -> int:
+    for line in p.read("/proc/self/mounts").decode().splitlines():
+        if line.split()[1] in p.args[1:]:
+            p.write(f"{line}\n")
+    return 0
+
+
+def _mark(p: Task) -> int:
+    p.kernel.marks.append("program")  # type: ignore[attr-defined]
+    return 0
+
+
+def _mark_and_sleep(p: Task) -> Any:
+    p.kernel.marks.append("program")  # type: ignore[attr-defined]
+    yield p.forever()
+
+
+def _namespaces(p: Task) -> int:
+    for kind in ("cgroup", "ipc", "mnt", "net", "pid", "uts"):
+        p.write(f"{kind}={p.readlink(f'/proc/self/ns/{kind}')}\n")
+    return 0
+
+
+def _bomb(p: Task) -> Any:
+    def child(q: Task) -> Any:
+        yield q.forever()
+
+    for count in range(20):
+        try:
+            p.fork(child)
+        except OSError:
+            p.write(f"refused after {'some' if count else 'none'}\n")
+            break
+    yield p.wait_signal(15)
+    return 0
+
+
+def _make(p: Task) -> int:
+    try:
+        p.mkdir(p.args[1])
+    except OSError:
+        p.write("refused\n")
+    else:
+        p.write("made\n")
+    return 0
+
+
+def _rename_host(p: Task) -> int:
+    try:
+        p.set_hostname(p.args[1])
+    except OSError:
+        p.write("refused\n")
+    p.write(f"{p.hostname}\n")
+    return 0
+
+
+PROGRAMS: dict[str, tuple[str, Program]] = {
+    "facts": (
+        """echo "pid=$$"; echo "ppid=$PPID"; echo "cwd=$(busybox pwd)"; echo "hostname=$(busybox hostname)"
+echo "uid=$(busybox id -u)"; echo "gid=$(busybox id -g)"; echo "groups=$(busybox id -G)"; echo "umask=$(umask)"; echo "args=$*"
+while read -r name value; do
+  case $name in
+    CapEff:|CapPrm:|CapBnd:|CapInh:|CapAmb:|NoNewPrivs:|Seccomp:) echo "${name%:}=$value";;
+  esac
+done </proc/self/status
+busybox tr '\\000' '\\n' </proc/$$/environ | busybox sed 's/^/env_/'
+echo "nofile=$(ulimit -n)"; echo "oom=$(busybox cat /proc/self/oom_score_adj)\"""",
+        _facts,
+    ),
+    "exiter": ('exit "$1"', _exit),
+    "sleeper": ("exec busybox sleep 100000", _sleeper),
+    "trapper": (
+        """trap 'echo got TERM; exit 9' TERM
+trap 'echo got USR1; exit 9' USR1
+echo ready
+/bin/busybox sleep 100000 &
+while :; do wait; done""",
+        _trapper,
+    ),
+    "parent": ("/bin/busybox sleep 100000 &\n/bin/busybox sleep 100000 &\necho ready\nwait", _parent),
+    "outlived": ("trap 'exit 0' TERM\n/bin/busybox sleep 100000 &\necho ready\nwait", _outlived),
+    "try-write": (
+        'for path; do if (echo x >"$path") 2>/dev/null; then echo "$path: written"; else echo "$path: refused"; fi; done',
+        _try_write,
+    ),
+    "show": ('for path; do busybox cat "$path" 2>/dev/null || echo "$path: refused"; done', _show),
+    "kinds": (
+        """for path; do
+  if [ -L "$path" ]; then echo "$path: symbolic link"
+  elif [ -d "$path" ]; then echo "$path: directory"
+  elif [ -c "$path" ]; then echo "$path: character special file"
+  elif [ -f "$path" ]; then echo "$path: regular file"
+  else echo "$path: missing"; fi
+done""",
+        _kinds,
+    ),
+    "names": ('for path; do busybox ls -1 "$path"; done', _names),
+    "mounted": (
+        """while read -r source path rest; do
+  for wanted; do if [ "$path" = "$wanted" ]; then echo "$source $path $rest"; fi; done
+done </proc/self/mounts""",
+        _mounted,
+    ),
+    "mark": ("echo program >>/events/log", _mark),
+    "mark-and-sleep": ("echo program >>/events/log\nexec busybox sleep 100000", _mark_and_sleep),
+    "namespaces": (
+        'for kind in cgroup ipc mnt net pid uts; do echo "$kind=$(busybox readlink /proc/self/ns/$kind)"; done',
+        _namespaces,
+    ),
+    # The shell ends itself when it cannot fork, so a child of it tries.
+    "bomb": (
+        """trap 'exit 0' TERM
+(for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do /bin/busybox sleep 100000 & done) 2>/dev/null
+echo "refused after some"
+/bin/busybox sleep 100000 &
+while :; do wait; done""",
+        _bomb,
+    ),
+    "maker": ('if busybox mkdir "$1" 2>/dev/null; then echo made; else echo refused; fi', _make),
+    "rename-host": ('busybox hostname "$1" 2>/dev/null || echo refused\nbusybox hostname', _rename_host),
+}
+"""Script and function by name; in the image they are /bin/NAME."""

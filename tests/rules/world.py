@@ -1,0 +1,223 @@
+"""What a rule may use, whatever platform it runs on, and the register of all rules.
+
+A rule is a named function that takes a :class:`World` and asserts one fact about containers. Every rule runs on the fake platform and, as
+root, on Linux, with the same bundle on the real disk. On Linux the programs are shell scripts in the image; on the fake they are
+the Python functions beside them in :mod:`tests.rules.programs`.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orlop
+from tests.rules.programs import PROGRAMS
+
+Config = dict[str, Any]
+Rule = Callable[["World"], None]
+
+RULES: dict[str, Rule] = {}
+"""Every rule by its name."""
+
+CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
+BASE: Config = {
+    "ociVersion": "1.2.0",
+    "process": {
+        "cwd": "/",
+        "env": ["PATH=/bin:/usr/bin", "TERM=dumb"],
+        "user": {"uid": 0, "gid": 0},
+        "noNewPrivileges": True,
+        "capabilities": {name: CAPABILITIES for name in ("bounding", "effective", "permitted")},
+    },
+    "root": {"path": "rootfs"},
+    "hostname": "rules",
+    "mounts": [
+        {"destination": "/proc", "type": "proc", "source": "proc"},
+        {
+            "destination": "/dev",
+            "type": "tmpfs",
+            "source": "tmpfs",
+            "options": ["nosuid", "strictatime", "mode=755", "size=65536k"],
+        },
+        {
+            "destination": "/dev/pts",
+            "type": "devpts",
+            "source": "devpts",
+            "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"],
+        },
+        {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]},
+    ],
+    "linux": {"namespaces": [{"type": kind} for kind in ("pid", "mount", "uts", "ipc", "network")]},
+}
+
+
+def rule(function: Rule) -> Rule:
+    """Register a rule under its function's name."""
+    assert function.__name__ not in RULES
+    RULES[function.__name__] = function
+    return function
+
+
+def merge(base: Any, change: Any) -> Any:
+    """Return *base* with *change* merged in: objects member by member, ``None`` removes, all else replaces."""
+    if not (isinstance(base, dict) and isinstance(change, dict)):
+        return change
+    made = dict(base)
+    for name, value in change.items():
+        if value is None:
+            made.pop(name, None)
+        else:
+            made[name] = merge(made.get(name), value)
+    return made
+
+
+class World:
+    """A runtime, a place for bundles, and a way to look at containers."""
+
+    platform = ""
+    shell = ""
+    """Path of a static busybox for the image; empty: an empty file takes its place."""
+
+    def __init__(self, runtime: orlop.Runtime, place: Path) -> None:
+        self.runtime = runtime
+        self.place = place
+        self.containers: dict[str, orlop.Container] = {}
+        self._bundles = 0
+
+    # Bundles ---------------------------------------------------------------------------------------------------------
+
+    def bundle(self, *args: str, change: Config | None = None, config: Config | None = None) -> Path:
+        """Make a bundle whose process is *args*; *change* is merged into its config, *config* replaces it."""
+        self._bundles += 1
+        bundle = self.place / f"bundle{self._bundles}"
+        self._make_image(bundle / "rootfs")
+        made = copy.deepcopy(BASE)
+        made["process"]["args"] = list(args) or ["/bin/sleeper"]
+        made["linux"]["cgroupsPath"] = f"/orlop-rules/{self.place.name}-{self._bundles}"
+        made = merge(made, change or {})
+        self.write_config(bundle, config if config is not None else made)
+        return bundle
+
+    @staticmethod
+    def write_config(bundle: Path, config: Config) -> None:
+        (bundle / "config.json").write_text(json.dumps(config))
+
+    def _make_image(self, root: Path) -> None:
+        for name in ("bin", "dev", "etc", "proc", "sys", "tmp", "work", "events", "hooks", "usr/bin"):
+            (root / name).mkdir(parents=True)
+        (root / "tmp").chmod(0o1777)
+        (root / "etc/os-release").write_text("ID=rules\n")
+        (root / "etc/plain").write_text("not executable\n")
+        busybox = root / "bin/busybox"
+        if self.shell:
+            shutil.copy(self.shell, busybox)
+        else:
+            busybox.touch()
+        busybox.chmod(0o755)
+        (root / "bin/sh").symlink_to("busybox")
+        for name, (script, _) in PROGRAMS.items():
+            file = root / "bin" / name
+            file.write_text(f"#!/bin/busybox sh\nexport PATH=/bin\nbusybox() {{ /bin/busybox \"$@\"; }}\n{script}\n")
+            file.chmod(0o755)
+
+    # Containers ------------------------------------------------------------------------------------------------------
+
+    def create(
+        self, container: str, *args: str, change: Config | None = None, bundle: Path | None = None
+    ) -> orlop.Container:
+        """Create a container that runs *args*, the default being one that sleeps."""
+        made = self._create(container, bundle or self.bundle(*args, change=change))
+        self.containers[container] = made
+        return made
+
+    def start(self, container: str, *args: str, change: Config | None = None) -> orlop.Container:
+        """Create and start a container."""
+        made = self.create(container, *args, change=change)
+        made.start()
+        return made
+
+    def run(self, *args: str, change: Config | None = None) -> tuple[int | None, str]:
+        """Run a container from create to delete; return its exit status and output."""
+        made = self.start("run", *args, change=change)
+        status = made.wait(timeout=20)
+        text = self.output("run")
+        made.delete()
+        del self.containers["run"]
+        return status, text
+
+    def facts(self, *args: str, change: Config | None = None) -> dict[str, str]:
+        """Run ``facts`` and return what it says by name."""
+        status, text = self.run("/bin/facts", *args, change=change)
+        assert status == 0, text
+        return dict(line.split("=", 1) for line in text.splitlines())
+
+    def _create(self, container: str, bundle: Path) -> orlop.Container:
+        raise NotImplementedError
+
+    def output(self, container: str) -> str:
+        """Return what the container has written so far."""
+        raise NotImplementedError
+
+    def until_output(self, container: str, text: str) -> None:
+        """Return when the container has written *text*."""
+        raise NotImplementedError
+
+    # Hooks -----------------------------------------------------------------------------------------------------------
+
+    def hook(self, bundle: Path, kind: str, name: str = "", *, status: int = 0, sleep: int = 0) -> Config:
+        """Make a hook that notes its run and its state, sleeps, and exits; return its entry for the config."""
+        raise NotImplementedError
+
+    def hooked(self, hooks: dict[str, Config], *args: str, change: Config | None = None) -> Path:
+        """Make a bundle with one hook of each kind in *hooks*; the values are arguments of :meth:`hook` and ``timeout``."""
+        bundle = self.bundle(*args, change=change)
+        config = json.loads((bundle / "config.json").read_text())
+        config["hooks"] = {}
+        for kind, how in hooks.items():
+            timeout = how.pop("timeout", None)
+            entry = self.hook(bundle, kind, **how)
+            if timeout is not None:
+                entry["timeout"] = timeout
+            config["hooks"][kind] = [entry]
+        self.write_config(bundle, config)
+        return bundle
+
+    def events(self, bundle: Path) -> list[str]:
+        """Return what hooks and programs have noted, in order."""
+        raise NotImplementedError
+
+    def hook_states(self, bundle: Path) -> dict[str, Config]:
+        """Return the state document that each hook got, by the hook's name."""
+        raise NotImplementedError
+
+    # The machine -----------------------------------------------------------------------------------------------------
+
+    def cgroup_value(self, container: str, controller: str, v1: str, v2: str) -> str:
+        """Return the content of a cgroup file of the container: *v1* or *v2*, whichever the host has."""
+        raise NotImplementedError
+
+    def alive(self, pid: int) -> bool:
+        """Tell whether the host has a process *pid* that has not ended."""
+        raise NotImplementedError
+
+    def hostname(self) -> str:
+        """Return the host's name."""
+        raise NotImplementedError
+
+    def settle(self, container: str) -> None:
+        """Return when the container process has ended."""
+        made = self.containers[container]
+        made.wait(timeout=20)
+
+    def left(self) -> list[str]:
+        """Return what is left of containers on the machine, as lines."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Remove all containers."""
+        for one in list(self.runtime.list()):
+            self.runtime.get(one.id).delete(force=True)
