@@ -11,7 +11,6 @@ Program = Callable[[Task], Any]
 
 
 def _facts(p: Task) -> int:
-    user = p.process.credentials
     p.write(f"pid={p.pid}\nppid={p.ppid}\ncwd={p.cwd}\nhostname={p.hostname}\n")
     p.write(f"uid={p.uid}\ngid={p.gid}\ngroups={' '.join(str(g) for g in (p.gid, *p.groups))}\n")
     p.write(f"umask={p.process.umask:04o}\nargs={' '.join(p.args[1:])}\n")
@@ -24,7 +23,6 @@ def _facts(p: Task) -> int:
         p.write(f"env_{name}={value}\n")
     p.write(f"nofile={p.process.rlimits.get('RLIMIT_NOFILE', (0, 0))[0]}\n")
     p.write(f"oom={p.read('/proc/self/oom_score_adj').decode().strip()}\n")
-    del user
     return 0
 
 
@@ -135,8 +133,7 @@ def _bomb(p: Task) -> Any:
         except OSError:
             p.write(f"refused after {'some' if count else 'none'}\n")
             break
-    yield p.wait_signal(15)
-    return 0
+    yield p.forever()
 
 
 def _make(p: Task) -> int:
@@ -213,11 +210,9 @@ done </proc/self/mounts""",
     ),
     # The shell ends itself when it cannot fork, so a child of it tries.
     "bomb": (
-        """trap 'exit 0' TERM
-(for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do /bin/busybox sleep 100000 & done) 2>/dev/null
+        """(for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do /bin/busybox sleep 100000 & done) 2>/dev/null
 echo "refused after some"
-/bin/busybox sleep 100000 &
-while :; do wait; done""",
+exec busybox sleep 100000""",
         _bomb,
     ),
     "maker": ('if busybox mkdir "$1" 2>/dev/null; then echo made; else echo refused; fi', _make),

@@ -259,8 +259,11 @@ def test_changelog_fragments_are_named_for_their_readers() -> None:
 
 
 def test_nothing_names_the_machine_it_was_written_on() -> None:
-    private = re.compile(rf"{re.escape(str(ROOT))}(?![\w.-])|/(home|Users)/[A-Za-z0-9_.]+/".encode())
-    assert [shown(file) for file in files() if private.search(file.read_bytes())] == []
+    private = [r"/(home|Users)/[A-Za-z0-9_.]+/"]
+    if len(ROOT.parts) > 2:  # /src, where a clone may be, is a path that any text may name
+        private.append(rf"{re.escape(str(ROOT))}(?![\w.-])")
+    pattern = re.compile("|".join(private).encode())
+    assert [shown(file) for file in files() if pattern.search(file.read_bytes())] == []
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "changelog.d/README.md"])

@@ -8,7 +8,6 @@ from orlop_hookspecs.documents import vocabulary
 from orlop_hookspecs.documents.base import Document, document, field
 from orlop_hookspecs.documents.common import ID_MAPPINGS
 from orlop_hookspecs.documents.kinds import (
-    FILE_MODE,
     INT64,
     STRING,
     STRING_MAP,
@@ -51,7 +50,7 @@ class Device(Document):
     path: str = field(STRING)
     major: int | None = field(INT64, default=None)
     minor: int | None = field(INT64, default=None)
-    file_mode: int | None = field(FILE_MODE, default=None)
+    file_mode: int | None = field(UINT32, default=None)
     uid: int | None = field(UINT32, default=None)
     gid: int | None = field(UINT32, default=None)
 
@@ -78,7 +77,7 @@ class Linux(Document):
     memory_policy: MemoryPolicy | None = field(Ref("linux_extras", "MemoryPolicy"), default=None)
     sysctl: Mapping[str, str] | None = field(STRING_MAP, default=None)
     seccomp: Seccomp | None = field(Ref("seccomp", "Seccomp"), default=None)
-    rootfs_propagation: str | None = field(Choice(vocabulary.ROOTFS_PROPAGATIONS), default=None)
+    rootfs_propagation: str | None = field(STRING, default=None)
     masked_paths: tuple[str, ...] | None = field(STRINGS, default=None)
     readonly_paths: tuple[str, ...] | None = field(STRINGS, default=None)
     mount_label: str | None = field(STRING, default=None)

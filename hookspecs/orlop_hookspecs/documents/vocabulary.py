@@ -8,7 +8,6 @@ HOOK_NAMES = ("prestart", "createRuntime", "createContainer", "startContainer", 
 NAMESPACE_TYPES = ("mount", "pid", "network", "uts", "ipc", "user", "cgroup", "time")
 ZOS_NAMESPACE_TYPES = ("mount", "pid", "uts", "ipc")
 DEVICE_TYPES = ("c", "b", "u", "p")
-ROOTFS_PROPAGATIONS = ("private", "shared", "slave", "unbindable")
 PERSONALITY_DOMAINS = ("LINUX", "LINUX32")
 IO_PRIORITY_CLASSES = ("IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE")
 SCHEDULER_POLICIES = (

@@ -195,9 +195,9 @@ def test_a_listening_socket_tells_created_from_running(
 
 
 def test_time_is_rfc_3339_with_nanoseconds() -> None:
-    import datetime
+    import datetime as dt
 
     text = timestamp()
     assert len(text) == len("2006-01-02T15:04:05.999999999Z")
-    parsed = datetime.datetime.fromisoformat(text[:-4] + "+00:00")
-    assert abs((datetime.datetime.now(datetime.UTC) - parsed).total_seconds()) < 60
+    parsed = dt.datetime.fromisoformat(text[:-4] + "+00:00")
+    assert abs((dt.datetime.now(dt.UTC) - parsed).total_seconds()) < 60

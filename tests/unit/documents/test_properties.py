@@ -50,10 +50,18 @@ OURS_ONLY = {
     "an additional status, as runtime.md allows": (
         "state !status string creating|created|running|paused|stopped",
     ),
+    "the prose says uint32, and engines write the file type as well": (
+        "config linux.devices[].fileMode integer 0..4294967295",
+    ),
+    "engines write the recursive words as well; which are accepted is a plugin's to say": (
+        "config linux.rootfsPropagation string",
+    ),
     "the same words, as a list instead of a pattern": ("config linux.devices[].!type string c|b|u|p",),
 }
 PUBLISHED_ONLY = {
     "config linux.devices[].!type string /^[cbup]$/",
+    "config linux.devices[].fileMode integer 0..511",
+    "config linux.rootfsPropagation string private|shared|slave|unbindable",
     "config linux.timeOffsets.boottime object",
     "config linux.timeOffsets.boottime.nanosecs integer 0..4294967295",
     "config linux.timeOffsets.boottime.secs integer -9223372036854775808..9223372036854775807",

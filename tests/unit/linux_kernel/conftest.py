@@ -37,8 +37,8 @@ class Host:
         kind = f"cgroup cgroup rw,{controllers}" if controllers else "cgroup2 cgroup2 rw,nsdelegate"
         self.number += 1
         escaped = str(place).replace(" ", "\\040")
-        line = f"{self.number} 1 {os.major(device)}:{os.minor(device)} {inside} {escaped} rw,nosuid shared:9 - {kind}"
-        self._mountinfo.append(line)
+        numbers = f"{self.number} 1 {os.major(device)}:{os.minor(device)}"
+        self._mountinfo.append(f"{numbers} {inside} {escaped} rw,nosuid shared:9 - {kind}")
         self._membership.append(f"{self.number if controllers else 0}:{controllers}:{own}")
         self.write()
         fill(place, unified=not controllers)

@@ -23,7 +23,19 @@ THIN = (
     "orlop_linux.live.runhook",
     "orlop_linux.live.undo",
 )
-DEAR = {"ctypes", "dataclasses", "enum", "json", "pathlib", "re", "signal", "socket", "subprocess", "typing", "attr"}
+DEAR = {
+    "ctypes",
+    "dataclasses",
+    "enum",
+    "json",
+    "pathlib",
+    "re",
+    "signal",
+    "socket",
+    "subprocess",
+    "typing",
+    "attr",
+}
 
 
 def test_the_platform_exists_on_linux_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,6 +65,8 @@ def test_options_are_verified() -> None:
 @pytest.mark.parametrize("module", THIN)
 def test_small_commands_import_nothing_dear(module: str) -> None:
     script = f"import sys; sys.path[:0] = {sys.path!r}; import {module}; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True
+    )
     assert module in done.stdout.split()
     assert not DEAR & set(done.stdout.split())

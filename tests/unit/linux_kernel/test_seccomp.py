@@ -37,7 +37,9 @@ ALLOW, LOG, KILL_THREAD, KILL_PROCESS = 0x7FFF0000, 0x7FFC0000, 0, 0x80000000
 EPERM, ENOSYS = 0x00050001, 0x00050000 | errno.ENOSYS
 
 
-def run(program: bytes, number: int, args: tuple[int, ...] = (), arch: int = X86_64) -> int:
+def run(  # noqa: C901, PLR0912 - one branch for each instruction
+    program: bytes, number: int, args: tuple[int, ...] = (), arch: int = X86_64
+) -> int:
     """Execute classic BPF on one struct seccomp_data and return the action (seccomp(2))."""
     data = struct.pack("=IIQ6Q", number, arch, 0, *(*args, *(0,) * (6 - len(args))))
     accumulator, index, place, memory = 0, 0, 0, [0] * 16
@@ -71,7 +73,9 @@ def run(program: bytes, number: int, args: tuple[int, ...] = (), arch: int = X86
             return int(constant)
 
 
-def rule(*names: str, action: str = "SCMP_ACT_ALLOW", errno: int | None = None, args: Any = ()) -> dict[str, Any]:
+def rule(
+    *names: str, action: str = "SCMP_ACT_ALLOW", errno: int | None = None, args: Any = ()
+) -> dict[str, Any]:
     return {"names": names, "action": action, "errno": errno, "args": args}
 
 
@@ -191,7 +195,12 @@ def test_of_conditions_on_one_argument_any_one_suffices() -> None:
 def test_a_long_filter_jumps_far() -> None:
     many = tuple(rule("personality", args=(condition(0, "EQ", value),)) for value in range(600))
     program = compiled(rule("read"), *many, rule("clone"))
-    assert [run(program, PERSONALITY, (value,)) for value in (0, 299, 599, 600)] == [ALLOW, ALLOW, ALLOW, EPERM]
+    assert [run(program, PERSONALITY, (value,)) for value in (0, 299, 599, 600)] == [
+        ALLOW,
+        ALLOW,
+        ALLOW,
+        EPERM,
+    ]
     assert run(program, CLONE) == ALLOW
 
 
@@ -251,7 +260,9 @@ def test_threads_compile_at_the_same_time() -> None:
     for thread in threads:
         thread.join()
     for value, program in results.items():
-        assert [run(program, PERSONALITY, (x,)) for x in range(8)] == [ALLOW if x == value else EPERM for x in range(8)]
+        assert [run(program, PERSONALITY, (x,)) for x in range(8)] == [
+            ALLOW if x == value else EPERM for x in range(8)
+        ]
 
 
 def test_a_host_without_libseccomp_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,10 @@ def test_without_an_own_mount_namespace_nothing_is_mounted(entries: list[Any]) -
         ("slave", "rslave", "slave"),
         ("shared", "shared", "shared"),
         ("unbindable", "rprivate", "unbindable"),
+        ("rprivate", "rprivate", None),
+        ("rslave", "rslave", "rslave"),
+        ("rshared", "rshared", "rshared"),
+        ("runbindable", "rprivate", "runbindable"),
     ],
 )
 def test_propagation(value: str, first: str, last: str | None) -> None:
@@ -168,6 +172,8 @@ def test_configured_devices() -> None:
         ({"type": "c", "path": "/dev/x", "major": -1, "minor": 1}, "/major"),
         ({"type": "c", "path": "/dev/x", "major": 1 << 12, "minor": 1}, "/major"),
         ({"type": "c", "path": "/dev/x", "major": 1, "minor": 1 << 20}, "/minor"),
+        ({"type": "c", "path": "/dev/x", "major": 1, "minor": 1, "fileMode": 0o60600}, "/fileMode"),
+        ({"type": "p", "path": "/dev/x", "fileMode": 0o110000}, "/fileMode"),
         ({"type": "p", "path": "dev/x"}, "/path"),
         ({"type": "p", "path": "/dev/.."}, "/path"),
         ({"type": "p", "path": "/dev/x", "uid": 0xFFFFFFFF}, "/uid"),
@@ -176,6 +182,13 @@ def test_configured_devices() -> None:
 )
 def test_devices_that_cannot_be(device: dict[str, Any], expected: str) -> None:
     assert pointers("devices", config(linux={"devices": [device]})) == [f"/linux/devices/0{expected}"]
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("c", 0o20644), ("u", 0o20644), ("b", 0o60644), ("p", 0o10644)])
+def test_a_mode_may_say_what_the_device_is(kind: str, mode: int) -> None:
+    device = {"type": kind, "path": "/x", "major": 1, "minor": 1, "fileMode": mode}
+    made = steps("devices", config(linux={"devices": [device]}))[len(DEFAULT_DEVICES)]
+    assert made.as_data()["mode"] == 0o644
 
 
 def test_two_devices_at_one_path() -> None:

@@ -70,6 +70,11 @@ class Birth:
         self.joins: list[tuple[int, int]] = [(next(rest), nstype) for nstype in request["joins"]]
         self.mapped = not self.flags & syscalls.CLONE_NEWUSER
 
+    def enters_user_namespace(self) -> bool:
+        """Whether the child lives in another user namespace than the engine."""
+        joined = any(nstype == syscalls.CLONE_NEWUSER for _, nstype in self.joins)
+        return joined or bool(self.flags & syscalls.CLONE_NEWUSER)
+
     def needs_stage(self) -> bool:
         """Whether something has to be entered or set before the child can be cloned."""
         return bool(self.joins or self.flags & syscalls.CLONE_NEWTIME)
@@ -81,7 +86,7 @@ def die() -> NoReturn:
 
 
 def wait_for_mapping(channel: socket.socket, birth: Birth) -> None:
-    """Ask the engine for the id maps of the new user namespace, and become its root.
+    """Ask the engine for the id maps of the new user namespace, and wait until they are written.
 
     An unprivileged engine can only write the maps of a dumpable process. Nobody else is in the new namespaces then, so
     nobody could use that.
@@ -95,6 +100,11 @@ def wait_for_mapping(channel: socket.socket, birth: Birth) -> None:
         die()
     if kind != protocol.MAPPED:
         die()
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+
+
+def become_root() -> None:
+    """Become the root of the user namespace: what is made from now on belongs to it."""
     os.setresgid(0, 0, 0)
     try:
         os.setgroups([])
@@ -161,6 +171,7 @@ class Blueprint:
             state=plan["state"],
             listen_fds=plan["listen_fds"],
         )
+        self.context.umask = plan["umask"]
         self.context.execute_fields = next(
             (fields for name, fields in self.phases["exec"] if name == "Execute"), None
         )
@@ -212,6 +223,8 @@ def build(channel: socket.socket, birth: Birth) -> Blueprint:
         _join_cgroups(birth)
         if not birth.mapped:
             wait_for_mapping(channel, birth)
+        if birth.enters_user_namespace():
+            become_root()
         plan = Blueprint(channel)
         context = plan.context
         _attach_stdio(context)

@@ -23,7 +23,7 @@ class Context:
     __slots__ = (
         "cgroup_mounts", "console_fd", "execute_fields", "filters", "has_userns", "late_readonly",
         "listen_fds", "mask_fd", "new_namespaces", "null_fd", "prepared", "preserved", "proc_fd",
-        "process_env", "root_fd", "state", "status_fd", "stdio", "trees",
+        "process_env", "root_fd", "state", "status_fd", "stdio", "trees", "umask",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - one argument for each fact
@@ -73,6 +73,8 @@ class Context:
         self.listen_fds = listen_fds
         self.process_env = list(process_env)
         self.status_fd = -1
+        self.umask = 0o022
+        """The caller's umask: config.md lets the program inherit it when the config sets none."""
         self.prepared: tuple[Any, ...] = ()
         self.execute_fields: dict[str, Any] | None = None
 

@@ -130,6 +130,7 @@ def prepare(context: Context, fields: dict[str, Any]) -> None:
     path = find(fields["args"][0], search, ".")
     _move_descriptors(context)
     _default_signals()
+    os.umask(context.umask)
     context.prepared = (_bytes(path), [_bytes(a) for a in fields["args"]], [_bytes(e) for e in env])
 
 

@@ -64,9 +64,9 @@ def set_rlimits(context: Context, fields: dict[str, Any], index: int) -> None:  
             raise OSError(errno.EPERM, "") from None
 
 
-def set_umask(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
-    """Execute SetUmask."""
-    os.umask(fields["umask"])
+def set_umask(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001 - one shape
+    """Execute SetUmask: it takes effect when nothing of ours is made any more."""
+    context.umask = fields["umask"]
 
 
 def set_no_new_privileges(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001

@@ -38,8 +38,8 @@ def _is_detached_overlay(exe: int) -> bool:
     if syscalls.statfs_type(exe) != OVERLAYFS_SUPER_MAGIC:
         return False
     # The root of the host may be an overlay, too, where orlop runs in a container. What tells ours from it is
-    # that the file system itself is read-only; with a read-only mount of a writable one, or none, this would be
-    # ETXTBSY, because the file is being executed.
+    # that the file system itself is read-only; with a read-only mount of a writable one, or none, this would
+    # be ETXTBSY, because the file is being executed.
     try:
         os.close(os.open("/proc/self/exe", os.O_WRONLY | os.O_CLOEXEC))
     except OSError as error:

@@ -62,6 +62,7 @@ def enter(channel: socket.socket, birth: child.Birth) -> int:
     if flags & syscalls.CLONE_NEWTIME:
         flags &= ~syscalls.CLONE_NEWTIME
         _set_clocks(birth)
+    # The stage stays the caller's user: the cgroup and its own files in procfs belong to that one.
     return flags
 
 

@@ -10,7 +10,7 @@ from orlop_linux.kernel.sandbox import Sandbox
 from orlop_linux.live.kernel import LinuxLive
 
 if TYPE_CHECKING:
-    from orlop_hookspecs.kernel import Journal
+    from orlop_hookspecs.kernel import Journal, Store
     from orlop_hookspecs.launch import LaunchOptions
     from orlop_hookspecs.plan import Plan
     from orlop_hookspecs.record import Record
@@ -39,9 +39,9 @@ class LinuxKernel(LinuxLive):
         self._zygote: Zygote | None = None
         self._lock = allocate_lock()
 
-    def store(self) -> None:
+    def store(self) -> Store | None:
         """Return ``None``: Linux containers are kept in a directory on disk."""
-        return
+        return None
 
     def sandbox(self, plan: Plan, record: Record, journal: Journal, options: LaunchOptions) -> Sandbox:
         """Begin a creation; nothing has been touched yet."""

@@ -78,6 +78,15 @@ def open_namespace(planned: PlannedStep) -> tuple[int, int]:
     return fd, wanted
 
 
+def caller_umask() -> int:
+    """Return this process's umask without changing it, as umask(2) would for a moment (proc(5), status)."""
+    with open("/proc/self/status", "rb") as file:
+        for line in file:
+            if line.startswith(b"Umask:"):
+                return int(line[6:], 8)
+    return 0o022
+
+
 class Launch:
     """A container process while it is being made."""
 
@@ -295,6 +304,7 @@ class Launch:
             "user_namespace": "user" in self._new or "user" in self._joined,
             "state": state.decode(),
             "listen_fds": self._options.listen_fds,
+            "umask": caller_umask(),
         }
 
     def _send_plan(

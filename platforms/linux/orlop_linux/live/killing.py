@@ -9,7 +9,7 @@ import time
 from orlop_hookspecs.errors import PlatformError
 from orlop_linux.live.cgroups import all_members, members, write_file
 from orlop_linux.live.freezer import set_v1, thaw
-from orlop_linux.live.process import SIGKILL, has_ended, read_stat, send
+from orlop_linux.live.process import SIGKILL, has_ended, open_pid, read_stat, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,11 +39,9 @@ def signal_members(group: Group, number: int, spared: set[int]) -> set[int]:
             opened: dict[int, int] = {}
             try:
                 for pid in batch:
-                    try:
-                        opened[pid] = os.pidfd_open(pid)
-                    except OSError as error:
-                        if error.errno not in {errno.ESRCH, errno.EINVAL}:
-                            raise
+                    pidfd = open_pid(pid)
+                    if pidfd is not None:
+                        opened[pid] = pidfd
                 still = members(fd)
                 done.update(pid for pid, pidfd in opened.items() if pid in still and send(pidfd, number))
             finally:
@@ -124,9 +122,8 @@ def kill_all(groups: Sequence[Group], deadline: float) -> set[int]:
         remaining = deadline - time.monotonic()
         if not left or remaining <= 0:
             return left
-        try:
-            pidfd = os.pidfd_open(min(left))
-        except OSError:
+        pidfd = open_pid(min(left))
+        if pidfd is None:
             continue
         try:
             has_ended(pidfd, min(remaining, 0.1))

@@ -1,11 +1,11 @@
 """Start the helper from which containers are cloned, out of a protected copy of the interpreter.
 
 A container's program may be ``/proc/self/exe``: then the interpreter of the helper runs inside the container,
-and whoever holds ``/proc/PID/exe`` open can try to write to the file behind it. Here that file is in a read-only
-overlay that is attached nowhere, or a sealed memory file; never the host's interpreter itself.
+and whoever holds ``/proc/PID/exe`` open can try to write to the file behind it. Here that file is in a
+read-only overlay that is attached nowhere, or a sealed memory file; never the host's interpreter itself.
 
-This module is loaded before everything dear, so that the helper starts while the engine is still importing. It
-therefore calls the kernel through ``_ctypes``: the public ``ctypes`` costs two milliseconds.
+This module is loaded before everything dear, so that the helper starts while the engine is still importing.
+It therefore calls the kernel through ``_ctypes``: the public ``ctypes`` costs two milliseconds.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # In ASCII, because the command line is encoded by the caller's locale and decoded as UTF-8.
 DEFAULT = f"import sys; sys.path.append({_PACKAGES!a}); from orlop_linux.init.zygote import main; main()"
-"""The helper's program, the zygote. Its directory comes last in the path and can shadow no standard module."""
+"""The helper's program, the zygote. Its directory is the last of the path and shadows no standard module."""
 
 HELPER_FD = 3
 """The descriptor as which the helper finds the one that was handed to :func:`launch`."""
@@ -44,7 +44,7 @@ _F_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F
 _CHUNK = 1 << 30
 
 _SMALL = 256 * 1024
-"""Bytes up to which an executable is a mere loader of libpython, and a copy of it costs less than an overlay."""
+"""Bytes up to which an executable is a mere loader of libpython, and a copy is cheaper than an overlay."""
 
 _PATH_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -75,10 +75,11 @@ _copies: dict[str, _Copy] = {}
 def launch(extra_fd: int, program: str = DEFAULT) -> int:
     """Start the protected interpreter with *program* and return its process id; the caller reaps it.
 
-    The helper has *extra_fd* as its descriptor 3 and /dev/null as 0, 1 and 2, no blocked or ignored signal, and a
-    process group of its own, so that a terminal's SIGINT for the caller does not reach it. Its environment is
-    empty, or LD_PRELOAD with the caller's libpython where the interpreter is a shared library. Other descriptors
-    that the caller left inheritable are the helper's to close.
+    The helper has *extra_fd* as its descriptor 3 and /dev/null as 0, 1 and 2, no blocked or ignored signal but
+    those that its C library and Python ignore themselves, and a process group of its own, so that a terminal's
+    SIGINT for the caller does not reach it. Its environment is empty, or LD_PRELOAD with the caller's libpython
+    where the interpreter is a shared library. Other descriptors that the caller left inheritable are the
+    helper's to close.
 
     The copy of the interpreter is kept, as a close-on-exec descriptor, for later launches of this process.
 
@@ -171,8 +172,9 @@ def _identity(fd: int) -> tuple[int, int]:
 def _environment(path: str) -> dict[str, str]:
     """Return what the dynamic loader needs in order to find the libpython of the caller.
 
-    An executable that was built to look for it at ``$ORIGIN`` does not find it from the copy, which is elsewhere;
-    one that needed LD_LIBRARY_PATH does not get that. LD_PRELOAD names one file, and no directory to search later.
+    An executable that was built to look for it at ``$ORIGIN`` does not find it from the copy, which is
+    elsewhere; one that needed LD_LIBRARY_PATH does not get that. LD_PRELOAD names one file, and no directory
+    to search later.
     """
     if os.stat(path).st_size > _SMALL:
         return {}
@@ -215,8 +217,8 @@ def protect(path: str) -> int:
 def overlay(path: str) -> int:
     """Open *path* in a new read-only overlay of its directory that is attached nowhere.
 
-    A privileged container can make a read-only bind mount writable again. This file system has no upper layer,
-    so there is no writable state to go back to.
+    A privileged container can make a read-only bind mount writable again. This file system has no upper
+    layer, so there is no writable state to go back to.
 
     Raises:
         OSError: Without CAP_SYS_ADMIN, without overlayfs, or on a file system that it refuses.

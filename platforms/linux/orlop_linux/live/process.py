@@ -62,6 +62,17 @@ def is_alive(pid: int, started: int) -> bool:
     return stat is not None and stat[1] == started and stat[0] not in "ZXx"
 
 
+def open_pid(pid: int) -> int | None:
+    """Return a pidfd of whoever is *pid* now; ``None`` when that is nobody or a mere thread."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        # For a thread, EINVAL until Linux 6.8 and ENOENT since.
+        if error.errno in {errno.ESRCH, errno.EINVAL, errno.ENOENT}:
+            return None
+        raise
+
+
 def open_process(pid: int, started: int) -> int | None:
     """Return a pidfd of the process that is *pid* and started at *started*; ``None`` when it was reaped.
 
@@ -70,13 +81,9 @@ def open_process(pid: int, started: int) -> int | None:
     """
     if pid <= 1 or pid == os.getpid():
         return None
-    try:
-        fd = os.pidfd_open(pid)
-    except OSError as error:
-        # EINVAL: the pid is now a thread of another process.
-        if error.errno in {errno.ESRCH, errno.EINVAL}:
-            return None
-        raise
+    fd = open_pid(pid)
+    if fd is None:
+        return None
     stat = read_stat(pid)
     if stat is None or stat[1] != started:
         os.close(fd)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 TAIL = 16384
-"""How many bytes of a failed hook's output are kept: the last ones."""
+"""How many bytes of a failed hook's output are kept, as a note of the error: the last ones."""
+
+_SHOWN = 2000  # characters of it in the message, which is one line
 
 _PATIENCE = 5.0
 _PIPE = 65536  # what a pipe holds, pipe(7)
@@ -89,8 +91,8 @@ def _spawn(hook: Mapping[str, Any], stdin: int, output: int) -> int:
         fork_exec: Any = _posixsubprocess.fork_exec
         report, problem = os.pipe2(os.O_CLOEXEC)
         try:
-            # In this order: descriptors to keep, directory, environment, the ends of three pipes and of the one for
-            # faults, signals to their defaults, setsid, group, user and groups, umask, preexec_fn, vfork.
+            # In this order: descriptors to keep, directory, environment, the ends of three pipes and of the
+            # one for faults, signals to their defaults, setsid, group, user and groups, umask, preexec_fn, vfork.
             close_others, defaults, session, vfork = True, True, True, True
             streams = (stdin, -1, -1, output, -1, output, report, problem)
             try:
@@ -223,12 +225,16 @@ def _failure(
     hint: str = "",
 ) -> HookError:
     text = bytes(tail).decode("utf-8", "replace").strip()
-    return HookError(
+    shown = text if len(text) <= _SHOWN else "..." + text[-_SHOWN:]
+    error = HookError(
         f"{hook.get('kind', '')} hook {hook.get('index', 0)}: {why}"
-        + (f", output: {text!a}" if text else ""),
+        + (f", output: {shown!a}" if shown else ""),
         act="run hook",
         pointer=str(hook.get("because", "")),
         value=hook.get("path"),
         errno=number,
         hint=hint,
     )
+    if text:
+        error.add_note(text)
+    return error

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 TYPES = frozenset({"b", "c", "p", "u"})
 MODE = 0o666
+MODE_MAX = 0o7777
+FILE_TYPES = {"b": 0o060000, "c": 0o020000, "u": 0o020000, "p": 0o010000}
+"""The type bits of a mode (inode(7)); engines write them with the permissions."""
+
 MAJOR_MAX = (1 << 12) - 1
 MINOR_MAX = (1 << 20) - 1
 
@@ -107,6 +111,13 @@ def _numbers(device: Device, here: str) -> Iterator[Problem]:
                 yield Problem(f"{here}/{name}", f"a device of type {device.type} must have one")
         elif not 0 <= number <= highest:
             yield Problem(f"{here}/{name}", f"the number must be from 0 to {highest}", number)
+    mode = device.file_mode
+    if mode is not None and mode & ~MODE_MAX not in {0, FILE_TYPES[device.type]}:
+        yield Problem(
+            f"{here}/fileMode",
+            f"the mode must be at most {MODE_MAX}, octal 7777, or of the type of the device",
+            mode,
+        )
     for name, number in (("uid", device.uid), ("gid", device.gid)):
         if number is not None and number > ID_MAX:
             yield Problem(f"{here}/{name}", f"the largest id is {ID_MAX}", number)
@@ -119,7 +130,7 @@ def _node(device: Device) -> tuple[str, int, int, int, int, int]:
         "c" if device.type == "u" else device.type,
         0 if fifo else device.major or 0,
         0 if fifo else device.minor or 0,
-        MODE if device.file_mode is None else device.file_mode,
+        MODE if device.file_mode is None else device.file_mode & MODE_MAX,
         device.uid or 0,
         device.gid or 0,
     )

@@ -297,7 +297,7 @@ def _descend_v1(branch: _Branch) -> None:
 
 
 def _inherit_cpuset(parent: int, child: int) -> None:
-    """Copy the parent's processors and memory nodes to a v1 cpuset without any: nothing can join it (cpuset(7))."""
+    """Copy the parent's processors and memory nodes to a v1 cpuset without any, which nothing can join."""
     for name in ("cpuset.cpus", "cpuset.mems"):
         if not read_file(child, name).strip():
             write_file(child, name, read_file(parent, name).strip())

@@ -1,0 +1,41 @@
+"""The host must look the same after each test: its mounts, its descriptors, and the directory that plays the host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.linux.init.forked import open_fds, snapshot
+
+
+@pytest.fixture(autouse=True)
+def _unchanged_host() -> Iterator[None]:
+    """Compare the host's mounts and this process's descriptors before and after."""
+    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+    fds = open_fds()
+    yield
+    assert Path("/proc/self/mountinfo").read_text(encoding="utf-8") == mounts
+    assert open_fds() == fds
+
+
+@pytest.fixture
+def rootfs(tmp_path: Path) -> Path:
+    """Return an empty directory that is to be a root."""
+    path = tmp_path / "rootfs"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Path]:
+    """Return a directory outside of the root in which nothing may change."""
+    path = tmp_path / "host"
+    path.mkdir()
+    (path / "secret").write_text("secret", encoding="utf-8")
+    (path / "ptmx").write_text("", encoding="utf-8")
+    (path / "directory").mkdir()
+    before = snapshot(path)
+    yield path
+    assert snapshot(path) == before

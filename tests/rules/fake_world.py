@@ -1,0 +1,85 @@
+"""The rules' world on the fake platform."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orlop
+from orlop_fake import FakeKernel, FakePlatform, HookCall
+from tests.rules.programs import PROGRAMS
+from tests.rules.world import Config, World
+
+
+class MarkingKernel(FakeKernel):
+    """A fake kernel with a place where programs and hooks note that they ran."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(programs={f"/bin/{name}": program for name, (_, program) in PROGRAMS.items()}, **options)
+        self.marks: list[str] = []
+
+
+class FakeWorld(World):
+    """Containers of a fake kernel; the bundles are real directories."""
+
+    platform = "fake"
+
+    def __init__(self, place: Path, cgroups: str = "hybrid") -> None:
+        self.kernel = MarkingKernel(cgroups=cgroups)
+        super().__init__(orlop.Runtime.compose(platform=FakePlatform(self.kernel)), place)
+        self._states: dict[str, Config] = {}
+
+    def _create(self, container: str, bundle: Path) -> orlop.Container:
+        return self.runtime.create(container, bundle)
+
+    def output(self, container: str) -> str:
+        return self.kernel.output(container)
+
+    def until_output(self, container: str, text: str) -> None:
+        assert text in self.output(container)
+
+    def hook(self, bundle: Path, kind: str, name: str = "", *, status: int = 0, sleep: int = 0) -> Config:
+        name = name or kind
+        path = f"/hooks/{name}" if kind == "startContainer" else str(bundle / "rootfs/hooks" / name)
+        self.kernel.hooks[path] = self._note(name, status, sleep)
+        return {"path": path}
+
+    def _note(self, name: str, status: int, sleep: int) -> Callable[[HookCall], int]:
+        def run(call: HookCall) -> int:
+            self._states[name] = call.state
+            self.kernel.marks.append(name)
+            if sleep:
+                call.sleep(sleep)
+            return status
+
+        return run
+
+    def events(self, bundle: Path) -> list[str]:
+        del bundle
+        return list(self.kernel.marks)
+
+    def hook_states(self, bundle: Path) -> dict[str, Config]:
+        del bundle
+        return dict(self._states)
+
+    def cgroup_value(self, container: str, controller: str, v1: str, v2: str) -> str:
+        for hierarchy in self.kernel.hierarchies.values():
+            if controller in hierarchy.controllers:
+                group = self.kernel.container_process(container).cgroups[hierarchy.name]
+                return group.read(v1 if hierarchy.version == 1 else v2)
+        raise LookupError(controller)
+
+    def alive(self, pid: int) -> bool:
+        return any(process.pid == pid and not process.ended for process in self.kernel.all_processes())
+
+    def hostname(self) -> str:
+        return self.kernel.init.namespaces.uts.hostname
+
+    def left(self) -> list[str]:
+        return self.kernel.leaks()
+
+    def close(self) -> None:
+        super().close()
+        assert self.kernel.leaks() == []
+        assert self.kernel.program_errors == []

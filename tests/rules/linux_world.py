@@ -1,0 +1,126 @@
+"""The rules' world on the real kernel, as root."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+import orlop
+from orlop_hookspecs.launch import LaunchOptions
+from tests.rules.world import Config, World
+
+_PATIENCE = 20.0
+_BUSYBOX = "/bin/busybox"
+
+
+class LinuxWorld(World):
+    """Real containers; their output goes to a file each, and their cgroups are below one of ours."""
+
+    platform = "linux"
+    shell = _BUSYBOX
+
+    def __init__(self, place: Path) -> None:
+        super().__init__(orlop.Runtime.compose(platform="linux", root=str(place / "state")), place)
+        self._outputs: dict[str, Path] = {}
+
+    def _create(self, container: str, bundle: Path) -> orlop.Container:
+        output = self.place / f"output-{len(self._outputs)}-{abs(hash(container))}"
+        null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        written = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        try:
+            made = self.runtime.create(container, bundle, LaunchOptions(stdio=(null, written, written)))
+        finally:
+            os.close(null)
+            os.close(written)
+        self._outputs[container] = output
+        return made
+
+    def output(self, container: str) -> str:
+        return self._outputs[container].read_text()
+
+    def until_output(self, container: str, text: str) -> None:
+        self._until(lambda: text in self.output(container), f"{container} never wrote {text!r}")
+
+    @staticmethod
+    def _until(done: Any, otherwise: str) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        poller = select.poll()
+        while not done():
+            assert time.monotonic() < deadline, otherwise
+            poller.poll(2)
+
+    def hook(self, bundle: Path, kind: str, name: str = "", *, status: int = 0, sleep: int = 0) -> Config:
+        name = name or kind
+        inside = kind == "startContainer"
+        root = bundle / "rootfs"
+        # createContainer and startContainer hooks run in the container's namespaces, where only the image is sure to be there;
+        # the shell is the same file for both.
+        events = "/events" if inside else str(root / "events")
+        script = [
+            f"#!{'/bin/busybox' if inside else _BUSYBOX} sh",
+            f"busybox=/bin/busybox; $busybox cat >{shlex.quote(f'{events}/state-{name}')}",
+            f"echo {shlex.quote(name)} >>{shlex.quote(f'{events}/log')}",
+        ]
+        if sleep:
+            script.append(f"$busybox sleep {sleep}")
+        script.append(f"exit {status}")
+        file = root / "hooks" / name
+        file.write_text("\n".join(script) + "\n")
+        file.chmod(0o755)
+        return {"path": f"/hooks/{name}" if inside else str(file)}
+
+    def events(self, bundle: Path) -> list[str]:
+        log = bundle / "rootfs/events/log"
+        return log.read_text().split() if log.exists() else []
+
+    def hook_states(self, bundle: Path) -> dict[str, Config]:
+        found = {}
+        for file in sorted((bundle / "rootfs/events").glob("state-*")):
+            found[file.name.removeprefix("state-")] = json.loads(file.read_text())
+        return found
+
+    def cgroup_value(self, container: str, controller: str, v1: str, v2: str) -> str:
+        pid = self.runtime.get(container).pid
+        for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controller in controllers.split(","):
+                return Path(f"{_mount_of(controller)}{path}", v1).read_text().strip()
+        unified = next(line for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines() if line.startswith("0::"))
+        return Path(f"/sys/fs/cgroup{unified[3:]}", v2).read_text().strip()
+
+    def alive(self, pid: int) -> bool:
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+    def hostname(self) -> str:
+        return os.uname().nodename
+
+    def left(self) -> list[str]:
+        lines = [f"state {name}" for name in os.listdir(self.place / "state")] if (self.place / "state").exists() else []
+        lines += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(self.place) in line]
+        for base, directories, _ in os.walk("/sys/fs/cgroup"):
+            lines += [f"{base}/{name}" for name in directories if name.startswith(self.place.name)]
+            if base.count("/") > 4:  # noqa: PLR2004 - the groups of the rules are never deeper
+                directories.clear()
+        return lines
+
+    def close(self) -> None:
+        super().close()
+        assert self.left() == []
+
+
+def _mount_of(controller: str) -> str:
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields, _, rest = line.partition(" - ")
+        kind, _, options = rest.split(" ", 2)
+        if kind == "cgroup" and controller in options.split(","):
+            return fields.split()[4]
+    raise LookupError(controller)
