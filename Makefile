@@ -64,10 +64,12 @@ unit: ## unit tests: no root, no kernel, seconds
 .PHONY: unit-others
 unit-others: ## unit tests on each other supported Python that is here
 	@tools/setup others
+	failed=
 	for python in build/pythons/*/bin/python; do
 	    [ -x "$$python" ] || continue
-	    "$$python" -m pytest tests/unit -q -o cache_dir="$${python%/bin/python}/pytest" $(ARGS)
+	    "$$python" -m pytest tests/unit -q -o cache_dir="$${python%/bin/python}/pytest" $(ARGS) || failed+=" $$python"
 	done
+	[ -z "$$failed" ]
 
 .PHONY: linux
 linux: ## real containers, as root

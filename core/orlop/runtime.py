@@ -26,6 +26,7 @@ from orlop.lifecycle.site import Site, find
 from orlop.lifecycle.state import document, extended, list_states
 from orlop.live import find_kernel
 from orlop.plugins.compose import Composition, Inactive, compose
+from orlop.settings import read_settings
 from orlop_hookspecs.errors import UsageError
 from orlop_hookspecs.launch import LaunchOptions, PlanContext
 
@@ -48,8 +49,6 @@ _NO_CONTAINER = "container"
 
 _CHECKED = LaunchOptions(foreground=True)
 """Launch flags of a config that is only checked: who holds its terminal is the question of a launch."""
-
-_SETTINGS = {"platform", "plugins", "block", "root", "kernel"}
 
 
 class Runtime:
@@ -103,7 +102,7 @@ class Runtime:
             CompositionError: The plugins do not fit together; the error reports everything that is wrong.
             UsageError: The settings are malformed.
         """
-        settings = _settings(config)
+        settings = read_settings(config)
         if platform is None:
             platform = settings.get("platform", "linux")
         if plugins is None:
@@ -121,7 +120,6 @@ class Runtime:
         )
 
     # -- what the composition can do
-    # ----------------------------------------------------------------------------
 
     @property
     def composition(self) -> Composition:
@@ -191,7 +189,6 @@ class Runtime:
         return Explanation(prepared)
 
     # -- containers
-    # ---------------------------------------------------------------------------------------------
 
     def create(
         self,
@@ -245,7 +242,6 @@ class Runtime:
         return [Container(self, state["id"]) for state in list_states(self.site)]
 
     # -- inside
-    # -------------------------------------------------------------------------------------------------
 
     @property
     def kernel(self) -> Kernel:
@@ -413,37 +409,3 @@ def _rootfs(source: ConfigLike, path: str) -> str:
     except DocumentError:
         return ""
     return rootfs_of(config, path)
-
-
-def _settings(config: Mapping[str, Any] | BundleLike | None) -> Mapping[str, Any]:
-    """Return the settings in *config*, verified."""
-    if config is None:
-        return {}
-    if isinstance(config, str | os.PathLike):
-        import tomllib
-
-        path = os.fspath(config)
-        try:
-            with open(path, "rb") as file:
-                settings: Mapping[str, Any] = tomllib.load(file)
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise UsageError(f"cannot read the settings: {reason}", path=path, errno=error.errno) from None
-        except ValueError as error:
-            raise UsageError(f"malformed settings: {error}", path=path) from None
-    else:
-        path, settings = "", config
-    for key, value in settings.items():
-        if key not in _SETTINGS:
-            raise UsageError(f"unknown setting: {key}", path=path)
-        if key in {"plugins", "block"} and not isinstance(value, list | tuple):
-            raise UsageError(f"expected a list of names for {key}", path=path, value=value)
-        if key == "kernel" and not all(isinstance(name, str) for name in _require_table(value, path)):
-            raise UsageError("expected names as keys of kernel", path=path)
-    return settings
-
-
-def _require_table(value: object, path: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise UsageError("expected a table for kernel", path=path, value=value)
-    return value

@@ -6,17 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import orlop
-from orlop_fake import FakeKernel, FakePlatform, HookCall
 from tests.rules.programs import PROGRAMS
 from tests.rules.world import Config, World
+
+import orlop
+from orlop_fake import FakeKernel, FakePlatform, HookCall
 
 
 class MarkingKernel(FakeKernel):
     """A fake kernel with a place where programs and hooks note that they ran."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(programs={f"/bin/{name}": program for name, (_, program) in PROGRAMS.items()}, **options)
+        super().__init__(
+            programs={f"/bin/{name}": program for name, (_, program) in PROGRAMS.items()}, **options
+        )
         self.marks: list[str] = []
 
 
@@ -27,6 +30,7 @@ class FakeWorld(World):
 
     def __init__(self, place: Path, cgroups: str = "hybrid") -> None:
         self.kernel = MarkingKernel(cgroups=cgroups)
+        self.kernel.show_disk(str(place))
         super().__init__(orlop.Runtime.compose(platform=FakePlatform(self.kernel)), place)
         self._states: dict[str, Config] = {}
 
@@ -64,11 +68,8 @@ class FakeWorld(World):
         return dict(self._states)
 
     def cgroup_value(self, container: str, controller: str, v1: str, v2: str) -> str:
-        for hierarchy in self.kernel.hierarchies.values():
-            if controller in hierarchy.controllers:
-                group = self.kernel.container_process(container).cgroups[hierarchy.name]
-                return group.read(v1 if hierarchy.version == 1 else v2)
-        raise LookupError(controller)
+        group = self.kernel.cgroup(container, controller)
+        return group.read(v1 if group.hierarchy.version == 1 else v2)
 
     def alive(self, pid: int) -> bool:
         return any(process.pid == pid and not process.ended for process in self.kernel.all_processes())

@@ -6,6 +6,7 @@ import json
 import signal
 
 import pytest
+from tests.rules.world import World, rule
 
 from orlop_hookspecs.errors import (
     ContainerExistsError,
@@ -15,7 +16,6 @@ from orlop_hookspecs.errors import (
     StateError,
     WaitTimeoutError,
 )
-from tests.rules.world import World, rule
 
 
 @rule
@@ -184,7 +184,8 @@ def an_unknown_signal_is_refused(w: World) -> None:
 
 @rule
 def signal_names_come_in_all_spellings(w: World) -> None:
-    for number, spelling in enumerate(("KILL", "SIGKILL", "kill", 9, signal.SIGKILL)):
+    spellings: tuple[str | int, ...] = ("KILL", "SIGKILL", "kill", 9, signal.SIGKILL)
+    for number, spelling in enumerate(spellings):
         c = w.start(f"c{number}")
         c.kill(spelling)
         assert c.wait(timeout=20) == 128 + 9
@@ -205,7 +206,9 @@ def exit_statuses_are_reported(w: World) -> None:
 
 @rule
 def a_signal_that_ends_is_reported_as_128_and_more(w: World) -> None:
-    c = w.start("c", change={"linux": {"namespaces": [{"type": "mount"}, {"type": "uts"}, {"type": "network"}]}})
+    c = w.start(
+        "c", change={"linux": {"namespaces": [{"type": "mount"}, {"type": "uts"}, {"type": "network"}]}}
+    )
     c.kill("TERM")
     assert c.wait(timeout=20) == 128 + 15
 

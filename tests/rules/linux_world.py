@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.rules.world import Config, World
+
 import orlop
 from orlop_hookspecs.launch import LaunchOptions
-from tests.rules.world import Config, World
 
 _PATIENCE = 20.0
 _BUSYBOX = "/bin/busybox"
@@ -27,9 +28,11 @@ class LinuxWorld(World):
     def __init__(self, place: Path) -> None:
         super().__init__(orlop.Runtime.compose(platform="linux", root=str(place / "state")), place)
         self._outputs: dict[str, Path] = {}
+        self._created = 0
 
     def _create(self, container: str, bundle: Path) -> orlop.Container:
-        output = self.place / f"output-{len(self._outputs)}-{abs(hash(container))}"
+        self._created += 1
+        output = self.place / f"output-{self._created}"
         null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         written = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
@@ -58,8 +61,8 @@ class LinuxWorld(World):
         name = name or kind
         inside = kind == "startContainer"
         root = bundle / "rootfs"
-        # createContainer and startContainer hooks run in the container's namespaces, where only the image is sure to be there;
-        # the shell is the same file for both.
+        # createContainer and startContainer hooks run in the container's namespaces, where only the image is
+        # sure to be there; the shell is the same file for both.
         events = "/events" if inside else str(root / "events")
         script = [
             f"#!{'/bin/busybox' if inside else _BUSYBOX} sh",
@@ -90,7 +93,9 @@ class LinuxWorld(World):
             _, controllers, path = line.split(":", 2)
             if controller in controllers.split(","):
                 return Path(f"{_mount_of(controller)}{path}", v1).read_text().strip()
-        unified = next(line for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines() if line.startswith("0::"))
+        unified = next(
+            line for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines() if line.startswith("0::")
+        )
         return Path(f"/sys/fs/cgroup{unified[3:]}", v2).read_text().strip()
 
     def alive(self, pid: int) -> bool:
@@ -104,11 +109,17 @@ class LinuxWorld(World):
         return os.uname().nodename
 
     def left(self) -> list[str]:
-        lines = [f"state {name}" for name in os.listdir(self.place / "state")] if (self.place / "state").exists() else []
-        lines += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(self.place) in line]
+        lines = (
+            [f"state {name}" for name in os.listdir(self.place / "state")]
+            if (self.place / "state").exists()
+            else []
+        )
+        lines += [
+            line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(self.place) in line
+        ]
         for base, directories, _ in os.walk("/sys/fs/cgroup"):
             lines += [f"{base}/{name}" for name in directories if name.startswith(self.place.name)]
-            if base.count("/") > 4:  # noqa: PLR2004 - the groups of the rules are never deeper
+            if base.count("/") > 4:
                 directories.clear()
         return lines
 

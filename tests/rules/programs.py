@@ -155,67 +155,111 @@ def _rename_host(p: Task) -> int:
     return 0
 
 
+def _script(*lines: str) -> str:
+    return "\n".join(lines)
+
+
 PROGRAMS: dict[str, tuple[str, Program]] = {
     "facts": (
-        """echo "pid=$$"; echo "ppid=$PPID"; echo "cwd=$(busybox pwd)"; echo "hostname=$(busybox hostname)"
-echo "uid=$(busybox id -u)"; echo "gid=$(busybox id -g)"; echo "groups=$(busybox id -G)"; echo "umask=$(umask)"; echo "args=$*"
-while read -r name value; do
-  case $name in
-    CapEff:|CapPrm:|CapBnd:|CapInh:|CapAmb:|NoNewPrivs:|Seccomp:) echo "${name%:}=$value";;
-  esac
-done </proc/self/status
-busybox tr '\\000' '\\n' </proc/$$/environ | busybox sed 's/^/env_/'
-echo "nofile=$(ulimit -n)"; echo "oom=$(busybox cat /proc/self/oom_score_adj)\"""",
+        _script(
+            'echo "pid=$$"',
+            'echo "ppid=$PPID"',
+            'echo "cwd=$(busybox pwd)"',
+            'echo "hostname=$(busybox hostname)"',
+            'echo "uid=$(busybox id -u)"',
+            'echo "gid=$(busybox id -g)"',
+            'echo "groups=$(busybox id -G)"',
+            'echo "umask=$(umask)"',
+            'echo "args=$*"',
+            "while read -r name value; do",
+            "  case $name in",
+            '    Cap???:|NoNewPrivs:|Seccomp:) echo "${name%:}=$value";;',
+            "  esac",
+            "done </proc/self/status",
+            "busybox tr '\\000' '\\n' </proc/$$/environ | busybox sed 's/^/env_/'",
+            'echo "nofile=$(ulimit -n)"',
+            'echo "oom=$(busybox cat /proc/self/oom_score_adj)"',
+        ),
         _facts,
     ),
     "exiter": ('exit "$1"', _exit),
     "sleeper": ("exec busybox sleep 100000", _sleeper),
     "trapper": (
-        """trap 'echo got TERM; exit 9' TERM
-trap 'echo got USR1; exit 9' USR1
-echo ready
-/bin/busybox sleep 100000 &
-while :; do wait; done""",
+        _script(
+            "trap 'echo got TERM; exit 9' TERM",
+            "trap 'echo got USR1; exit 9' USR1",
+            "echo ready",
+            "/bin/busybox sleep 100000 &",
+            "while :; do wait; done",
+        ),
         _trapper,
     ),
-    "parent": ("/bin/busybox sleep 100000 &\n/bin/busybox sleep 100000 &\necho ready\nwait", _parent),
-    "outlived": ("trap 'exit 0' TERM\n/bin/busybox sleep 100000 &\necho ready\nwait", _outlived),
+    "parent": (
+        _script("/bin/busybox sleep 100000 &", "/bin/busybox sleep 100000 &", "echo ready", "wait"),
+        _parent,
+    ),
+    "outlived": (
+        _script("trap 'exit 0' TERM", "/bin/busybox sleep 100000 &", "echo ready", "wait"),
+        _outlived,
+    ),
     "try-write": (
-        'for path; do if (echo x >"$path") 2>/dev/null; then echo "$path: written"; else echo "$path: refused"; fi; done',
+        _script(
+            "for path; do",
+            '  if (echo x >"$path") 2>/dev/null; then echo "$path: written"; else echo "$path: refused"; fi',
+            "done",
+        ),
         _try_write,
     ),
     "show": ('for path; do busybox cat "$path" 2>/dev/null || echo "$path: refused"; done', _show),
     "kinds": (
-        """for path; do
-  if [ -L "$path" ]; then echo "$path: symbolic link"
-  elif [ -d "$path" ]; then echo "$path: directory"
-  elif [ -c "$path" ]; then echo "$path: character special file"
-  elif [ -f "$path" ]; then echo "$path: regular file"
-  else echo "$path: missing"; fi
-done""",
+        _script(
+            "for path; do",
+            '  if [ -L "$path" ]; then echo "$path: symbolic link"',
+            '  elif [ -d "$path" ]; then echo "$path: directory"',
+            '  elif [ -c "$path" ]; then echo "$path: character special file"',
+            '  elif [ -f "$path" ]; then echo "$path: regular file"',
+            '  else echo "$path: missing"; fi',
+            "done",
+        ),
         _kinds,
     ),
     "names": ('for path; do busybox ls -1 "$path"; done', _names),
     "mounted": (
-        """while read -r source path rest; do
-  for wanted; do if [ "$path" = "$wanted" ]; then echo "$source $path $rest"; fi; done
-done </proc/self/mounts""",
+        _script(
+            "while read -r source path rest; do",
+            '  for wanted; do if [ "$path" = "$wanted" ]; then echo "$source $path $rest"; fi; done',
+            "done </proc/self/mounts",
+        ),
         _mounted,
     ),
     "mark": ("echo program >>/events/log", _mark),
-    "mark-and-sleep": ("echo program >>/events/log\nexec busybox sleep 100000", _mark_and_sleep),
+    "mark-and-sleep": (
+        _script("echo program >>/events/log", "exec busybox sleep 100000"),
+        _mark_and_sleep,
+    ),
     "namespaces": (
-        'for kind in cgroup ipc mnt net pid uts; do echo "$kind=$(busybox readlink /proc/self/ns/$kind)"; done',
+        _script(
+            "for kind in cgroup ipc mnt net pid uts; do",
+            '  echo "$kind=$(busybox readlink /proc/self/ns/$kind)"',
+            "done",
+        ),
         _namespaces,
     ),
     # The shell ends itself when it cannot fork, so a child of it tries.
     "bomb": (
-        """(for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do /bin/busybox sleep 100000 & done) 2>/dev/null
-echo "refused after some"
-exec busybox sleep 100000""",
+        _script(
+            "(",
+            "  for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do /bin/busybox sleep 100000 & done",
+            ") 2>/dev/null",
+            'echo "refused after some"',
+            "exec busybox sleep 100000",
+        ),
         _bomb,
     ),
     "maker": ('if busybox mkdir "$1" 2>/dev/null; then echo made; else echo refused; fi', _make),
-    "rename-host": ('busybox hostname "$1" 2>/dev/null || echo refused\nbusybox hostname', _rename_host),
+    "rename-host": (
+        _script('busybox hostname "$1" 2>/dev/null || echo refused', "busybox hostname"),
+        _rename_host,
+    ),
 }
 """Script and function by name; in the image they are /bin/NAME."""

@@ -1,8 +1,9 @@
 """What a rule may use, whatever platform it runs on, and the register of all rules.
 
-A rule is a named function that takes a :class:`World` and asserts one fact about containers. Every rule runs on the fake platform and, as
-root, on Linux, with the same bundle on the real disk. On Linux the programs are shell scripts in the image; on the fake they are
-the Python functions beside them in :mod:`tests.rules.programs`.
+A rule is a named function that takes a :class:`World` and asserts one fact about containers. Every rule runs
+on the fake platform and, as root, on Linux, with the same bundle on the real disk. On Linux the programs are
+shell scripts in the image; on the fake they are the Python functions beside them in
+:mod:`tests.rules.programs`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import orlop
 from tests.rules.programs import PROGRAMS
+
+import orlop
 
 Config = dict[str, Any]
 Rule = Callable[["World"], None]
@@ -31,7 +33,7 @@ BASE: Config = {
         "env": ["PATH=/bin:/usr/bin", "TERM=dumb"],
         "user": {"uid": 0, "gid": 0},
         "noNewPrivileges": True,
-        "capabilities": {name: CAPABILITIES for name in ("bounding", "effective", "permitted")},
+        "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), CAPABILITIES),
     },
     "root": {"path": "rootfs"},
     "hostname": "rules",
@@ -49,7 +51,12 @@ BASE: Config = {
             "source": "devpts",
             "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"],
         },
-        {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]},
+        {
+            "destination": "/sys",
+            "type": "sysfs",
+            "source": "sysfs",
+            "options": ["nosuid", "noexec", "nodev", "ro"],
+        },
     ],
     "linux": {"namespaces": [{"type": kind} for kind in ("pid", "mount", "uts", "ipc", "network")]},
 }
@@ -88,7 +95,7 @@ class World:
         self.containers: dict[str, orlop.Container] = {}
         self._bundles = 0
 
-    # Bundles ---------------------------------------------------------------------------------------------------------
+    # Bundles ------------------------------------------------------------
 
     def bundle(self, *args: str, change: Config | None = None, config: Config | None = None) -> Path:
         """Make a bundle whose process is *args*; *change* is merged into its config, *config* replaces it."""
@@ -121,10 +128,12 @@ class World:
         (root / "bin/sh").symlink_to("busybox")
         for name, (script, _) in PROGRAMS.items():
             file = root / "bin" / name
-            file.write_text(f"#!/bin/busybox sh\nexport PATH=/bin\nbusybox() {{ /bin/busybox \"$@\"; }}\n{script}\n")
+            file.write_text(
+                f'#!/bin/busybox sh\nexport PATH=/bin\nbusybox() {{ /bin/busybox "$@"; }}\n{script}\n'
+            )
             file.chmod(0o755)
 
-    # Containers ------------------------------------------------------------------------------------------------------
+    # Containers ------------------------------------------------------------
 
     def create(
         self, container: str, *args: str, change: Config | None = None, bundle: Path | None = None
@@ -166,7 +175,7 @@ class World:
         """Return when the container has written *text*."""
         raise NotImplementedError
 
-    # Hooks -----------------------------------------------------------------------------------------------------------
+    # Hooks ------------------------------------------------------------
 
     def hook(self, bundle: Path, kind: str, name: str = "", *, status: int = 0, sleep: int = 0) -> Config:
         """Make a hook that notes its run and its state, sleeps, and exits; return its entry for the config."""
@@ -194,7 +203,7 @@ class World:
         """Return the state document that each hook got, by the hook's name."""
         raise NotImplementedError
 
-    # The machine -----------------------------------------------------------------------------------------------------
+    # The machine ------------------------------------------------------------
 
     def cgroup_value(self, container: str, controller: str, v1: str, v2: str) -> str:
         """Return the content of a cgroup file of the container: *v1* or *v2*, whichever the host has."""
@@ -221,3 +230,4 @@ class World:
         """Remove all containers."""
         for one in list(self.runtime.list()):
             self.runtime.get(one.id).delete(force=True)
+        self.runtime.close()

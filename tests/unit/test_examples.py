@@ -32,7 +32,7 @@ def test_the_readme_example_runs() -> None:
     exec(compile(blocks[0], "README.md", "exec"), {})  # noqa: S102 - the README is ours
 
 
-def test_the_unit_test_of_the_tutorial_passes() -> None:
+def test_the_unit_test_that_the_how_to_shows_passes() -> None:
     unit_test.test_jobs_report_their_status_and_leave_nothing()
 
 

@@ -123,8 +123,9 @@ def thin_modules() -> list[str]:
 
 # One interpreter forks for each module: none of ours is loaded in it, what ours are built on is.
 IMPORT_EACH_ALONE = """
-import asyncio, ctypes, json, os, sys, traceback
+import asyncio, ctypes, gc, json, os, resource, sys, traceback
 import attrs, cattrs, pluggy
+gc.disable()
 failed = 0
 for name in sys.argv[1:]:
     child = os.fork()
@@ -243,7 +244,9 @@ def test_tests_never_sleep() -> None:
         for file in python_files()
         if file.is_relative_to(ROOT / "tests")
         for node in ast.walk(ast.parse(file.read_bytes()))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"time.sleep", "sleep", "asyncio.sleep"}
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in {"time.sleep", "sleep", "asyncio.sleep"}
+        and ast.unparse(node) != "asyncio.sleep(0)"  # lets others run, does not wait
     ]
     assert sleepers == []
 

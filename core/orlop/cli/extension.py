@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from orlop.cli.composition import runtime
 from orlop.cli.help import PROGRAM
-from orlop.cli.parse import UNKNOWN_COMMAND, WrongUsageError
+from orlop.cli.parse import FAILED, UNKNOWN_COMMAND, WrongUsageError
 from orlop_hookspecs.errors import OrlopError, shorten
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orlop.cli.context import Context, Parts
     from orlop.cli.report import Reporter
+    from orlop.runtime import Runtime
+    from orlop_hookspecs.hooks.commands import Command
 
 
 def run(name: str, context: Context) -> int:
@@ -27,14 +29,28 @@ def run(name: str, context: Context) -> int:
         raise unknown(name) from error
     for _, command in commands:
         if command.name == name:
-            import argparse
-
-            prog = f"{PROGRAM} {name}"
-            parser = argparse.ArgumentParser(prog=prog, description=command.summary, allow_abbrev=False)
-            command.configure(parser)
-            status: int = command.run(composed, parser.parse_args(context.line.arguments))
-            return status
+            return _call(command, composed, context.line.arguments)
     raise unknown(name)
+
+
+def _call(command: Command, composed: Runtime, arguments: list[str]) -> int:
+    import argparse
+    import sys
+
+    prog = f"{PROGRAM} {command.name}"
+    parser = argparse.ArgumentParser(prog=prog, description=command.summary, allow_abbrev=False)
+    command.configure(parser)
+    try:
+        parsed = parser.parse_args(arguments)
+    except SystemExit as end:
+        return FAILED if end.code else 0
+    try:
+        return command.run(composed, parsed)
+    finally:
+        composed.close()
+        # It may have printed in the usual way, and the process ends without the interpreter's own farewell.
+        if sys.stdout is not None:
+            sys.stdout.flush()
 
 
 def topics(report: Reporter, parts: Parts | None) -> list[tuple[str, str]]:

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from orlop_hookspecs.errors import PluginError
 from orlop_hookspecs.plan import PHASES, Plan, PlannedStep
-from orlop_hookspecs.steps.base import STEP_TYPES
+from orlop_hookspecs.steps.base import STEP_TYPES, Step
 from orlop_hookspecs.steps.hooks import RunHook
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from orlop_hookspecs.steps.base import Step
 
 Late = dict[str, list[dict[str, Any]]]
 """Kind of hook to the fields of its RunHook steps: what the lifecycle runs after the plan."""
@@ -33,31 +31,48 @@ def make_plan(answers: Iterable[tuple[str, Sequence[Step]]]) -> tuple[Plan, Late
     Raises:
         PluginError: A step stands in no phase or slot of the contract, or is of a class that no kernel knows.
     """
-    buckets: list[list[PlannedStep] | None] = [None] * len(_ORDER)
+    buckets: dict[int, list[PlannedStep]] = {}
     late: Late = {}
     for plugin, steps in answers:
         for step in steps:
-            phase, slot = step.phase, step.slot
-            place = _PLACES.get((phase, slot))
+            place = _FIXED.get(type(step))
             if place is None:
-                if isinstance(step, RunHook) and step.kind in LATE_KINDS:
-                    late.setdefault(step.kind, []).append(step.as_data())
+                place = _place(step, plugin, late)
+                if place < 0:
                     continue
-                raise PluginError(
-                    f"step {type(step).__name__} stands in unknown phase {phase!r}, slot {slot!r}",
-                    plugin=plugin,
-                )
-            if STEP_TYPES.get(type(step).__name__) is not type(step):
-                raise PluginError(
-                    f"{type(step).__name__} is no step of the contract: kernels execute only those",
-                    plugin=plugin,
-                )
-            bucket = buckets[place]
+            phase, slot = _ORDER[place]
+            planned = PlannedStep(step, phase, slot, plugin)
+            bucket = buckets.get(place)
             if bucket is None:
-                bucket = buckets[place] = []
-            bucket.append(PlannedStep(step, phase, slot, plugin))
-    phases: dict[str, tuple[PlannedStep, ...]] = {}
-    for (phase, _), bucket in zip(_ORDER, buckets, strict=True):
-        if bucket is not None:
-            phases[phase] = phases.get(phase, ()) + tuple(bucket)
-    return Plan(phases), late
+                buckets[place] = [planned]
+            else:
+                bucket.append(planned)
+    phases: dict[str, list[PlannedStep]] = {}
+    for place in sorted(buckets):
+        phases.setdefault(_ORDER[place][0], []).extend(buckets[place])
+    return Plan({phase: tuple(steps) for phase, steps in phases.items()}), late
+
+
+_FIXED: dict[type[Step], int] = {}
+"""Classes of the contract whose steps all stand in one place, with that place; filled as they are met."""
+
+
+def _place(step: Step, plugin: str, late: Late) -> int:
+    """Return the place of *step* in the order of all slots; -1 for a hook that went to *late*."""
+    cls = type(step)
+    phase, slot = step.phase, step.slot
+    place = _PLACES.get((phase, slot), -1)
+    if place < 0:
+        if isinstance(step, RunHook) and step.kind in LATE_KINDS:
+            late.setdefault(step.kind, []).append(step.as_data())
+            return -1
+        raise PluginError(
+            f"step {cls.__name__} stands in unknown phase {phase!r}, slot {slot!r}", plugin=plugin
+        )
+    if STEP_TYPES.get(cls.__name__) is not cls:
+        raise PluginError(
+            f"{cls.__name__} is no step of the contract: kernels execute only those", plugin=plugin
+        )
+    if cls.phase is Step.phase and cls.slot is Step.slot:
+        _FIXED[cls] = place
+    return place

@@ -10,7 +10,7 @@ from orlop.documents.codec import decode_config, encode
 from orlop.engine import adjust
 from orlop.engine.plan import Late, make_plan
 from orlop_hookspecs.documents.config import Config
-from orlop_hookspecs.errors import ConfigError, DocumentError, PluginError
+from orlop_hookspecs.errors import UNSET, ConfigError, DocumentError, PluginError
 from orlop_hookspecs.launch import PlanContext
 from orlop_hookspecs.plan import Plan
 
@@ -99,13 +99,14 @@ def adjusted(
         ) from None
 
 
-def prepare(
+def prepare(  # noqa: PLR0913 - what is known of one config
     composition: Composition,
     config: Config,
     context: PlanContext,
     *,
     source: bytes | dict[str, Any] | Config | None = None,
     path: str = "",
+    covered: bool = False,
 ) -> Prepared:
     """Return the plan for *config*.
 
@@ -115,6 +116,7 @@ def prepare(
         context: What planners may know beside it.
         source: What *config* was decoded from; spares encoding it when a plugin adjusts it.
         path: Name of the config's file, for errors.
+        covered: The config is known to be covered by this composition.
 
     Raises:
         ConfigError: A property is not covered, or a plugin objects.
@@ -124,7 +126,7 @@ def prepare(
     effective, source, owners = adjusted(
         composition, config, config if source is None else source, context, path
     )
-    refused = composition.coverage.refusals(effective)
+    refused = () if covered and not owners else composition.coverage.refusals(effective)
     if refused:
         problems = [coverage_problem(composition, finding, owners) for finding in refused]
         raise RefusedConfigError(problems, container=context.container, path=path)
@@ -141,7 +143,8 @@ def prepare(
 
 def objection(plugin: str, problem: Problem) -> tuple[str, str, object, str, str]:
     """Return a plugin's objection as pointer, message, value, plugin and hint."""
-    return problem.pointer, problem.message, problem.value, plugin, problem.hint
+    value = UNSET if problem.value is None else problem.value
+    return problem.pointer, problem.message, value, plugin, problem.hint
 
 
 def coverage_problem(

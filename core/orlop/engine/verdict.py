@@ -125,9 +125,8 @@ def judge(
         else:
             found.append(Judgement(finding.pointer, APPLIED, finding.plugins))
     for plugin, problem in composition.hooks.validate(effective, context):
-        found.append(
-            Judgement(problem.pointer, REFUSED, (plugin,), problem.message, problem.value, problem.hint)
-        )
+        pointer, message, value, plugin_name, hint = prepare.objection(plugin, problem)
+        found.append(Judgement(pointer, REFUSED, (plugin_name,), message, value, hint))
     found.extend(Judgement(pointer, IGNORED, (), "unknown to the specification") for pointer in unknown)
     if not any(one.outcome == REFUSED for one in found):
         _try_plan(composition, effective, context, found)

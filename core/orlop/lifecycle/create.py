@@ -100,10 +100,17 @@ def prepare_bundle(
     if source is None:
         name = f"{path}/{bundles.CONFIG}"
         source = bundles.read_config(path)
-    config = source if isinstance(source, ConfigClass) else decode_config(source, path=name)
+    known = composition.known
+    key = known.key(source)
+    config = known.get(key)
+    covered = config is not None
+    if config is None:
+        config = source if isinstance(source, ConfigClass) else decode_config(source, path=name)
     rootfs = bundles.rootfs_of(config, path)
     context = PlanContext(container, path, rootfs, options)
-    prepared = prepare(composition, config, context, source=source, path=name)
+    prepared = prepare(composition, config, context, source=source, path=name, covered=covered)
+    if not (covered or prepared.owners):
+        known.put(key, config)
     if from_disk:
         bundles.require_rootfs(rootfs)
     return prepared

@@ -13,6 +13,7 @@ import attrs
 
 from orlop.engine.coverage import Coverage
 from orlop.engine.features import Merged, merge
+from orlop.engine.known import KnownConfigs
 from orlop.plugins import order, sources
 from orlop.plugins.facade import Hooks
 from orlop.plugins.faults import PluginFault, RefusedPluginsError
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     import pluggy
 
     from orlop.plugins.sources import Candidate
-    from orlop_hookspecs.kernel import Platform  # noqa: TC004 - nobody evaluates the annotation
     from orlop_hookspecs.hooks.capability import Handle
+    from orlop_hookspecs.kernel import Platform  # noqa: TC004 - nobody evaluates the annotation
     from orlop_hookspecs.record import Record
 
 
@@ -52,6 +53,8 @@ class Composition:
     plugins: tuple[Verified, ...]
     inactive: tuple[Inactive, ...]
     hooks: Hooks
+    known: KnownConfigs = attrs.field(factory=KnownConfigs, init=False, eq=False, repr=False)
+    """Configs that have been decoded and found covered."""
 
     @cached_property
     def names(self) -> list[str]:

@@ -39,6 +39,8 @@ def _call(implementation: Implementation) -> Call:
     if wanted == every:
         return function
     places = [every.index(name) for name in wanted]
+    if len(every) == _PAIR:  # fixed parameters are faster, and these are the hooks of each create
+        return _call_of_two(function, places)
     if not places:
         return lambda *_: function()
     if len(places) == 1:
@@ -46,6 +48,19 @@ def _call(implementation: Implementation) -> Call:
         return lambda *arguments: function(arguments[only])
     pick = itemgetter(*places)
     return lambda *arguments: function(*pick(arguments))
+
+
+_PAIR = 2
+
+
+def _call_of_two(function: Call, places: Sequence[int]) -> Call:
+    if not places:
+        return lambda _first, _second: function()
+    if len(places) == _PAIR:
+        return lambda first, second: function(second, first)
+    if places[0] == 0:
+        return lambda first, _second: function(first)
+    return lambda _first, second: function(second)
 
 
 class Hooks:
@@ -71,7 +86,6 @@ class Hooks:
         return tuple(name for name, _ in self._calls.get(hook, ()))
 
     # -- asked once per composition
-    # -----------------------------------------------------------------------------
 
     def platforms(self) -> list[tuple[str, Platform]]:
         """Ask for platforms."""
@@ -107,7 +121,6 @@ class Hooks:
         return found
 
     # -- asked for each config
-    # ----------------------------------------------------------------------------------
 
     def adjust(self, config: Config, context: PlanContext) -> list[tuple[str, Adjustment]]:
         """Ask for changes to the config."""
@@ -126,20 +139,31 @@ class Hooks:
         """Ask for objections."""
         found: list[tuple[str, Problem]] = []
         for plugin, call in self._validate:
-            answer = _sequence(plugin, capability.orlop_validate, Problem, call, config, context)
-            if answer:
-                found.extend((plugin, problem) for problem in answer)
+            try:
+                answer = call(config, context)
+            except Exception as error:
+                raise _raised(plugin, capability.orlop_validate, error, context.container) from error
+            if answer is None or (not answer and isinstance(answer, list | tuple)):
+                continue
+            _check_items(plugin, capability.orlop_validate, Problem, answer, context.container)
+            found.extend((plugin, problem) for problem in answer)
         return found
 
     def plan(self, config: Config, context: PlanContext) -> list[tuple[str, Sequence[Step]]]:
         """Ask for steps."""
-        return [
-            (plugin, _sequence(plugin, capability.orlop_plan, Step, call, config, context))
-            for plugin, call in self._plan
-        ]
+        found: list[tuple[str, Sequence[Step]]] = []
+        for plugin, call in self._plan:
+            try:
+                answer = call(config, context)
+            except Exception as error:
+                raise _raised(plugin, capability.orlop_plan, error, context.container) from error
+            if answer is None or (not answer and isinstance(answer, list | tuple)):
+                continue
+            _check_items(plugin, capability.orlop_plan, Step, answer, context.container)
+            found.append((plugin, answer))
+        return found
 
     # -- asked for a container that exists
-    # ----------------------------------------------------------------------
 
     def update(self, resources: Resources, record: Record) -> list[tuple[str, Sequence[Step]]]:
         """Ask for the steps of a change of limits."""
@@ -255,7 +279,6 @@ class Hooks:
         return None
 
     # -- told what has happened
-    # ---------------------------------------------------------------------------------
 
     def created(self, state: Mapping[str, Any], warn: Callable[[str], None]) -> None:
         """Tell that a container has been created."""
@@ -279,7 +302,6 @@ class Hooks:
                 warn(str(error))
 
     # -- the command line
-    # ---------------------------------------------------------------------------------------
 
     def commands(self, warn: Callable[[str], None]) -> list[tuple[str, Command]]:
         """Ask for commands; a plugin that fails is a warning.
@@ -309,29 +331,47 @@ _LAST_SIGNAL = 64
 def _ask(plugin: str, spec: Callable[..., Any], call: Call, *arguments: object, container: str = "") -> Any:  # noqa: ANN401
     try:
         return call(*arguments)
-    except ConfigError as error:  # the plugin's word for a config that it refuses
-        error.plugin = error.plugin or plugin
-        error.container = error.container or container
-        raise
     except Exception as error:
-        reason = str(error) if isinstance(error, OrlopError) else f"{type(error).__name__}: {error}"
-        raise PluginError(f"{spec.__name__} raised {reason}", plugin=plugin, container=container) from error
+        raise _raised(plugin, spec, error, container) from error
+
+
+def _raised(plugin: str, spec: Callable[..., Any], error: Exception, container: str) -> OrlopError:
+    """Return the error for a plugin that raised *error*; a ConfigError says that it refuses the config."""
+    if isinstance(error, ConfigError):
+        return ConfigError(
+            error.message,
+            act=error.act,
+            pointer=error.pointer,
+            path=error.path,
+            value=error.value,
+            plugin=error.plugin or plugin,
+            container=error.container or container,
+            hint=error.hint,
+        )
+    reason = str(error) if isinstance(error, OrlopError) else f"{type(error).__name__}: {error}"
+    return PluginError(f"{spec.__name__} raised {reason}", plugin=plugin, container=container)
 
 
 def _sequence(
     plugin: str, spec: Callable[..., Any], item: type, call: Call, *arguments: object
 ) -> Sequence[Any]:
     """Call a hook that answers with a sequence of *item*; ``None`` is an empty one."""
-    container: str = getattr(arguments[1], "container", "") if len(arguments) > 1 else ""
+    container: str = getattr(arguments[1], "id", "") if len(arguments) > 1 else ""
     answer = _ask(plugin, spec, call, *arguments, container=container)
     if answer is None:
         return ()
+    _check_items(plugin, spec, item, answer, container)
+    checked: Sequence[Any] = answer
+    return checked
+
+
+def _check_items(plugin: str, spec: Callable[..., Any], item: type, answer: object, container: str) -> None:
+    """Refuse what is no sequence of *item*."""
     if not isinstance(answer, list | tuple):
         raise _wrong(plugin, spec, f"a sequence of {item.__name__}", answer, container)
     for one in answer:
         if not isinstance(one, item):
             raise _wrong(plugin, spec, f"only {item.__name__} in the sequence", one, container)
-    return answer
 
 
 def _nothing(plugin: str, spec: Callable[..., Any], call: Call, *arguments: object, container: str) -> None:

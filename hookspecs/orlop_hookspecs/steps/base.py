@@ -20,8 +20,6 @@ class Step:
     tuples or mappings of those.
     """
 
-    __slots__ = ()
-
     PHASE: ClassVar[str] = ""
     """The phase (see :data:`orlop_hookspecs.plan.PHASES`) in which the step is executed."""
     SLOT: ClassVar[str] = ""
@@ -32,6 +30,33 @@ class Step:
     because: str
     """JSON pointer of the property that asks for the step; every step has this field first."""
     __attrs_attrs__: ClassVar[tuple[attrs.Attribute[Any], ...]] = ()
+
+    def __init__(self, **fields: Any) -> None:  # noqa: ANN401 - each field has its own type
+        """Set all fields by name; those not given have their defaults.
+
+        One constructor serves all classes: generating one per class would be paid at every start.
+
+        Raises:
+            TypeError: A field is unknown, or one without a default is missing.
+        """
+        values = self.__dict__
+        for field in self.__attrs_attrs__:
+            if field.name in fields:
+                values[field.name] = fields.pop(field.name)
+            elif field.default is attrs.NOTHING:
+                raise TypeError(f"{type(self).__name__} lacks {field.name}")
+            else:
+                values[field.name] = field.default
+        if fields:
+            raise TypeError(f"{type(self).__name__} has no {', '.join(sorted(fields))}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse: a step is frozen."""
+        raise attrs.exceptions.FrozenInstanceError
+
+    def __delattr__(self, name: str) -> None:
+        """Refuse: a step is frozen."""
+        raise attrs.exceptions.FrozenInstanceError
 
     @property
     def phase(self) -> str:
@@ -76,7 +101,16 @@ def step(cls: type[_S]) -> type[_S]:
     Equality, hash and repr are inherited from :class:`Step`: generating them per class would be paid at
     every start.
     """
-    made = attrs.define(frozen=True, kw_only=True, eq=False, repr=False, slots=False)(cls)
+    made = attrs.define(
+        kw_only=True,
+        init=False,
+        repr=False,
+        eq=False,
+        slots=False,
+        match_args=False,
+        getstate_setstate=False,
+        on_setattr=None,
+    )(cls)
     STEP_TYPES[cls.__name__] = made
     return made
 

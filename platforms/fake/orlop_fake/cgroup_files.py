@@ -1,7 +1,7 @@
 """The files of every cgroup controller, as data: what they hold at first and what they accept.
 
-Sources: Documentation/admin-guide/cgroup-v1/ and cgroup-v2.rst of the kernel. A value that the kernel would refuse is
-refused with the same errno.
+Sources: Documentation/admin-guide/cgroup-v1/ and cgroup-v2.rst of the kernel. A value that the kernel would
+refuse is refused with the same errno.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _quota_v1(group: Cgroup, file: str, text: str) -> str:
     value = _integer(file, text)
     if value < 0:
         return "-1"
-    if value < 1000 or int(group.read("cpu.cfs_burst_us")) > value:  # noqa: PLR2004 - one millisecond
+    if value < 1000 or int(group.read("cpu.cfs_burst_us")) > value:
         raise refusal(errno.EINVAL, file)
     return str(value)
 
@@ -106,10 +106,10 @@ def _burst_v1(group: Cgroup, file: str, text: str) -> str:
 
 def _cpu_max(group: Cgroup, file: str, text: str) -> str:
     quota, _, period = text.strip().partition(" ")
-    if quota != "max" and _integer(file, quota) < 1000:  # noqa: PLR2004 - one millisecond
+    if quota != "max" and _integer(file, quota) < 1000:
         raise refusal(errno.EINVAL, file)
     period = period or group.read(file).split()[1]
-    if not 1000 <= _integer(file, period) <= 1_000_000:  # noqa: PLR2004 - microseconds
+    if not 1000 <= _integer(file, period) <= 1_000_000:
         raise refusal(errno.EINVAL, file)
     return f"{quota} {period}"
 
@@ -152,6 +152,10 @@ def _cpu_set(group: Cgroup, file: str, text: str) -> str:
     return text.strip()
 
 
+def _pairs(text: str) -> dict[str, str]:
+    return {name: value for name, _, value in (part.partition("=") for part in text.split())}
+
+
 def _keyed_device(group: Cgroup, file: str, text: str) -> str:
     key, _, rest = text.strip().partition(" ")
     major, colon, minor = key.partition(":")
@@ -164,10 +168,14 @@ def _keyed_device(group: Cgroup, file: str, text: str) -> str:
     if not rest:
         raise refusal(errno.EINVAL, file)
     if file == "io.max":
-        known = dict(part.split("=") for part in group.values.get(file, {}).get(key, "").split())  # type: ignore[union-attr]
+        known = _pairs(group.line_of(file, key))
         for part in rest.split():
             name, equals, value = part.partition("=")
-            if not equals or name not in {"rbps", "wbps", "riops", "wiops"} or not (value == "max" or value.isdigit()):
+            if (
+                not equals
+                or name not in {"rbps", "wbps", "riops", "wiops"}
+                or not (value == "max" or value.isdigit())
+            ):
                 raise refusal(errno.EINVAL, file)
             known[name] = value
         rest = " ".join(f"{name}={known[name]}" for name in sorted(known))
@@ -183,9 +191,9 @@ def _weight(low: int, high: int) -> Check:
             raise refusal(errno.EINVAL, file)
         if not low <= int(words[-1]) <= high:
             raise refusal(errno.ERANGE, file)
-        if len(words) == 2 and words[0] != "default":  # noqa: PLR2004 - device, weight
+        if len(words) == 2 and words[0] != "default":
             return _keyed_device(group, file, text)
-        return f"default {words[-1]}" if group.hierarchy.version == 2 else words[-1]  # noqa: PLR2004 - cgroup v2
+        return f"default {words[-1]}" if group.hierarchy.version == 2 else words[-1]
 
     return check
 
@@ -204,9 +212,10 @@ def _rdma(group: Cgroup, file: str, text: str) -> str:
         raise refusal(errno.ENODEV, file)
     if not known:
         raise refusal(errno.EINVAL, file)
-    before = group.values.get(file, {}).get(device, "hca_handle=max hca_object=max")  # type: ignore[union-attr]
-    known = dict(part.split("=") for part in before.split()) | known
-    return group.keyed(file, device, " ".join(f"{name}={known[name]}" for name in ("hca_handle", "hca_object")))
+    known = _pairs(group.line_of(file, device) or "hca_handle=max hca_object=max") | known
+    return group.keyed(
+        file, device, " ".join(f"{name}={known[name]}" for name in ("hca_handle", "hca_object"))
+    )
 
 
 def _priority(group: Cgroup, file: str, text: str) -> str:

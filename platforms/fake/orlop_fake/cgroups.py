@@ -9,7 +9,7 @@ from orlop_fake import cgroup_files
 from orlop_fake.refusals import refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from orlop_fake.host import Host
     from orlop_fake.processes import Process
@@ -75,7 +75,7 @@ class Cgroup:
             return self.hierarchy.controllers
         return self.parent.enabled
 
-    # Directories -----------------------------------------------------------------------------------------------------
+    # Directories ------------------------------------------------------------
 
     def make(self, name: str, owner: str = "") -> Cgroup:
         """Make the child *name*: mkdir(2)."""
@@ -113,16 +113,20 @@ class Cgroup:
             yield group
             group = group.parent
 
-    # Files -----------------------------------------------------------------------------------------------------------
+    # Files ------------------------------------------------------------
 
     def _known(self, file: str) -> tuple[str, cgroup_files.Check | None]:
         controller = file.partition(".")[0]
         hierarchy = self.hierarchy
         if hierarchy.version == _UNIFIED:
-            if file in cgroup_files.CORE_V2 and not (self.parent is None and file in {"cgroup.freeze", "cgroup.type"}):
+            if file in cgroup_files.CORE_V2 and not (
+                self.parent is None and file in {"cgroup.freeze", "cgroup.type"}
+            ):
                 return cgroup_files.CORE_V2[file]
             # The root has no limits: it is the machine.
-            tables = cgroup_files.V2.get(controller, {}) if controller in self.controllers and self.parent else {}
+            tables = (
+                cgroup_files.V2.get(controller, {}) if controller in self.controllers and self.parent else {}
+            )
         else:
             tables = cgroup_files.V1.get(controller, {}) if controller in hierarchy.controllers else {}
         if controller == "hugetlb" and controller in self.controllers and self.parent:
@@ -139,10 +143,17 @@ class Cgroup:
         """Return the names of all files, sorted."""
         names = {"cgroup.procs"}
         if self.hierarchy.version == _UNIFIED:
-            names |= set(cgroup_files.CORE_V2) | {"cgroup.controllers", "cgroup.events", "cgroup.kill", "cgroup.threads"}
+            names |= set(cgroup_files.CORE_V2) | {
+                "cgroup.controllers",
+                "cgroup.events",
+                "cgroup.kill",
+                "cgroup.threads",
+            }
             for controller in self.controllers if self.parent else ():
                 names |= set(cgroup_files.V2.get(controller, ()))
-            names |= {name for name in _COMPUTED if name.partition(".")[0] in self.controllers and self.parent}
+            names |= {
+                name for name in _COMPUTED if name.partition(".")[0] in self.controllers and self.parent
+            }
         else:
             names |= {"tasks"}
             for controller in self.hierarchy.controllers:
@@ -207,6 +218,11 @@ class Cgroup:
         lines[key] = value
         return value
 
+    def line_of(self, file: str, key: str) -> str:
+        """Return one line of a keyed file without its key; empty when it is not there."""
+        lines = self.values.get(file)
+        return lines.get(key, "") if isinstance(lines, dict) else ""
+
     def _device_line(self, file: str, text: str) -> None:
         kind, _, rest = text.strip().partition(" ")
         if kind == "a":
@@ -226,7 +242,7 @@ class Cgroup:
         )
         self.device_rules = (rule,) if kind == "a" else (*self.device_rules, rule)
 
-    # Processes -------------------------------------------------------------------------------------------------------
+    # Processes ------------------------------------------------------------
 
     def join(self, process: Process) -> None:
         """Move *process* here from its group of the same hierarchy."""
@@ -290,7 +306,11 @@ class Cgroup:
         """Tell whether the device rules allow *access*; the last rule that matches decides, and without rules all is allowed."""
         allowed = dict.fromkeys(access, not self.device_rules)
         for allow, type_, want_major, want_minor, letters in self.device_rules:
-            if type_ not in ("a", kind) or want_major not in (None, -1, major) or want_minor not in (None, -1, minor):
+            if (
+                type_ not in ("a", kind)
+                or want_major not in (None, -1, major)
+                or want_minor not in (None, -1, minor)
+            ):
                 continue
             for letter in access:
                 if letter in letters or type_ == "a":
@@ -305,10 +325,12 @@ def _rule_text(rule: tuple[bool, str, int | None, int | None, str]) -> str:
 
 
 def _memory_events(group: Cgroup) -> str:
-    return "\n".join(f"{name} {group.events.get(name, 0)}" for name in ("low", "high", "max", "oom", "oom_kill"))
+    return "\n".join(
+        f"{name} {group.events.get(name, 0)}" for name in ("low", "high", "max", "oom", "oom_kill")
+    )
 
 
-_COMPUTED = {
+_COMPUTED: Mapping[str, Callable[[Cgroup], str]] = {
     "memory.current": lambda group: str(group.memory),
     "memory.usage_in_bytes": lambda group: str(group.memory),
     "memory.failcnt": lambda group: str(group.events.get("oom", 0)),
@@ -325,7 +347,9 @@ class Hierarchy:
         "charges_memory", "controllers", "host", "huge_pages", "mountpoint", "name", "needs_cpus", "root", "version",
     )  # fmt: skip
 
-    def __init__(self, host: Host, name: str, version: int, controllers: tuple[str, ...], mountpoint: str) -> None:
+    def __init__(
+        self, host: Host, name: str, version: int, controllers: tuple[str, ...], mountpoint: str
+    ) -> None:
         """Make a hierarchy with its root; *name* is as in /proc/PID/cgroup, empty for the unified one."""
         self.host = host
         self.name = name

@@ -1,7 +1,8 @@
 """Faults on demand: a step that fails with an errno, a hook that is slow or hangs, a runtime that dies.
 
-A *point* is a moment at which something can go wrong: a call of the runtime into the kernel or its store (``commit``,
-``slot.write``, ...) or the execution of one step (its class name). Points are counted in the order in which they are passed.
+A *point* is a moment at which something can go wrong: a call of the runtime into the kernel or its store
+(``commit``, ``slot.write``, ...) or the execution of one step (its class name). Points are counted in the
+order in which they are passed.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ class Fault:
 
     __slots__ = ("_left", "act", "hit", "number", "pattern", "seconds")
 
-    def __init__(self, act: str, pattern: str, nth: int, *, number: int = 0, seconds: float | None = 0.0) -> None:
+    def __init__(
+        self, act: str, pattern: str, nth: int, *, number: int = 0, seconds: float | None = 0.0
+    ) -> None:
         """Make a fault; *act* is ``fail``, ``before``, ``after`` or ``delay``."""
         self.act = act
         self.pattern = pattern
@@ -49,7 +52,9 @@ class Fault:
 
     def meets(self, point: Point) -> bool:
         """Count *point* and tell whether this is the one."""
-        if self.hit is not None or not (fnmatchcase(point.name, self.pattern) or fnmatchcase(point.detail, self.pattern)):
+        if self.hit is not None or not (
+            fnmatchcase(point.name, self.pattern) or fnmatchcase(point.detail, self.pattern)
+        ):
             return False
         self._left -= 1
         if self._left:

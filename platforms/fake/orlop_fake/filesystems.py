@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from orlop_fake import sysctls
 from orlop_fake.namespaces import FILES
 from orlop_fake.refusals import ENOTBLK, refusal
-from orlop_fake.vfs import Computed, Device, Directory, File, NamespaceFile, Node, Symlink, Virtual
+from orlop_fake.vfs import Computed, Device, Directory, File, NamespaceFile, Node, Symlink, Virtual, grow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orlop_fake.cgroups import Cgroup
-    from orlop_fake.kernel import FakeKernel
+    from orlop_fake.machine import Machine
     from orlop_fake.namespaces import PidNamespace
     from orlop_fake.processes import Process
 
@@ -36,9 +36,23 @@ _PROC_FILES = {
     "uptime": "",
     "version": "Linux version 6.12.0-fake\n",
 }
-_DISK_TYPES = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "vfat", "iso9660", "squashfs", "f2fs", "erofs"})
+_DISK_TYPES = frozenset(
+    {"ext2", "ext3", "ext4", "xfs", "btrfs", "vfat", "iso9660", "squashfs", "f2fs", "erofs"}
+)
 _PLAIN_TYPES = frozenset(
-    {"bpf", "debugfs", "devtmpfs", "efivarfs", "fusectl", "hugetlbfs", "mqueue", "pstore", "ramfs", "securityfs", "tracefs"}
+    {
+        "bpf",
+        "debugfs",
+        "devtmpfs",
+        "efivarfs",
+        "fusectl",
+        "hugetlbfs",
+        "mqueue",
+        "pstore",
+        "ramfs",
+        "securityfs",
+        "tracefs",
+    }
 )
 _OPTIONS = {
     "tmpfs": {
@@ -56,7 +70,7 @@ TYPES = frozenset({*_OPTIONS, *_DISK_TYPES, *_PLAIN_TYPES, "cgroup"})
 """What /proc/filesystems lists."""
 
 
-def new_filesystem(kernel: FakeKernel, process: Process, type_: str, source: str, data: tuple[str, ...]) -> Node:
+def new_filesystem(kernel: Machine, process: Process, type_: str, source: str, data: tuple[str, ...]) -> Node:
     """Return the root of a new instance, or refuse: ENODEV for unknown types, EINVAL for unknown options."""
     if type_ not in TYPES:
         raise refusal(errno.ENODEV, type_, f"unknown file system type {type_!r}")
@@ -96,14 +110,14 @@ def _plain(type_: str, data: tuple[str, ...]) -> Directory:
     return root
 
 
-def _cgroup2(kernel: FakeKernel, process: Process) -> Directory:
+def _cgroup2(kernel: Machine, process: Process) -> Directory:
     unified = kernel.hierarchies.get("")
     if unified is None:
         raise refusal(errno.ENODEV, "cgroup2")
     return cgroup_directory(process.namespaces.cgroup.roots.get("", unified.root))
 
 
-def _check_layers(kernel: FakeKernel, data: tuple[str, ...]) -> None:
+def _check_layers(kernel: Machine, data: tuple[str, ...]) -> None:
     options = dict(option.partition("=")[::2] for option in data)
     if not options.get("lowerdir"):
         raise refusal(errno.EINVAL, "overlay", "overlay: missing 'lowerdir'")
@@ -132,7 +146,9 @@ class CgroupDirectory(Directory):
             return self._files[name]
         elif name in self._group.files():
             group = self._group
-            node = self._files[name] = Computed(lambda: group.read(name) + "\n", lambda text: group.write(name, text))
+            node = self._files[name] = Computed(
+                lambda: group.read(name) + "\n", lambda text: group.write(name, text)
+            )
         else:
             return None
         node.parent = self
@@ -167,11 +183,21 @@ def cgroup_directory(group: Cgroup) -> Directory:
     return group.node
 
 
-def make_sysfs(kernel: FakeKernel) -> Directory:
+def make_sysfs(kernel: Machine) -> Directory:
     """Return the tree that every sysfs shows; the links are those of the reader's network namespace."""
     root = Directory(0o555)
-    for path in ("firmware", "kernel", "fs/cgroup", "fs/resctrl", "devices/virtual/powercap", "class", "block", "bus", "dev"):
-        here = root
+    for path in (
+        "firmware",
+        "kernel",
+        "fs/cgroup",
+        "fs/resctrl",
+        "devices/virtual/powercap",
+        "class",
+        "block",
+        "bus",
+        "dev",
+    ):
+        here: Directory = root
         for name in path.split("/"):
             below = here.get(name)
             if not isinstance(below, Directory):
@@ -185,13 +211,11 @@ def make_sysfs(kernel: FakeKernel) -> Directory:
         return nodes.setdefault(name, Directory(0o555)) if name in links else None
 
     links = Virtual(find, lambda: kernel.current.namespaces.network.links)
-    here = root.entries["class"]
-    if isinstance(here, Directory):
-        here.put("net", links)
+    grow({"class": {"net": links}}, root)
     return root
 
 
-def make_procfs(kernel: FakeKernel, space: PidNamespace, static: dict[str, Node]) -> Directory:
+def make_procfs(kernel: Machine, space: PidNamespace, static: dict[str, Node]) -> Directory:
     """Return the root of a procfs of pid namespace *space*; *static* is what all instances share."""
     processes: dict[str, tuple[Process, Node]] = {}
 
@@ -213,7 +237,7 @@ def make_procfs(kernel: FakeKernel, space: PidNamespace, static: dict[str, Node]
     return Virtual(find, lambda: [*static, "self", *map(str, space.processes)], refuses=errno.ENOENT)
 
 
-def make_proc_static(kernel: FakeKernel) -> dict[str, Node]:
+def make_proc_static(kernel: Machine) -> dict[str, Node]:
     """Return what every procfs has beside processes."""
     nodes: dict[str, Node] = {name: Directory(0o555) for name in _PROC_DIRECTORIES}
     nodes |= {name: File(text, 0o444) for name, text in _PROC_FILES.items()}
@@ -227,7 +251,7 @@ def make_proc_static(kernel: FakeKernel) -> dict[str, Node]:
     return nodes
 
 
-def _sysctl_directory(kernel: FakeKernel, prefix: str) -> Directory:
+def _sysctl_directory(kernel: Machine, prefix: str) -> Directory:
     nodes: dict[str, Node] = {}
 
     def find(name: str) -> Node | None:
@@ -248,7 +272,7 @@ def _sysctl_directory(kernel: FakeKernel, prefix: str) -> Directory:
     return Virtual(find, names, refuses=errno.ENOENT)
 
 
-def _process_directory(kernel: FakeKernel, process: Process) -> Directory:
+def _process_directory(kernel: Machine, process: Process) -> Directory:
     files: dict[str, Callable[[], str | bytes]] = {
         "cgroup": lambda: _cgroup_text(kernel, process),
         "cmdline": lambda: "".join(f"{arg}\0" for arg in process.args),
@@ -256,11 +280,15 @@ def _process_directory(kernel: FakeKernel, process: Process) -> Directory:
         "environ": lambda: "".join(f"{name}={value}\0" for name, value in process.env.items()),
         "gid_map": lambda: _map_text(process.namespaces.user.gid_map),
         "limits": lambda: "".join(f"{n} {s} {h}\n" for n, (s, h) in sorted(process.rlimits.items())),
-        "mountinfo": lambda: "".join(f"{mount.describe()}\n" for mount in process.namespaces.mount.tree.mounts),
-        "mounts": lambda: "".join(f"{mount.describe()}\n" for mount in process.namespaces.mount.tree.mounts),
+        "mountinfo": lambda: "".join(
+            f"{mount.describe()}\n" for mount in process.namespaces.mount.tree.mounts
+        ),
+        "mounts": lambda: "".join(f"{mount.line()}\n" for mount in process.namespaces.mount.tree.mounts),
         "oom_score_adj": lambda: f"{process.oom_score_adj}\n",
         "status": lambda: status_text(process),
-        "timens_offsets": lambda: "".join(f"{c} {s} {n}\n" for c, (s, n) in process.namespaces.time.offsets.items()),
+        "timens_offsets": lambda: "".join(
+            f"{c} {s} {n}\n" for c, (s, n) in process.namespaces.time.offsets.items()
+        ),
         "uid_map": lambda: _map_text(process.namespaces.user.uid_map),
     }
     root = Directory(0o555)
@@ -278,7 +306,7 @@ def _map_text(extents: tuple[tuple[int, int, int], ...]) -> str:
     return "".join(f"{inside:10} {outside:10} {size:10}\n" for inside, outside, size in extents)
 
 
-def _cgroup_text(kernel: FakeKernel, process: Process) -> str:
+def _cgroup_text(kernel: Machine, process: Process) -> str:
     lines = []
     for number, (name, hierarchy) in enumerate(kernel.hierarchies.items(), 1):
         group = process.cgroups.get(name, hierarchy.root)

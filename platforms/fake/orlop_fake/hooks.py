@@ -1,7 +1,8 @@
 """Hooks of the config on the fake kernel: Python callables by path (config.md, "POSIX-platform Hooks").
 
-A hook without a callable succeeds if its file exists and is executable; a missing one is refused as on Linux. A callable gets a
-:class:`HookCall`; ``None`` or 0 is success, another status a failure, and an exception is a failure with its text.
+A hook without a callable succeeds if its file exists and is executable; a missing one is refused as on Linux.
+A callable gets a :class:`HookCall`; ``None`` or 0 is success, another status a failure, and an exception is a
+failure with its text.
 """
 
 from __future__ import annotations
@@ -9,16 +10,15 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from orlop_hookspecs.errors import HookError
-
 from orlop_fake.mounts import walk
 from orlop_fake.refusals import DeadlockError, refusal, text_of
 from orlop_fake.vfs import Directory
+from orlop_hookspecs.errors import HookError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from orlop_fake.kernel import FakeKernel
+    from orlop_fake.machine import Machine
     from orlop_fake.processes import Process
 
 
@@ -32,7 +32,7 @@ class HookCall:
     __slots__ = ("_left", "args", "container_process", "env", "kernel", "kind", "path", "state")
 
     def __init__(
-        self, kernel: FakeKernel, hook: Mapping[str, Any], state: dict[str, Any], process: Process | None
+        self, kernel: Machine, hook: Mapping[str, Any], state: dict[str, Any], process: Process | None
     ) -> None:
         """Describe a run of *hook*."""
         self.kernel = kernel
@@ -60,12 +60,14 @@ class HookCall:
     def hang(self) -> NoReturn:
         """Do nothing until the timeout; a hook without one would hang for ever, which is an error of the test."""
         if self._left is None:
-            raise DeadlockError(f"{self.kind} hook {self.path} hangs and has no timeout: the runtime would wait for ever")
+            raise DeadlockError(
+                f"{self.kind} hook {self.path} hangs and has no timeout: the runtime would wait for ever"
+            )
         self.sleep(self._left)
         raise _OutOfTime
 
 
-def run_hook(kernel: FakeKernel, hook: Mapping[str, Any], state: bytes, process: Process | None) -> None:
+def run_hook(kernel: Machine, hook: Mapping[str, Any], state: bytes, process: Process | None) -> None:
     """Run *hook*, the fields of a RunHook step; *process* is the container's for hooks that run in its namespaces.
 
     Raises:
@@ -103,12 +105,14 @@ def run_hook(kernel: FakeKernel, hook: Mapping[str, Any], state: bytes, process:
     except DeadlockError:
         raise
     except Exception as error:
-        raise _failure(hook, f"exit status 1, output: {f'{type(error).__name__}: {error}'!a}", None) from error
+        raise _failure(
+            hook, f"exit status 1, output: {f'{type(error).__name__}: {error}'!a}", None
+        ) from error
     if status:
         raise _failure(hook, f"exit status {int(status)}", None)
 
 
-def _find(kernel: FakeKernel, path: str, process: Process | None) -> None:
+def _find(kernel: Machine, path: str, process: Process | None) -> None:
     if path in kernel.hooks:
         return  # registering a callable puts it there, for the host and every container
     if process is None:

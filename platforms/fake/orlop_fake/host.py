@@ -30,7 +30,17 @@ DEVICES = {
 class Host:
     """What hardware and kernel configuration there are; cgroups and resctrl verify values against it."""
 
-    __slots__ = ("block_devices", "cpus", "frozen", "huge_pages", "interfaces", "kill_all", "nodes", "rdma_devices", "thawed")
+    __slots__ = (
+        "block_devices",
+        "cpus",
+        "frozen",
+        "huge_pages",
+        "interfaces",
+        "kill_all",
+        "nodes",
+        "rdma_devices",
+        "thawed",
+    )
 
     def __init__(  # noqa: PLR0913 - the parts of a machine; all are keywords
         self,
@@ -62,7 +72,11 @@ def host_tree(seed: Seed | None) -> Directory:
             "bin": {"sh": File(mode=0o755), "true": File(mode=0o755), "false": File(mode=0o755)},
             "dev": {name: Device("c", *numbers) for name, numbers in DEVICES.items()}
             | {"sda": Device("b", 8, 0, 0o660), "shm": {}, "pts": {}, "mqueue": {}},
-            "etc": {"hostname": "fake\n", "resolv.conf": "nameserver 192.0.2.1\n", "hosts": "127.0.0.1 localhost\n"},
+            "etc": {
+                "hostname": "fake\n",
+                "resolv.conf": "nameserver 192.0.2.1\n",
+                "hosts": "127.0.0.1 localhost\n",
+            },
             "proc": {},
             "run": {"netns": {}},
             "sys": {},

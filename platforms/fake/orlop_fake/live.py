@@ -6,24 +6,23 @@ import errno
 import threading
 from typing import TYPE_CHECKING, Any
 
+from orlop_fake.calls import call
+from orlop_fake.cgroup_files import UNLIMITED_V1
+from orlop_fake.execute import HANDLERS, Context, run_step
+from orlop_fake.faults import STEP
+from orlop_fake.hooks import run_hook
+from orlop_fake.machine import Machine
+from orlop_fake.processes import SIGKILL, SIGNAL_MAX, WAITING, Process
+from orlop_fake.refusals import DeadlockError, text_of
 from orlop_hookspecs.errors import PlatformError, StateError, StepError, StoreError, WaitTimeoutError
 from orlop_hookspecs.launch import LaunchOptions
 from orlop_hookspecs.plan import PlannedStep
 
-from orlop_fake.calls import call
-from orlop_fake.execute import HANDLERS, Context, run_step
-from orlop_fake.faults import STEP
-from orlop_fake.hooks import run_hook
-from orlop_fake.processes import SIGKILL, SIGNAL_MAX, WAITING, Process
-from orlop_fake.refusals import DeadlockError, text_of
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from orlop_hookspecs.record import Record
-
     from orlop_fake.cgroups import Cgroup
-    from orlop_fake.kernel import FakeKernel
+    from orlop_hookspecs.record import Record
 
 _UPDATES = frozenset({"WriteCgroup", "SetDeviceRules", "WriteSchemata"})
 
@@ -36,23 +35,21 @@ class _NoJournal:
         raise StoreError(f"nothing may be made on a live container: {undo} {data}")
 
 
-class LiveCalls:
-    """The half of the kernel that commands on existing containers use."""
-
-    # Attributes are those of FakeKernel; this class is half of it.
+class LiveMachine(Machine):
+    """A machine with the calls that commands on existing containers make."""
 
     @call("identity")
-    def identity(self: FakeKernel) -> tuple[int, int]:
+    def identity(self) -> tuple[int, int]:
         """Return process id and start time of the calling runtime."""
         return self.runtime.pid, self.runtime.start_time
 
     @call("now")
-    def now(self: FakeKernel) -> str:
+    def now(self) -> str:
         """Return the virtual time of day."""
         return self.clock.rfc3339()
 
     @call("status")
-    def status(self: FakeKernel, record: Record) -> str:
+    def status(self, record: Record) -> str:
         """Return ``creating``, ``created``, ``running``, ``paused`` or ``stopped``."""
         self.scheduler.settle()
         if record.phase == "creating":
@@ -69,7 +66,7 @@ class LiveCalls:
         return "created" if process.stage == WAITING else "running"
 
     @call("start")
-    def start(self: FakeKernel, record: Record) -> None:
+    def start(self, record: Record) -> None:
         """Execute phase ``exec`` in the waiting container process, and its program until it first waits."""
         process = find(self, record.pid, record.start_time)
         if process is None or process.stage != WAITING:
@@ -86,7 +83,7 @@ class LiveCalls:
         self.condition.notify_all()
 
     @call("signal")
-    def signal(self: FakeKernel, record: Record, number: int, *, everything: bool = False) -> None:
+    def signal(self, record: Record, number: int, *, everything: bool = False) -> None:
         """Send a signal to the container process, or to every process of the container.
 
         Raises:
@@ -104,7 +101,8 @@ class LiveCalls:
         lonely = number == SIGKILL and not record.kernel.get("own_pid_namespace", True)
         if groups and (everything or lonely):
             for member in members(groups):
-                self.scheduler.send(member, number)
+                if not member.ended:  # with an init, its whole pid namespace has ended
+                    self.scheduler.send(member, number)
         elif process is not None and alive:
             self.scheduler.send(process, number)
         if number == SIGKILL:
@@ -114,7 +112,7 @@ class LiveCalls:
         self.condition.notify_all()
 
     @call("wait")
-    def wait(self: FakeKernel, record: Record, timeout: float | None = None) -> int | None:
+    def wait(self, record: Record, timeout: float | None = None) -> int | None:
         """Wait, in virtual time, for the end of the container process.
 
         Returns:
@@ -135,7 +133,9 @@ class LiveCalls:
         while True:
             try:
                 if not self.scheduler.wait_until(ended, timeout):
-                    raise WaitTimeoutError("the container still runs", container=record.id, act="wait", value=timeout)
+                    raise WaitTimeoutError(
+                        "the container still runs", container=record.id, act="wait", value=timeout
+                    )
                 break
             except DeadlockError:
                 # Another thread may still send a signal; without one, waiting would be for ever.
@@ -148,7 +148,7 @@ class LiveCalls:
         return waited.exit_status if ours else self.scheduler.ends.get((record.pid, record.start_time))
 
     @call("terminate")
-    def terminate(self: FakeKernel, record: Record) -> None:
+    def terminate(self, record: Record) -> None:
         """Kill every process of the container and reap its first one. Idempotent."""
         process = find(self, record.pid, record.start_time)
         if process is not None:
@@ -163,7 +163,7 @@ class LiveCalls:
         self.condition.notify_all()
 
     @call("processes")
-    def processes(self: FakeKernel, record: Record) -> Sequence[int]:
+    def processes(self, record: Record) -> Sequence[int]:
         """Return the process ids of the container, sorted."""
         self.scheduler.settle()
         groups = groups_of(self, record)
@@ -175,7 +175,7 @@ class LiveCalls:
         return sorted(one.pid for one in (process, *process.descendants()) if not one.ended)
 
     @call("undo")
-    def undo(self: FakeKernel, record: Record, undo: str, data: Mapping[str, Any]) -> None:
+    def undo(self, record: Record, undo: str, data: Mapping[str, Any]) -> None:
         """Undo one journal entry: ``cgroup``, ``resctrl`` or ``mount``. Idempotent."""
         act = _UNDO.get(undo)
         if act is None:
@@ -184,11 +184,13 @@ class LiveCalls:
             try:
                 self.faults.before(STEP, f"undo:{undo}")
             except OSError as error:
-                raise StepError(text_of(error.errno or 0), errno=error.errno, step=f"undo {undo}", act="delete") from error
+                raise StepError(
+                    text_of(error.errno or 0), errno=error.errno, step=f"undo {undo}", act="delete"
+                ) from error
         act(self, record, data)
 
     @call("run_hook")
-    def run_hook(self: FakeKernel, hook: Mapping[str, Any], state: bytes) -> None:
+    def run_hook(self, hook: Mapping[str, Any], state: bytes) -> None:
         """Run a hook in the runtime's namespaces; *hook* is the fields of a RunHook step."""
         if self.faults.armed:
             try:
@@ -198,22 +200,24 @@ class LiveCalls:
         run_hook(self, hook, state, None)
 
     @call("apply")
-    def apply(self: FakeKernel, record: Record, steps: Iterable[Any]) -> None:
+    def apply(self, record: Record, steps: Iterable[Any]) -> None:
         """Execute resource steps on a live container."""
         context = Context(self, record, _NoJournal(), LaunchOptions())
         context.cgroups = {group.hierarchy.name: group for group in groups_of(self, record)}
         for step in steps:
             one = step.step if isinstance(step, PlannedStep) else step
             if type(one).__name__ not in _UPDATES:
-                raise StepError("this step cannot be applied to a live container", step=one.describe(), errno=errno.EINVAL)
+                raise StepError(
+                    "this step cannot be applied to a live container", step=one.describe(), errno=errno.EINVAL
+                )
             planned = step if step is not one else PlannedStep(one, one.phase, one.slot, "")
             run_step(HANDLERS, context, planned)
 
     @call("freeze")
-    def freeze(self: FakeKernel, record: Record, *, frozen: bool) -> None:
+    def freeze(self, record: Record, *, frozen: bool) -> None:
         """Suspend or resume all processes of the container, by its freezer."""
         for group in groups_of(self, record):
-            if group.hierarchy.version == 2 and self.cgroup_mode == "v2":  # noqa: PLR2004 - cgroup v2
+            if group.hierarchy.version == 2 and self.cgroup_mode == "v2":
                 group.write("cgroup.freeze", str(int(frozen)))
                 break
             if "freezer" in group.hierarchy.controllers:
@@ -225,8 +229,11 @@ class LiveCalls:
         self.condition.notify_all()
 
     @call("stats")
-    def stats(self: FakeKernel, record: Record) -> Mapping[str, Any]:
-        """Return what is accounted for the container, by controller."""
+    def stats(self, record: Record) -> Mapping[str, Any]:
+        """Return what is accounted for the container, by controller, with the names of cgroup v2.
+
+        Nothing takes processor time here: ``cpu`` is 0.
+        """
         groups = groups_of(self, record)
         if not groups:
             raise PlatformError("the container has no cgroup of its own", container=record.id)
@@ -234,21 +241,44 @@ class LiveCalls:
         for group in groups:
             controllers = group.controllers
             if "pids" in controllers:
-                found["pids"] = {"current": len(list(members([group]))), "limit": group.read("pids.max")}
+                found["pids"] = {
+                    "current": len(list(members([group]))),
+                    "max": _limit(group.read("pids.max")),
+                }
             if "memory" in controllers:
-                found["memory"] = {"usage": group.memory, "oom_kill": group.events.get("oom_kill", 0)}
+                file = "memory.limit_in_bytes" if group.hierarchy.version == 1 else "memory.max"
+                found["memory"] = {"current": group.memory, "max": _limit(group.read(file))}
+                found["memory"]["events"] = {name: group.events.get(name, 0) for name in ("oom", "oom_kill")}
             if "cpu" in controllers:
-                found["cpu"] = {"usage": 0}
+                found["cpu"] = {"usage_usec": 0}
+            if "rdma" in controllers:
+                lines = group.read("rdma.max").splitlines()
+                found["rdma"] = {
+                    "max": {key: _pairs(rest) for key, _, rest in (one.partition(" ") for one in lines)}
+                }
         return found
 
 
-def find(kernel: FakeKernel, pid: int, started: int) -> Process | None:
+def _limit(text: str) -> int | None:
+    value = int(text) if text.isdigit() else None
+    return None if value is None or value >= UNLIMITED_V1 else value
+
+
+def _pairs(text: str) -> dict[str, int | None]:
+    return {name: _limit(value) for name, _, value in (part.partition("=") for part in text.split())}
+
+
+def find(kernel: Machine, pid: int, started: int) -> Process | None:
     """Return the process that is *pid* and started at *started*."""
     process = kernel.init.namespaces.pid.processes.get(pid)
-    return process if process is not None and process.start_time == started and process is not kernel.init else None
+    return (
+        process
+        if process is not None and process.start_time == started and process is not kernel.init
+        else None
+    )
 
 
-def groups_of(kernel: FakeKernel, record: Record) -> list[Cgroup]:
+def groups_of(kernel: Machine, record: Record) -> list[Cgroup]:
     """Return the cgroups of a container that exist."""
     found = []
     for name, path in record.kernel.get("cgroups", ()):
@@ -264,7 +294,7 @@ def members(groups: Iterable[Cgroup]) -> Iterator[Process]:
     return iter(dict.fromkeys(p for group in groups for below in group.subtree() for p in below.processes))
 
 
-def _undo_cgroup(kernel: FakeKernel, record: Record, data: Mapping[str, Any]) -> None:
+def _undo_cgroup(kernel: Machine, record: Record, data: Mapping[str, Any]) -> None:
     for tree in data["trees"]:
         hierarchy = kernel.hierarchies.get(tree["hierarchy"])
         base = hierarchy.root.find(tree["base"]) if hierarchy is not None else None
@@ -279,12 +309,15 @@ def _undo_cgroup(kernel: FakeKernel, record: Record, data: Mapping[str, Any]) ->
                 group.remove()
         for length in range(len(parts) - 1, kept, -1):
             group_above = base.find("/".join(parts[:length]))
-            if group_above is not None and not group_above.children and not group_above.processes:
-                group_above.remove()
+            if group_above is not None:
+                if group_above.children or group_above.processes:
+                    group_above.owner = ""  # somebody else uses it by now; it is theirs
+                else:
+                    group_above.remove()
     del record
 
 
-def _undo_resctrl(kernel: FakeKernel, record: Record, data: Mapping[str, Any]) -> None:
+def _undo_resctrl(kernel: Machine, record: Record, data: Mapping[str, Any]) -> None:
     resctrl = kernel.resctrl
     clos = resctrl.find(data["clos"]) if resctrl is not None else None
     if resctrl is None or clos is None:
@@ -300,7 +333,7 @@ def _undo_resctrl(kernel: FakeKernel, record: Record, data: Mapping[str, Any]) -
     resctrl.remove(data["clos"])
 
 
-def _undo_mount(kernel: FakeKernel, record: Record, data: Mapping[str, Any]) -> None:
+def _undo_mount(kernel: Machine, record: Record, data: Mapping[str, Any]) -> None:
     for process in kernel.all_processes():
         space = process.namespaces.mount
         if space.inode == data["namespace"]:

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 from orlop_fake.mounts import walk
 from orlop_fake.refusals import refusal
-from orlop_fake.vfs import Device, Directory, File
+from orlop_fake.vfs import Directory, File
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orlop_fake.mounts import Location
     from orlop_fake.processes import Process
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where programs are looked for when the environment does not say."""
 
 
 def find_executable(process: Process, args: Sequence[str], search: str, cwd: str) -> tuple[str, Location]:
@@ -31,7 +34,7 @@ def find_executable(process: Process, args: Sequence[str], search: str, cwd: str
         _check(process, where, name)
         return path, where
     denied: OSError | None = None
-    for directory in search.split(":"):
+    for directory in (search or DEFAULT_PATH).split(":"):
         path = f"{directory or cwd}/{name}"
         if not path.startswith("/"):
             path = f"{cwd.rstrip('/')}/{path}"
@@ -61,6 +64,6 @@ def _check(process: Process, where: Location, name: str) -> None:
     node = where.node
     if isinstance(node, Directory):
         raise refusal(errno.EISDIR, message=f'exec: "{name}": is a directory')
-    executable = isinstance(node, File) and not isinstance(node, Device) and node.mode & 0o111
+    executable = isinstance(node, File) and node.mode & 0o111
     if not executable or "noexec" in where.mount.attributes or not process.credentials.allows(node, 1):
         raise refusal(errno.EACCES, message=f'exec: "{name}": permission denied')

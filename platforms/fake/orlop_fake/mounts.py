@@ -61,7 +61,9 @@ class Mount:
         """``private``, ``shared``, ``slave``, ``shared,slave`` or ``unbindable``."""
         if self.unbindable:
             return "unbindable"
-        kinds = [name for name, group in (("shared", self.shared), ("slave", self.master)) if group is not None]
+        kinds = [
+            name for name, group in (("shared", self.shared), ("slave", self.master)) if group is not None
+        ]
         return ",".join(kinds) or "private"
 
     def duplicate(self) -> Mount:
@@ -91,6 +93,12 @@ class Mount:
             self.shared = None
         else:
             self.shared = self.master = None
+
+    def line(self) -> str:
+        """Return the line of /proc/PID/mounts (proc(5))."""
+        options = [*sorted((self.attributes | self.superblock) - {"ro"}), *self.data]
+        text = ",".join(["ro" if self.readonly else "rw", *options])
+        return f"{self.source or 'none'} {self.path} {self.type} {text} 0 0"
 
     def describe(self) -> str:
         """Return one line, much as mountinfo has it."""
@@ -126,7 +134,7 @@ class MountNamespace:
                 twin.at = mount.at
         made = MountNamespace(twins[self.root])
         made.mounts = list(twins.values())
-        made._over = {(twins[on], node): twins[mount] for (on, node), mount in self._over.items()}  # noqa: SLF001 - the same class
+        made._over = {(twins[on], node): twins[mount] for (on, node), mount in self._over.items()}
         return made
 
     def top(self, where: Location) -> Location:
@@ -166,7 +174,9 @@ class MountNamespace:
         kept = list(self.below(root))
         inside = set(kept)
         self.mounts = kept
-        self._over = {key: mount for key, mount in self._over.items() if mount in inside and mount is not root}
+        self._over = {
+            key: mount for key, mount in self._over.items() if mount in inside and mount is not root
+        }
         self.root = root
         root.parent = root.at = None
 

@@ -102,7 +102,11 @@ class UserNamespace(Namespace):
         for inside, outside, size in self.uid_map if kind == "uid" else self.gid_map:
             if inside <= number < inside + size:
                 parent = self.owner
-                return outside + number - inside if parent is None else parent.to_host(kind, outside + number - inside)
+                return (
+                    outside + number - inside
+                    if parent is None
+                    else parent.to_host(kind, outside + number - inside)
+                )
         return None
 
 
@@ -111,7 +115,9 @@ class PidNamespace(Namespace):
 
     __slots__ = ("_next", "init", "parent", "processes")
 
-    def __init__(self, inode: int, owner: UserNamespace | None, parent: PidNamespace | None, first: int = 1) -> None:
+    def __init__(
+        self, inode: int, owner: UserNamespace | None, parent: PidNamespace | None, first: int = 1
+    ) -> None:
         """Make a pid namespace whose first process gets the id *first*."""
         super().__init__("pid", inode, owner)
         self.parent = parent
@@ -210,7 +216,7 @@ class TimeNamespace(Namespace):
 
     def set_offset(self, clock: str, secs: int, nanosecs: int) -> None:
         """Write one line of timens_offsets."""
-        if clock not in self.offsets or not 0 <= nanosecs < 1_000_000_000:  # noqa: PLR2004 - one second
+        if clock not in self.offsets or not 0 <= nanosecs < 1_000_000_000:
             raise refusal(errno.EINVAL, "timens_offsets")
         if self.used:
             raise refusal(errno.EACCES, "timens_offsets")

@@ -8,9 +8,8 @@ from orlop_hookspecs import CONTRACT_VERSION
 from orlop_hookspecs.hooks import hookimpl
 from orlop_hookspecs.hooks.identity import PluginInfo
 
-from orlop_fake.kernel import FakeKernel
-
 if TYPE_CHECKING:
+    from orlop_fake.kernel import FakeKernel
     from orlop_hookspecs.kernel import Kernel, Platform
 
 
@@ -30,6 +29,9 @@ class FakePlatform:
                 msg = "options are for a fresh kernel; this platform was given one"
                 raise ValueError(msg)
             return self._kernel
+        # Not earlier: every composition loads this plugin, few use its kernel.
+        from orlop_fake.kernel import FakeKernel
+
         return FakeKernel(**options)
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from orlop_fake.mounts import Location
     from orlop_fake.namespaces import NamespaceSet, PidNamespace
     from orlop_fake.seccomp import Filter
+    from orlop_fake.vfs import Node
 
 SIGHUP, SIGINT, SIGQUIT, SIGABRT, SIGKILL, SIGUSR1, SIGUSR2 = 1, 2, 3, 6, 9, 10, 12
 SIGPIPE, SIGALRM, SIGTERM, SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP = 13, 14, 15, 17, 18, 19, 20
@@ -24,12 +25,49 @@ _STOPPING = frozenset({SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU})
 
 CAPABILITIES = tuple(
     f"CAP_{name}"
-    for name in (
-        "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "
-        "NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN "
-        "SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE "
-        "MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
-    ).split()
+    for name in [
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "DAC_READ_SEARCH",
+        "FOWNER",
+        "FSETID",
+        "KILL",
+        "SETGID",
+        "SETUID",
+        "SETPCAP",
+        "LINUX_IMMUTABLE",
+        "NET_BIND_SERVICE",
+        "NET_BROADCAST",
+        "NET_ADMIN",
+        "NET_RAW",
+        "IPC_LOCK",
+        "IPC_OWNER",
+        "SYS_MODULE",
+        "SYS_RAWIO",
+        "SYS_CHROOT",
+        "SYS_PTRACE",
+        "SYS_PACCT",
+        "SYS_ADMIN",
+        "SYS_BOOT",
+        "SYS_NICE",
+        "SYS_RESOURCE",
+        "SYS_TIME",
+        "SYS_TTY_CONFIG",
+        "MKNOD",
+        "LEASE",
+        "AUDIT_WRITE",
+        "AUDIT_CONTROL",
+        "SETFCAP",
+        "MAC_OVERRIDE",
+        "MAC_ADMIN",
+        "SYSLOG",
+        "WAKE_ALARM",
+        "BLOCK_SUSPEND",
+        "AUDIT_READ",
+        "PERFMON",
+        "BPF",
+        "CHECKPOINT_RESTORE",
+    ]
 )
 """The capabilities of Linux 5.9 and later, by number."""
 ALL_CAPABILITIES = frozenset(CAPABILITIES)
@@ -62,7 +100,7 @@ class Credentials:
         """Tell whether *capability* is effective."""
         return capability in self.effective
 
-    def allows(self, node: Any, bits: int) -> bool:  # noqa: ANN401 - any node of the file system
+    def allows(self, node: Node, bits: int) -> bool:
         """Tell whether *node*'s mode allows *bits* (4 read, 2 write, 1 execute), as path_resolution(7) has it."""
         anyone = node.mode & 0o111 or node.KIND == "d"
         if "CAP_DAC_OVERRIDE" in self.effective:
@@ -73,7 +111,7 @@ class Credentials:
             granted = node.mode >> 3
         else:
             granted = node.mode
-        return granted & bits == bits
+        return bool(granted & bits == bits)
 
     def after_exec(self) -> None:
         """Change the sets as execve(2) of a file without capabilities does (capabilities(7))."""

@@ -1,7 +1,8 @@
 """Programs: Python callables that run as processes of the fake kernel, and what they can do there.
 
-A program is called with a :class:`Task`, its own process. A function runs from its first to its last line at once; what it returns
-is its exit status (``None`` is 0). A generator function can wait: it yields what one of the waiting methods returns::
+A program is called with a :class:`Task`, its own process. A function runs from its first to its last line at
+once; what it returns is its exit status (``None`` is 0). A generator function can wait: it yields what one of
+the waiting methods returns::
 
     def server(p):
         p.write("ready\\n")
@@ -27,7 +28,7 @@ from orlop_fake.vfs import Device, Directory, File, NamespaceFile, Node, Socket,
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from orlop_fake.kernel import FakeKernel
+    from orlop_fake.machine import Machine
     from orlop_fake.mounts import Location
 
 _SIGNALS = frozenset(range(1, 65)) - {SIGKILL, SIGSTOP}
@@ -45,18 +46,19 @@ class ProgramExit(Exception):  # noqa: N818 - exit(3) is no error
 class Task:
     """A process as its own program sees it: all names, ids and paths are those inside its namespaces.
 
-    Every method that is a system call on Linux is judged by the seccomp filters of the process first, under the name of that call.
+    Every method that is a system call on Linux is judged by the seccomp filters of the process first, under
+    the name of that call.
     """
 
     __slots__ = ("kernel", "process")
 
-    def __init__(self, kernel: FakeKernel, process: Process) -> None:
+    def __init__(self, kernel: Machine, process: Process) -> None:
         """Look at *process*."""
         self.kernel = kernel
         """The whole machine, for tests that want to look behind the scenes."""
         self.process = process
 
-    # What it is ------------------------------------------------------------------------------------------------------
+    # What it is ------------------------------------------------------------
 
     @property
     def args(self) -> tuple[str, ...]:
@@ -120,7 +122,7 @@ class Task:
         secs, nanosecs = self.process.namespaces.time.offsets["boottime"]
         return self.kernel.clock.seconds + secs + nanosecs / 1e9
 
-    # Waiting: yield what these return --------------------------------------------------------------------------------
+    # Waiting: yield what these return ------------------------------------------------------------
 
     def sleep(self, seconds: float) -> Request:
         """Wait for *seconds* of virtual time."""
@@ -130,7 +132,8 @@ class Task:
     def wait_signal(self, *numbers: int, timeout: float | None = None) -> Request:
         """Wait for one of the signals *numbers* (default: any) and get its number; ``None`` after *timeout* seconds.
 
-        From the first call on these signals are caught: one that comes earlier is kept until it is waited for.
+        From the first call on these signals are caught: one that comes earlier is kept until it is waited
+            for.
         """
         self.catch(*(numbers or _SIGNALS))
         request = Request("signal")
@@ -153,7 +156,7 @@ class Task:
         """Wait until a signal ends the process."""
         return Request("forever")
 
-    # Processes and signals -------------------------------------------------------------------------------------------
+    # Processes and signals ------------------------------------------------------------
 
     def exit(self, status: int = 0) -> NoReturn:
         """End at once."""
@@ -209,7 +212,7 @@ class Task:
             self.process.caught.pop(number, None)
             self.process.ignored.add(number)
 
-    # Output and files ------------------------------------------------------------------------------------------------
+    # Output and files ------------------------------------------------------------
 
     def write(self, text: str | bytes, fd: int = 1) -> None:
         """Write to standard output, or with ``fd=2`` to standard error."""
@@ -328,7 +331,7 @@ class Task:
         """Return one line about the mount that holds *path*."""
         return self._find(path).mount.describe()
 
-    # Resources -------------------------------------------------------------------------------------------------------
+    # Resources ------------------------------------------------------------
 
     def allocate(self, size: int) -> None:
         """Use *size* more bytes of memory; over the cgroup's limit somebody is killed, the largest process first."""
@@ -366,7 +369,7 @@ class Task:
             raise refusal(errno.ENOSYS, message=f"{name}: {text_of(errno.ENOSYS)}")
         raise ProgramExit(128 + SIGSYS)
 
-    # Helpers ---------------------------------------------------------------------------------------------------------
+    # Helpers ------------------------------------------------------------
 
     def _process(self, pid: int) -> Process:
         found = self.process.namespaces.pid.processes.get(pid)
@@ -407,14 +410,14 @@ class Task:
             raise refusal(errno.EPERM, path)
 
 
-def failure(kernel: FakeKernel, process: Process, error: Exception) -> None:
+def failure(kernel: Machine, process: Process, error: Exception) -> None:
     """Note that a program ended by *error*: on its standard error and, unless it is an OSError, for the test to see."""
     process.output[2].extend(f"{type(error).__name__}: {error}\n".encode())
     if not isinstance(error, OSError):
         kernel.program_errors.append(error)
 
 
-def find_program(kernel: FakeKernel, node: File, paths: Sequence[str]) -> Callable[..., Any]:
+def find_program(kernel: Machine, node: File, paths: Sequence[str]) -> Callable[..., Any]:
     """Return the program of an executable: its own, one registered by path, a built-in one by name, else one that waits."""
     if node.program is not None:
         program: Callable[..., Any] = node.program

@@ -42,7 +42,7 @@ ENOTBLK = getattr(errno, "ENOTBLK", 15)
 """Block device required; not every operating system has it."""
 
 
-class RuntimeCrash(BaseException):  # noqa: N818 - it stands for a kill -9 of the runtime, which is no error of its
+class RuntimeCrash(BaseException):
     """The runtime was killed at this point; derived from ``BaseException`` so that nobody handles it by accident."""
 
 

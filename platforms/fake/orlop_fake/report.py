@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from orlop_fake.kernel import FakeKernel
+    from orlop_fake.machine import Machine
+    from orlop_fake.mounts import Mount
     from orlop_fake.resctrl import Group
 
 
-def leaks(kernel: FakeKernel) -> list[str]:
+def leaks(kernel: Machine) -> list[str]:
     """Return one line for everything that was made for a container and still exists, in a fixed order.
 
-    Processes (zombies as well), cgroups, resctrl groups, mounts that outlived a container's own mount namespace, entries and locks
-    of the store, sandboxes that were not closed.
+    Processes (zombies as well), cgroups, resctrl groups, mounts that outlived a container's own mount
+    namespace, entries and locks of the store, sandboxes that were not closed.
     """
     kernel.scheduler.settle()
     found = [
@@ -33,7 +34,11 @@ def leaks(kernel: FakeKernel) -> list[str]:
         for clos in kernel.resctrl.all_classes():
             if clos.owner:
                 found.append(f"resctrl group {clos.name}, made for container {clos.owner}")
-            found += [f"resctrl monitoring group {clos.name}/{name}" for name, one in clos.monitors.items() if one.owner]
+            found += [
+                f"resctrl monitoring group {clos.name}/{name}"
+                for name, one in clos.monitors.items()
+                if one.owner
+            ]
     found += [
         f"mount {mount.describe()}, made for container {mount.owner}"
         for tree in _host_trees(kernel)
@@ -42,11 +47,13 @@ def leaks(kernel: FakeKernel) -> list[str]:
     ]
     found += [f"store entry {name}" for name in kernel.memory.names()]
     found += [f"lock on store entry {name}" for name in kernel.memory.locked()]
-    found += [f"sandbox of container {sandbox.container} that was not closed" for sandbox in kernel.open_sandboxes]
+    found += [
+        f"sandbox of container {sandbox.container} that was not closed" for sandbox in kernel.open_sandboxes
+    ]
     return found
 
 
-def _host_trees(kernel: FakeKernel) -> Iterator[list]:  # type: ignore[type-arg]
+def _host_trees(kernel: Machine) -> Iterator[Sequence[Mount]]:
     seen: dict[int, None] = {}
     for process in kernel.all_processes():
         space = process.namespaces.mount
@@ -73,13 +80,15 @@ class Snapshot:
         self.sections = sections
 
     @classmethod
-    def of(cls, kernel: FakeKernel) -> Snapshot:
+    def of(cls, kernel: Machine) -> Snapshot:
         """Return the state of *kernel*; processes and cgroups that nobody uses are not hidden."""
         kernel.scheduler.settle()
         sections: dict[str, tuple[str, ...]] = {}
         sections["processes"] = tuple(
             f"{process.pid} {process.stage} {process.owner or 'host'} {' '.join(process.args) or process.comm}"
-            + "".join(f" {space.link}" for space in (process.namespaces.get(k) for k in ("mount", "network", "uts")))
+            + "".join(
+                f" {space.link}" for space in (process.namespaces.get(k) for k in ("mount", "network", "uts"))
+            )
             for process in kernel.all_processes()
             if process is not kernel.runtime
         )
@@ -130,4 +139,4 @@ class Snapshot:
         """Return what is different in *other*, as a unified diff; empty when nothing is."""
         from difflib import unified_diff
 
-        return "\n".join(unified_diff(self._lines(), other._lines(), "before", "after", lineterm="", n=1))  # noqa: SLF001 - the same class
+        return "\n".join(unified_diff(self._lines(), other._lines(), "before", "after", lineterm="", n=1))

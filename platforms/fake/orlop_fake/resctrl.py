@@ -47,7 +47,8 @@ class Resctrl:
         min_bits: The fewest bits that a mask may have.
         domains: How many caches there are.
         bandwidth_gran: Step of the memory bandwidth, in percent; also its minimum.
-        rmids: How many monitoring groups the hardware can tell apart, those of classes included; 0: no monitoring.
+        rmids: How many monitoring groups the hardware can tell apart, those of classes included; 0: no
+            monitoring.
     """
 
     __slots__ = ("_full", "bandwidth_gran", "cache_bits", "closids", "groups", "min_bits", "rmids", "root")

@@ -13,12 +13,19 @@ from orlop_fake.refusals import RuntimeCrash
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from orlop_fake.machine import Machine
     from orlop_hookspecs.kernel import Journal
     from orlop_hookspecs.launch import LaunchOptions
     from orlop_hookspecs.plan import PlannedStep
     from orlop_hookspecs.record import Record
 
-    from orlop_fake.kernel import FakeKernel
+
+_BIRTH = ("join", "new", "idmap", "clocks")
+
+
+def _order(planned: PlannedStep) -> tuple[int, bool]:
+    """Sort key: whatever the order of the config, clone(2) makes the user namespace first and it owns the others."""
+    return _BIRTH.index(planned.slot), getattr(planned.step, "type", "") != "user"
 
 
 class FakeSandbox:
@@ -26,7 +33,7 @@ class FakeSandbox:
 
     __slots__ = ("_born", "_context", "_generation", "committed", "kernel")
 
-    def __init__(self, kernel: FakeKernel, record: Record, journal: Journal, options: LaunchOptions) -> None:
+    def __init__(self, kernel: Machine, record: Record, journal: Journal, options: LaunchOptions) -> None:
         """Begin; nothing is touched."""
         self.kernel = kernel
         self.committed = False
@@ -78,7 +85,7 @@ class FakeSandbox:
         process = Process(runtime.namespaces.copy(), runtime.root, kernel.clock.ticks)
         process.stage = WAITING
         context.process = process
-        for planned in steps:
+        for planned in sorted(steps, key=_order):
             run_step(HANDLERS, context, planned)
         kernel.scheduler.admit(runtime, process)
         process.stage = WAITING

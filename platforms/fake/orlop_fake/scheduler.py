@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
     from orlop_fake.clock import Clock, Timer
-    from orlop_fake.kernel import FakeKernel
+    from orlop_fake.machine import Machine
     from orlop_fake.namespaces import NamespaceSet
 
 _KILLED = 128 + SIGKILL
@@ -48,7 +48,7 @@ class Scheduler:
 
     __slots__ = ("_clock", "_held", "_kernel", "_ready", "_settling", "ends")
 
-    def __init__(self, kernel: FakeKernel, clock: Clock) -> None:
+    def __init__(self, kernel: Machine, clock: Clock) -> None:
         """Schedule the processes of *kernel*."""
         self._kernel = kernel
         self._clock = clock
@@ -58,7 +58,7 @@ class Scheduler:
         self.ends: dict[tuple[int, int], int | None] = {}
         """How processes ended that the runtime reaped; ``None`` for those that were not its children."""
 
-    # Birth -----------------------------------------------------------------------------------------------------------
+    # Birth ------------------------------------------------------------
 
     def fork(self, parent: Process, namespaces: NamespaceSet | None = None) -> Process:
         """Make a child of *parent*; EAGAIN where a cgroup allows no more, ENOMEM in a pid namespace whose init is gone."""
@@ -85,7 +85,7 @@ class Scheduler:
         process.stage = RUNNING
         self._ready.append((process, _First(program, args)))
 
-    # Running ---------------------------------------------------------------------------------------------------------
+    # Running ------------------------------------------------------------
 
     def settle(self) -> None:
         """Run whatever can run until everybody waits."""
@@ -146,7 +146,11 @@ class Scheduler:
         if not isinstance(request, Request):
             from orlop_fake.programs import failure
 
-            failure(self._kernel, process, TypeError(f"a program yielded {request!r} instead of something to wait for"))
+            failure(
+                self._kernel,
+                process,
+                TypeError(f"a program yielded {request!r} instead of something to wait for"),
+            )
             self.exit(process, 1)
             return
         process.request = request
@@ -174,7 +178,9 @@ class Scheduler:
 
     def is_frozen(self, process: Process) -> bool:
         """Tell whether a freezer holds *process*."""
-        return self._kernel.host.frozen > 0 and any(group.effectively_frozen for group in process.cgroups.values())
+        return self._kernel.host.frozen > 0 and any(
+            group.effectively_frozen for group in process.cgroups.values()
+        )
 
     def thawed(self) -> None:
         """Let go on what a freezer or a stop signal has held."""
@@ -190,7 +196,9 @@ class Scheduler:
         Raises:
             DeadlockError: Nothing is pending that could ever make it true.
         """
-        deadline = None if timeout is None else self._clock.nanoseconds + max(0, round(timeout * 1_000_000_000))
+        deadline = (
+            None if timeout is None else self._clock.nanoseconds + max(0, round(timeout * 1_000_000_000))
+        )
         for _ in range(_WAKEUPS_MAX):
             self.settle()
             if done():
@@ -204,7 +212,7 @@ class Scheduler:
             self._clock.jump(due)
         raise DeadlockError(f"would wait for ever: nothing came of {_WAKEUPS_MAX} wake-ups")
 
-    # Signals ---------------------------------------------------------------------------------------------------------
+    # Signals ------------------------------------------------------------
 
     def send(self, process: Process, number: int, *, sender: Process | None = None) -> None:
         """Send a signal as kill(2); ESRCH when the process is gone, a zombie takes it in silence."""
@@ -217,7 +225,9 @@ class Scheduler:
             # Inside its own pid namespace, init cannot be killed (pid_namespaces(7)).
             if process.is_init and sender is not None and sender.namespaces.pid is process.namespaces.pid:
                 return
-            if any(g.effectively_frozen and g.hierarchy.version != _CGROUP_V2 for g in process.cgroups.values()):
+            if any(
+                g.effectively_frozen and g.hierarchy.version != _CGROUP_V2 for g in process.cgroups.values()
+            ):
                 process.pending.append(number)  # the freezer of version 1 holds even the dying
                 return
             self.exit(process, _KILLED)
@@ -252,7 +262,7 @@ class Scheduler:
         elif number not in process.pending:  # standard signals do not queue (signal(7))
             process.pending.append(number)
 
-    # Death -----------------------------------------------------------------------------------------------------------
+    # Death ------------------------------------------------------------
 
     def exit(self, process: Process, status: int) -> None:
         """End *process*; its children go to the init of its pid namespace, and with an init its whole namespace ends."""
@@ -327,7 +337,7 @@ class Scheduler:
         generator: Generator[Any, Any, Any] | None = process.generator
         process.generator = None
         # A program that ends itself is still on the stack; Python closes it when it returns.
-        if generator is not None and not generator.gi_running:
+        if generator is not None and not getattr(generator, "gi_running", False):
             generator.close()
 
 

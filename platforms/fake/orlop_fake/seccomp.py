@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from orlop_fake.refusals import refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from orlop_hookspecs.steps import LoadSeccomp
 
@@ -36,7 +36,7 @@ FLAGS = frozenset(
 )
 _WORD = (1 << 64) - 1
 
-_COMPARE = {
+_COMPARE: Mapping[str, Callable[[int, int, int], bool]] = {
     "SCMP_CMP_NE": lambda value, one, _: value != one,
     "SCMP_CMP_LT": lambda value, one, _: value < one,
     "SCMP_CMP_LE": lambda value, one, _: value <= one,
@@ -66,7 +66,7 @@ class Filter:
             verdict = _verdict(rule["action"], rule.get("errno"))
             conditions = tuple(rule.get("args") or ())
             for one in conditions:
-                if one["op"] not in _COMPARE or not 0 <= one["index"] < 6:  # noqa: PLR2004 - a call has six arguments
+                if one["op"] not in _COMPARE or not 0 <= one["index"] < 6:
                     raise refusal(errno.EINVAL, message=f"invalid seccomp argument {one!r}")
             for name in rule["names"]:
                 self._rules.setdefault(name, []).append((conditions, verdict))
@@ -83,13 +83,14 @@ class Filter:
 
 
 def _all_hold(conditions: Sequence[dict[str, Any]], args: Sequence[int]) -> bool:
-    # One argument that is compared more than once means any of the values, for a filter cannot compare it twice.
+    # One argument that is compared more than once means any of the values, for a filter cannot compare it
+    # twice.
     held: dict[int, bool] = {}
     for one in conditions:
         index = one["index"]
         value = (args[index] if index < len(args) else 0) & _WORD
         true = _COMPARE[one["op"]](value, one["value"] & _WORD, (one.get("value_two") or 0) & _WORD)
-        held[index] = held.get(index, False) or bool(true)
+        held[index] = held.get(index, False) or true
     return all(held.values())
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from orlop_hookspecs.errors import ContainerExistsError, ContainerNotFoundError, StoreError
-
 from orlop_fake.faults import CALL
 from orlop_fake.refusals import DeadlockError, RuntimeCrash
+from orlop_hookspecs.errors import ContainerExistsError, ContainerNotFoundError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orlop_fake.kernel import FakeKernel
+    from orlop_fake.machine import Machine
 
 
 class _Entry:
@@ -30,7 +29,7 @@ class MemorySlot:
 
     __slots__ = ("_container", "_entry", "_generation", "_kernel", "_thread")
 
-    def __init__(self, kernel: FakeKernel, container: str, entry: _Entry) -> None:
+    def __init__(self, kernel: Machine, container: str, entry: _Entry) -> None:
         """Open the place *entry* of *container*."""
         self._kernel = kernel
         self._container = container
@@ -108,7 +107,7 @@ class MemoryStore:
 
     __slots__ = ("_entries", "_kernel")
 
-    def __init__(self, kernel: FakeKernel) -> None:
+    def __init__(self, kernel: Machine) -> None:
         """Be empty."""
         self._kernel = kernel
         self._entries: dict[str, _Entry] = {}
@@ -171,13 +170,19 @@ class MemoryStore:
             entry.holder = None
         self._kernel.condition.notify_all()
 
-    def names(self) -> list[str]:
+    def names(self) -> Sequence[str]:
         """Return all identifiers, sorted; for reports, not for a runtime."""
         return sorted(self._entries)
 
     def locked(self) -> Sequence[str]:
         """Return the identifiers whose slot is open and locked, sorted."""
         return sorted(name for name, entry in self._entries.items() if entry.holder is not None)
+
+    def free_unused(self) -> None:
+        """Free the identifiers under which nothing was ever stored and that nobody holds."""
+        for name, entry in list(self._entries.items()):
+            if not entry.files and entry.holder is None:
+                del self._entries[name]
 
     def corrupt(self, container: str, name: str, data: bytes) -> None:
         """Replace stored data behind the runtime's back, for tests of damaged state."""

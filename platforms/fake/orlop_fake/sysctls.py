@@ -63,6 +63,12 @@ KEYS = tuple(sorted((*_IPC, *_NETWORK, *_HOST, *_UTS)))
 """Every known key, in dotted form."""
 
 
+def dotted(key: str) -> str:
+    """Return *key* in dotted form; the first separator decides which of the two forms it is in (sysctl(8))."""
+    first = next((letter for letter in key if letter in "./"), ".")
+    return key if first == "." else key.replace(".", "\0").replace("/", ".").replace("\0", "/")
+
+
 def _table(key: str, namespaces: NamespaceSet, host: dict[str, str]) -> tuple[dict[str, str], str]:
     if key in _IPC:
         return namespaces.ipc.sysctls, _IPC[key]
@@ -95,6 +101,10 @@ def write(key: str, value: str, namespaces: NamespaceSet, host: dict[str, str]) 
     if key in _TEXT:
         values[key] = value
         return
-    if not words or len(words) > len(default.split()) or not all(word.lstrip("-").isdigit() for word in words):
+    if (
+        not words
+        or len(words) > len(default.split())
+        or not all(word.lstrip("-").isdigit() for word in words)
+    ):
         raise refusal(errno.EINVAL, path)
     values[key] = "\t".join(words)

@@ -46,12 +46,14 @@ def every_fault(
 ) -> list[FaultReport]:
     """Run *operation* once for every fault that is possible in it, each time on a fresh kernel, and assert the promise.
 
-    The promise: an operation that fails leaves the machine as it was or removes the container altogether; after the death of the
-    runtime ``delete(force=True)`` removes everything; either way the whole can be repeated.
+    The promise: an operation that fails leaves the machine as it was or removes the container altogether;
+    after the death of the runtime ``delete(force=True)`` removes everything; either way the whole can be
+    repeated.
 
     Args:
         operation: Called with a runtime.
-        runtime: Makes a runtime on a kernel, e.g. ``lambda k: orlop.Runtime.compose(platform=FakePlatform(k))``.
+        runtime: Makes a runtime on a kernel, e.g. ``lambda k:
+            orlop.Runtime.compose(platform=FakePlatform(k))``.
         prepare: Called with the runtime before, without faults; what it makes belongs to the operation.
         kernel: Makes a fresh kernel.
         errnos: The errors with which each step fails.
@@ -80,7 +82,9 @@ def every_fault(
         nth = seen[point.name] = seen.get(point.name, 0) + 1
         acts: list[tuple[str, int]] = [("crash before", 0), ("crash after", 0)]
         if point.kind == STEP:
-            acts = [(f"fail with {numbers.errorcode.get(number, str(number))}", number) for number in errnos] + acts
+            acts = [
+                (f"fail with {numbers.errorcode.get(number, str(number))}", number) for number in errnos
+            ] + acts
         for act, number in acts:
             machine, made = begin()
             reports.append(_try(machine, made, operation, runtime, prepare, point, nth, act, number))
@@ -123,20 +127,24 @@ def _try(  # noqa: PLR0913, PLR0917 - one row of a table
         known = all(any(name in line for name in listed) for line in left)
         if left and left != before and not known:
             raise AssertionError(f"after {where} something is left:\n" + "\n".join(left)) from error
-    sweep(made)
+    sweep(made, machine)
     left = machine.leaks()
     if left:
-        raise AssertionError(f"after {where} and delete --force something is left:\n" + "\n".join(left)) from error
+        raise AssertionError(
+            f"after {where} and delete --force something is left:\n" + "\n".join(left)
+        ) from error
     try:
         if prepare is not None:
             prepare(made)
         operation(made)
     except Exception as failure:
         raise AssertionError(f"after {where} the operation cannot be repeated: {failure}") from failure
-    sweep(made)
+    sweep(made, machine)
     left = machine.leaks()
     if left:
-        raise AssertionError(f"after {where} and a repetition something is left:\n" + "\n".join(left)) from error
+        raise AssertionError(
+            f"after {where} and a repetition something is left:\n" + "\n".join(left)
+        ) from error
     return FaultReport(point, act, error)
 
 
@@ -149,7 +157,11 @@ def identifier(container: Any) -> str:  # noqa: ANN401 - a container, an identif
     return str(container.id)
 
 
-def sweep(runtime: _Runtime) -> None:
-    """Delete every container of *runtime*, by force."""
-    for one in list(runtime.list()):
-        runtime.get(identifier(one)).delete(force=True)
+def sweep(runtime: _Runtime, machine: FakeKernel) -> None:
+    """Delete, by force, every container of *runtime*, and identifiers that a killed creation took without using them.
+
+    Such an identifier belongs to no container yet; ``orlop delete --force`` frees it, and so does this.
+    """
+    for name in [identifier(one) for one in runtime.list()]:
+        runtime.get(name).delete(force=True)
+    machine.memory.free_unused()

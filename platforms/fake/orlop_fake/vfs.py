@@ -1,7 +1,8 @@
 """A small file system in memory: nodes, and the seeds that trees are grown from.
 
-A seed is a dict: its values are directories (dicts), regular files (``str`` or ``bytes``), executables (callables, see
-:mod:`orlop_fake.programs`) or nodes. Nothing here knows about mounts; resolution across them is in :mod:`orlop_fake.mounts`.
+A seed is a dict: its values are directories (dicts), regular files (``str`` or ``bytes``), executables
+(callables, see :mod:`orlop_fake.programs`) or nodes. Nothing here knows about mounts; resolution across them
+is in :mod:`orlop_fake.mounts`.
 """
 
 from __future__ import annotations
@@ -107,7 +108,9 @@ class Device(Node):
 
     __slots__ = ("major", "minor", "type")
 
-    def __init__(self, type: str, major: int = 0, minor: int = 0, mode: int = 0o666, uid: int = 0, gid: int = 0) -> None:  # noqa: A002, PLR0913, E501 - the fields of a device in config.json
+    def __init__(
+        self, type: str, major: int = 0, minor: int = 0, mode: int = 0o666, uid: int = 0, gid: int = 0
+    ) -> None:
         """Make a node of *type* ``c``, ``b`` or ``p``."""
         super().__init__(mode, uid, gid)
         self.type = "c" if type == "u" else type
@@ -226,8 +229,8 @@ class Virtual(Directory):
 class DiskDirectory(Directory):
     """A read-only view of a directory on the real disk: looked up name by name, never written to.
 
-    What is made here stays in memory. Symbolic links are seen as such, so that resolution stays inside the root. All belongs
-    to root, whoever runs the test.
+    What is made here stays in memory. Symbolic links are seen as such, so that resolution stays inside the
+    root. All belongs to root, whoever runs the test.
     """
 
     __slots__ = ("_dropped", "path")
@@ -303,7 +306,12 @@ class DiskFile(File):
         """Return at most one mebibyte of the content."""
         if self._path is None:
             return self.data
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+        flags = (
+            os.O_RDONLY
+            | getattr(os, "O_NOFOLLOW", 0)
+            | getattr(os, "O_NONBLOCK", 0)
+            | getattr(os, "O_CLOEXEC", 0)
+        )
         fd = os.open(self._path, flags)
         try:
             return os.read(fd, _READ_LIMIT)

@@ -1,4 +1,4 @@
-"""The host must look the same after each test: its mounts, its descriptors, and the directory that plays the host."""
+"""The host must look the same after each test: mounts, descriptors, and the directory that plays it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.linux.init.forked import open_fds, snapshot
 
 
-@pytest.fixture(autouse=True)
-def _unchanged_host() -> Iterator[None]:
+@pytest.fixture
+def unchanged_host() -> Iterator[None]:
     """Compare the host's mounts and this process's descriptors before and after."""
     mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
     fds = open_fds()

@@ -43,7 +43,7 @@ def _answer(function: Callable[[], Any]) -> list[Any]:
         return ["crashed", traceback.format_exc()]
 
 
-def in_child(function: Callable[[], Any], *, namespaces: int = syscalls.CLONE_NEWNS) -> Any:  # noqa: ANN401
+def in_child(function: Callable[[], Any], *, namespaces: int = syscalls.CLONE_NEWNS) -> Any:
     """Return what *function* returns, which is JSON, in a process with new *namespaces*.
 
     With a new user namespace, ids 0 to 65535 are mapped to themselves.
@@ -119,7 +119,7 @@ def clone(path: Path | str, *, propagation: int = syscalls.MS_SLAVE) -> int:
     return tree
 
 
-def furnish(rootfs: Path, **facts: Any) -> Context:  # noqa: ANN401
+def furnish(rootfs: Path, **facts: Any) -> Context:
     """Return a context whose root is *rootfs*, attached; call it in the child."""
     trees = {"root": clone(rootfs), **facts.pop("trees", {})}
     context = Context(proc_fd=procfs.open_private(new_pid_namespace=False), trees=trees, **facts)
@@ -145,15 +145,8 @@ def mount_table(context: Context) -> list[tuple[str, str, list[str], str]]:
 
 
 def open_fds() -> set[int]:
-    """Return the numbers of the open descriptors."""
-    fds = set()
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            os.fstat(int(name))
-        except OSError:
-            continue
-        fds.add(int(name))
-    return fds
+    """Return the numbers of the open descriptors, without a procfs."""
+    return {fd for fd in range(1024) if not errno_of(os.fstat, fd)}
 
 
 def snapshot(path: Path) -> list[tuple[str, int, int, int, int, int]]:
@@ -169,7 +162,7 @@ def snapshot(path: Path) -> list[tuple[str, int, int, int, int, int]]:
     return sorted(found)
 
 
-def filesystem(destination: str, type_: str = "tmpfs", **fields: Any) -> dict[str, Any]:  # noqa: ANN401
+def filesystem(destination: str, type_: str = "tmpfs", **fields: Any) -> dict[str, Any]:
     """Return the fields of a MountFilesystem step."""
     return {
         "destination": destination,
@@ -187,7 +180,7 @@ def filesystem(destination: str, type_: str = "tmpfs", **fields: Any) -> dict[st
     }
 
 
-def bind(destination: str, **fields: Any) -> dict[str, Any]:  # noqa: ANN401
+def bind(destination: str, **fields: Any) -> dict[str, Any]:
     """Return the fields of a MountBind step."""
     return {
         "destination": destination,
@@ -203,7 +196,7 @@ def bind(destination: str, **fields: Any) -> dict[str, Any]:  # noqa: ANN401
     }
 
 
-def errno_of(function: Callable[..., Any], *args: Any) -> int:  # noqa: ANN401
+def errno_of(function: Callable[..., Any], *args: Any) -> int:
     """Return the errno with which *function* fails; 0 if it does not."""
     try:
         function(*args)

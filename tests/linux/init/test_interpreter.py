@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,14 +18,16 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.linux.init.launching import (
+    CONTRACT,
+    DEADLINE,
+    PLATFORM,
+    open_for_writing,
+    refusal,
+)
 
-from orlop_hookspecs.errors import PlatformError
 from orlop_linux.init import syscalls
 from orlop_linux.live import prewarm
-
-PLATFORM = Path(prewarm.__file__).parents[2]
-CONTRACT = Path(sys.modules[PlatformError.__module__].__file__ or "").parents[1]
-DEADLINE = 20.0
 
 # What a helper does here instead of being the zygote: answer what it sees, then wait until it is told to end.
 REPORT = f"""
@@ -117,21 +118,6 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def digest() -> str:
     return hashlib.sha256(Path(prewarm.base_interpreter()).read_bytes()).hexdigest()
-
-
-def refusal(function: Callable[..., object], *arguments: object) -> int:
-    """Return the errno with which *function* fails; 0 when it does not."""
-    try:
-        result = function(*arguments)
-    except OSError as error:
-        return error.errno or -1
-    if isinstance(result, int):
-        os.close(result)
-    return 0
-
-
-def open_for_writing(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
 
 
 def overwrite(path: str) -> None:
@@ -349,196 +335,6 @@ def test_a_hostile_directory_and_environment_load_nothing(
     assert report["path"] == [*standard, str(PLATFORM)]
 
 
-def interpreter_copy(directory: Path, patch: Callable[[bytes], bytes] = lambda content: content) -> Path:
-    """Make an interpreter in *directory* that shares the standard library with the one that runs this."""
-    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    library = Path(os.__file__).parent
-    (directory / "bin").mkdir(parents=True)
-    (directory / "lib").mkdir()
-    (directory / "lib" / version).symlink_to(library)
-    for shared in Path(sys.base_prefix, "lib").glob("libpython*"):
-        (directory / "lib" / shared.name).symlink_to(shared)
-    copy = directory / "bin" / version
-    copy.write_bytes(patch(Path(prewarm.base_interpreter()).read_bytes()))
-    copy.chmod(0o755)
-    return copy
-
-
-@pytest.mark.parametrize(
-    "name", ["a:b", "back\\slash", "comma,comma", "\\:", "upperdir=x", "long" * 50, "\udcff\n"]
-)
-def test_no_directory_name_is_special_to_the_overlay(tmp_path: Path, name: str) -> None:
-    copy = interpreter_copy(tmp_path / name)
-    fd = prewarm.overlay(str(copy))
-    try:
-        assert syscalls.statfs_type(fd) == 0x794C7630
-        assert os.fstat(fd).st_size == copy.stat().st_size
-        assert refusal(open_for_writing, f"/proc/self/fd/{fd}") == errno.EROFS
-    finally:
-        os.close(fd)
-
-
-LAUNCH = """
-import os, socket, sys
-sys.path[:0] = {paths!r}
-from orlop_linux.live import prewarm
-{before}
-ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-ours.settimeout({deadline})
-try:
-    pid = prewarm.launch(theirs.fileno(), {program!r})
-except prewarm.PlatformError as error:
-    print(error)
-    sys.exit(3)
-theirs.close()
-print(ours.recv(1 << 20).decode(), end="")
-ours.close()
-sys.exit(os.waitpid(pid, 0)[1])
-"""
-
-ANSWER = f"""
-import sys; sys.path.append({str(PLATFORM)!r})
-import os
-from orlop_linux.init.selfcheck import verify_self
-exe = os.readlink("/proc/self/exe")
-os.write(3, ascii((verify_self(), exe.startswith("/memfd:"), sys.executable)).encode())
-"""
-
-
-def launch_elsewhere(
-    interpreter: Path | str, *, prefix: tuple[str, ...] = (), before: str = "", program: str = ANSWER
-) -> subprocess.CompletedProcess[str]:
-    """Run a caller of :func:`prewarm.launch` in a process of its own."""
-    script = LAUNCH.format(
-        paths=[str(PLATFORM), str(CONTRACT)], before=before, deadline=DEADLINE, program=program
-    )
-    return subprocess.run(
-        [*prefix, str(interpreter), "-I", "-S", "-B", "-c", script],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=DEADLINE * 2,
-    )
-
-
-@pytest.mark.parametrize("name", ["a:b", "back\\slash", "sp ace"])
-def test_an_interpreter_in_an_odd_directory_starts(tmp_path: Path, name: str) -> None:
-    copy = interpreter_copy(tmp_path / name)
-    done = launch_elsewhere(copy, before="prewarm._SMALL = 0")
-    assert (done.stdout, done.stderr, done.returncode) == (ascii((True, False, str(copy))), "", 0)
-
-
-def test_an_interpreter_that_finds_its_library_by_origin_starts(tmp_path: Path) -> None:
-    library = str(Path(sys.base_prefix, "lib")).encode()
-    content = Path(prewarm.base_interpreter()).read_bytes()
-    by_origin = b"$ORIGIN/../lib"
-    if content.count(library + b"\0") != 1 or len(library) < len(by_origin) or len(content) > prewarm._SMALL:
-        pytest.skip("needs an interpreter with a shared libpython that is found by an absolute path")
-    copy = interpreter_copy(
-        tmp_path / "moved", lambda old: old.replace(library + b"\0", by_origin.ljust(len(library) + 1, b"\0"))
-    )
-    done = launch_elsewhere(copy)
-    assert (done.stdout, done.stderr, done.returncode) == (ascii((True, True, str(copy))), "", 0)
-
-
-def other_interpreters() -> list[str]:
-    """Return one interpreter for each version that orlop supports and this machine has."""
-    found = {}
-    for minor in (11, 12, 13, 14):
-        places = [f"/usr/bin/python3.{minor}", f"/usr/local/bin/python3.{minor}"]
-        places += sorted(map(str, Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python3.{minor}")))
-        for place in places:
-            if os.path.isfile(place):
-                found[os.path.realpath(place)] = place
-    return list(found.values())
-
-
-@pytest.mark.parametrize("public", [False, True], ids=["_ctypes", "ctypes"])
-@pytest.mark.parametrize("interpreter", other_interpreters())
-def test_every_version_launches_in_both_ways(interpreter: str, *, public: bool) -> None:
-    without = "import _ctypes; del _ctypes.dlsym" if public else ""
-    for before, in_memory in (("prewarm._SMALL = 0", False), ("prewarm._SMALL = 1 << 40", True)):
-        done = launch_elsewhere(interpreter, before=f"{before}\n{without}")
-        expected = ascii((True, in_memory, os.path.realpath(interpreter)))
-        assert (done.stdout, done.stderr, done.returncode) == (expected, "", 0)
-
-
-@pytest.mark.parametrize("interpreter", other_interpreters())
-def test_the_start_imports_no_ctypes_package(interpreter: str) -> None:
-    before = "import atexit; atexit.register(lambda: print('ctypes' in sys.modules, 'enum' in sys.modules))"
-    before += "\nprewarm._SMALL = 0\nprewarm._kernel()"
-    done = launch_elsewhere(interpreter, before=f"{before}\nsys.exit(0)")
-    assert (done.stdout.split()[:1], done.stderr) == (["False"], "")
-
-
-def test_a_virtual_environment_uses_its_base_interpreter(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "env")], check=True)
-    done = launch_elsewhere(tmp_path / "env" / "bin" / "python")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith(f"{prewarm.base_interpreter()!r})")
-    assert done.stdout.startswith("(True, ")
-
-
-def test_without_the_right_to_mount_the_copy_is_sealed() -> None:
-    # The program of the helper imports nothing of ours: nobody may not read this work tree everywhere.
-    if not os.path.isfile("/usr/bin/python3.11"):
-        pytest.skip("needs an interpreter that everybody may execute")
-    before = "prewarm._kernel()\nos.setgid(65534); os.setuid(65534)"
-    program = "import os, fcntl; exe = os.open('/proc/self/exe', 0)\n"
-    program += "os.write(3, b'%d' % fcntl.fcntl(exe, fcntl.F_GET_SEALS))"
-    done = launch_elsewhere("/usr/bin/python3.11", before=before, program=program)
-    assert (done.stdout, done.stderr, done.returncode) == (str(prewarm._F_SEALS), "", 0)
-
-
-NEW_PID_NAMESPACE = ("unshare", "--pid", "--fork", "--mount", "--mount-proc")
-
-
-def test_where_nothing_protects_nothing_starts() -> None:
-    # The sysctl belongs to the pid namespace: the host's stays as it is.
-    if not os.path.exists("/proc/sys/vm/memfd_noexec"):
-        pytest.skip("needs the sysctl vm.memfd_noexec of Linux 6.3")
-    before = (
-        "open('/proc/sys/vm/memfd_noexec', 'w').write('2')\n"
-        "def refuse(*_): raise OSError(1, 'no')\n"
-        "prewarm._mount_overlay = refuse"
-    )
-    done = launch_elsewhere(sys.executable, prefix=NEW_PID_NAMESPACE, before=before)
-    assert done.returncode == 3, done.stderr
-    assert "cannot protect the interpreter from containers" in done.stdout
-    assert "overlay: Operation not permitted" in done.stdout
-    assert "sealed copy: Permission denied" in done.stdout
-    assert "CAP_SYS_ADMIN" in done.stdout
-    assert "vm.memfd_noexec" in done.stdout
-
-
-def test_without_procfs_the_error_says_so() -> None:
-    before = "prewarm._copy_of(prewarm.base_interpreter())\nimport subprocess\n"
-    # There are two: that of the new namespace and the host's beneath it.
-    before += "for _ in range(2): subprocess.run(['umount', '-l', '/proc'], check=True)"
-    done = launch_elsewhere(sys.executable, prefix=NEW_PID_NAMESPACE, before=before)
-    assert done.returncode == 3, done.stderr
-    assert "orlop needs a procfs on /proc" in done.stdout
-
-
-@pytest.mark.parametrize("content", [b"#!/bin/sh\nexec python3\n", b""])
-def test_a_script_is_not_taken_for_the_interpreter(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
-) -> None:
-    script = tmp_path / "python"
-    script.write_bytes(content)
-    monkeypatch.setattr(sys, "_base_executable", str(script), raising=False)
-    with pytest.raises(PlatformError, match="not an executable program"):
-        prewarm.launch(0, "pass")
-
-
-@pytest.mark.parametrize("name", ["", None, "/nowhere/python"])
-def test_an_unknown_interpreter_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str | None) -> None:
-    monkeypatch.setattr(sys, "_base_executable", name, raising=False)
-    monkeypatch.setattr(sys, "executable", name)
-    with pytest.raises(PlatformError, match="cannot find the python interpreter"):
-        prewarm.launch(0, "pass")
-
-
 def test_the_copy_is_made_once_and_made_again_when_its_descriptor_was_taken() -> None:
     path = prewarm.base_interpreter()
     first = prewarm._copy_of(path)
@@ -578,64 +374,3 @@ def test_a_busy_copy_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "posix_spawn", spawn)
     assert os.waitpid(prewarm.launch(0, "raise SystemExit(7)"), 0)[1] == 7 << 8
     assert refusals == []
-
-
-VERIFY = f"import sys; sys.path.append({str(PLATFORM)!r})\n"
-VERIFY += "from orlop_linux.init.selfcheck import verify_self; print(verify_self())"
-
-
-def test_an_unprotected_interpreter_is_found_out() -> None:
-    # No marker in the environment or the arguments convinces it.
-    done = subprocess.run(
-        ["/proc/self/fd/3", "-I", "-S", "-c", VERIFY],
-        executable=sys.executable,
-        env={"_CLONED": "1", "ORLOP_PROTECTED": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout == "False\n", done.stderr
-
-
-@pytest.mark.parametrize("upper", [True, False], ids=["writable", "read-only"])
-def test_an_attached_overlay_is_no_protection(tmp_path: Path, *, upper: bool) -> None:
-    copy = interpreter_copy(tmp_path / "lower")
-    for name in ("upper", "work", "merged"):
-        (tmp_path / name).mkdir()
-    options = f"lowerdir={tmp_path}/lower"
-    options += f",upperdir={tmp_path}/upper,workdir={tmp_path}/work" if upper else ":/etc"
-    subprocess.run(["mount", "-t", "overlay", "-o", options, "overlay", str(tmp_path / "merged")], check=True)
-    try:
-        inside = tmp_path / "merged" / copy.relative_to(tmp_path / "lower")
-        done = subprocess.run([inside, "-I", "-S", "-c", VERIFY], capture_output=True, text=True, check=False)
-        assert done.stdout == "False\n", done.stderr
-        # An overlay on the overlay works, and is told from it.
-        assert launch_elsewhere(inside, before="prewarm._SMALL = 0").stdout == ascii(
-            (True, False, str(inside))
-        )
-    finally:
-        subprocess.run(["umount", str(tmp_path / "merged")], check=True)
-
-
-def test_an_unsealed_memory_file_is_no_protection() -> None:
-    memory = os.memfd_create("python", os.MFD_ALLOW_SEALING)
-    try:
-        with open(prewarm.base_interpreter(), "rb") as source, open(memory, "wb", closefd=False) as target:
-            shutil.copyfileobj(source, target)
-        fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
-        exe = os.open(f"/proc/self/fd/{memory}", os.O_RDONLY)
-    finally:
-        os.close(memory)
-    try:
-        done = subprocess.run(
-            [prewarm.base_interpreter(), "-I", "-S", "-c", VERIFY],
-            executable=f"/proc/self/fd/{exe}",
-            pass_fds=[exe],
-            env=prewarm._environment(prewarm.base_interpreter()),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    finally:
-        os.close(exe)
-    assert done.stdout == "False\n", done.stderr

@@ -1,4 +1,4 @@
-"""Paths of the image lead nowhere but into the image, whatever resolves them and whoever changes it meanwhile."""
+"""Paths of the image lead nowhere but into the image, whatever resolves them and whoever changes it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.linux.init.forked import errno_of
 
 from orlop_linux.init import resolve
-from tests.linux.init.forked import errno_of
+
+pytestmark = pytest.mark.usefixtures("unchanged_host")
 
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
@@ -49,7 +51,7 @@ def where(fd: int) -> str:
         os.close(fd)
 
 
-def closing(function: Callable[..., int], *args: Any) -> int:  # noqa: ANN401
+def closing(function: Callable[..., int], *args: Any) -> int:
     """Return the errno of a function that returns a descriptor; 0 if it succeeds."""
 
     def call() -> None:
@@ -82,7 +84,9 @@ class TestLinks:
         assert (rootfs / "run/systemd/stub.conf").is_file()
         assert (rootfs / "etc/resolv.conf").is_symlink()
 
-    def test_a_dangling_link_that_goes_up_through_nothing_is_refused(self, rootfs: Path, root_fd: int) -> None:
+    def test_a_dangling_link_that_goes_up_through_nothing_is_refused(
+        self, rootfs: Path, root_fd: int
+    ) -> None:
         (rootfs / "link").symlink_to("missing/../other")
         assert closing(resolve.make_directory, root_fd, "/link") == errno.ENOENT
         assert os.listdir(rootfs) == ["link"]
@@ -100,7 +104,9 @@ class TestLinks:
             (rootfs / str(number)).symlink_to(str(number - 1))
         assert closing(resolve.open_in_root, root_fd, f"/{links}") == expected
 
-    @pytest.mark.parametrize("path", ["self/root", "self/cwd", "self/exe", "self/fd/0", "self/root/etc", "self/ns/mnt"])
+    @pytest.mark.parametrize(
+        "path", ["self/root", "self/cwd", "self/exe", "self/fd/0", "self/root/etc", "self/ns/mnt"]
+    )
     def test_magic_links_are_refused(self, path: str) -> None:
         fd = os.open("/proc", os.O_PATH)
         try:
@@ -193,7 +199,9 @@ class TestRealDirectory:
         assert where(resolve.real_directory(root_fd, "/a/b/proc")) == f"{rootfs}/a/b/proc"
         assert where(resolve.real_directory(root_fd, "/proc")) == f"{rootfs}/proc"
 
-    @pytest.mark.parametrize("target", ["/tmp/p", "tmp/p", "/missing", "chain", "../../../../tmp/p", "/proc", "."])
+    @pytest.mark.parametrize(
+        "target", ["/tmp/p", "tmp/p", "/missing", "chain", "../../../../tmp/p", "/proc", "."]
+    )
     def test_a_link_is_refused(self, rootfs: Path, root_fd: int, target: str) -> None:
         (rootfs / "tmp/p").mkdir(parents=True)
         (rootfs / "chain").symlink_to("/tmp/p")
@@ -228,6 +236,17 @@ _ENTRIES = st.lists(
 )
 
 
+def _outcome(function: Callable[..., int], *args: Any) -> tuple[str, int]:
+    try:
+        fd = function(*args)
+    except OSError as error:
+        return "errno", error.errno or 0
+    try:
+        return "inode", os.fstat(fd).st_ino
+    finally:
+        os.close(fd)
+
+
 @settings(max_examples=150)
 @given(entries=_ENTRIES, path=_PATHS)
 def test_our_walk_agrees_with_the_kernel(entries: list[tuple[str, str, str]], path: str) -> None:
@@ -245,19 +264,8 @@ def test_our_walk_agrees_with_the_kernel(entries: list[tuple[str, str, str]], pa
         root = os.open(top, os.O_PATH)
         try:
             for flags in (os.O_PATH, os.O_PATH | os.O_DIRECTORY):
-                outcomes = []
-                for function in (
-                    lambda f=flags: resolve.open_in_root(root, "/" + path, f),
-                    lambda f=flags: resolve.walk(root, b"/" + path.encode(), f),
-                ):
-                    try:
-                        fd = function()
-                    except OSError as error:
-                        outcomes.append(error.errno)
-                    else:
-                        outcomes.append(os.fstat(fd).st_ino)
-                        os.close(fd)
-                assert outcomes[0] == outcomes[1]
+                kernel = _outcome(resolve.open_in_root, root, "/" + path, flags)
+                assert kernel == _outcome(resolve.walk, root, b"/" + path.encode(), flags)
         finally:
             os.close(root)
 
@@ -304,7 +312,7 @@ class TestRaces:
         (tmp_path / "outside/found").touch()
         real_open = os.open
 
-        def open_and_move(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:  # noqa: ANN401
+        def open_and_move(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
             fd = real_open(path, flags, mode, dir_fd=dir_fd)
             if path == b"b":
                 os.rename(rootfs / "a/b", tmp_path / "outside/b")

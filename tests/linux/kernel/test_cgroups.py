@@ -269,3 +269,126 @@ def test_the_caller_never_kills_itself(box: Box) -> None:
 def test_without_an_own_cgroup_there_is_nothing_to_freeze(box: Box) -> None:
     with pytest.raises(PlatformError, match="no cgroup of its own"):
         box.kernel.freeze(box.record, frozen=True)
+
+
+@pytest.fixture
+def unified(box: Box) -> Box:
+    """Return a container that has the unified hierarchy only, as on a host with cgroup v2."""
+    box.create()
+    directory = box.directory("")
+    box.record.kernel["cgroups"] = [one for one in box.record.kernel["cgroups"] if one["version"] == 2]
+    assert box.directories() == [directory]
+    return box
+
+
+def test_freezing_by_cgroup_v2(unified: Box) -> None:
+    unified.start(SLEEP)
+    unified.kernel.freeze(unified.record, frozen=True)
+    assert unified.kernel.status(unified.record) == "paused"
+    unified.kernel.freeze(unified.record, frozen=False)
+    assert unified.kernel.status(unified.record) == "running"
+    unified.kernel.freeze(unified.record, frozen=True)
+    unified.kernel.signal(unified.record, signal.SIGKILL)
+    assert unified.kernel.wait(unified.record, 10) == 128 + signal.SIGKILL
+
+
+def test_statistics_of_cgroup_v2(unified: Box) -> None:
+    unified.start(SLEEP)
+    stats = unified.kernel.stats(unified.record)
+    assert stats["cpu"]["usage_usec"] > 0
+    assert set(stats["pressure"]["cpu"]["some"]) == {"avg10", "avg60", "avg300", "total"}
+
+
+def test_removal_of_cgroups_as_deep_as_a_container_likes(box: Box) -> None:
+    import contextlib
+
+    box.create()
+    depth = 0
+    here = os.open(box.directory("pids"), os.O_RDONLY | os.O_DIRECTORY)
+    with contextlib.suppress(OSError):
+        while depth < 300:
+            os.mkdir("below", dir_fd=here)
+            below = os.open("below", os.O_RDONLY | os.O_DIRECTORY, dir_fd=here)
+            os.close(here)
+            here = below
+            depth += 1
+    os.close(here)
+    assert depth > 10
+    box.undo()
+    assert not any(Path(one).parent.exists() for one in box.directories())
+
+
+def test_a_pause_that_fails_leaves_nothing_frozen(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    from orlop_linux.live import freezer
+
+    box.create()
+    box.start(SLEEP)
+
+    def interrupted(*_arguments: object, **_options: object) -> bool:
+        raise KeyboardInterrupt
+
+    for name in ("_wait_v1", "_wait_v2"):
+        monkeypatch.setattr(freezer, name, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        box.kernel.freeze(box.record, frozen=True)
+    assert box.kernel.status(box.record) == "running"
+    for name in ("_wait_v1", "_wait_v2"):
+        monkeypatch.setattr(freezer, name, lambda *_arguments, **_options: False)
+    with pytest.raises(StepError, match="did not all freeze"):
+        box.kernel.freeze(box.record, frozen=True)
+    assert box.kernel.status(box.record) == "running"
+
+
+def test_the_last_container_removes_the_parents_whoever_made_them(box: Box, tmp_path: Path) -> None:
+    from tests.linux.kernel.conftest import Box as AnotherBox
+
+    box.create(path=f"/{box.name}/pod/first")
+    other = AnotherBox(tmp_path)
+    other.create(path=f"/{box.name}/pod/second")
+    try:
+        box.undo()
+        assert all(Path(one).is_dir() for one in other.directories())
+    finally:
+        other.clean()
+    assert not any(Path(one).parent.parent.exists() for one in box.directories())
+
+
+def test_a_parent_that_somebody_else_made_stays(box: Box) -> None:
+    first = Path(box.kernel.hierarchies()[0].mount, box.name)
+    first.mkdir()
+    try:
+        box.create()
+        box.undo()
+        assert first.is_dir()
+    finally:
+        first.rmdir()
+
+
+def test_containers_that_come_and_go_under_one_parent_do_not_disturb_each_other(
+    box: Box, tmp_path: Path
+) -> None:
+    import threading
+
+    from tests.linux.kernel.conftest import Box as AnotherBox
+
+    faults: list[BaseException] = []
+    used: set[str] = set()
+
+    def work(name: str) -> None:
+        try:
+            for _ in range(15):
+                mine = AnotherBox(tmp_path)
+                mine.create(path=f"/{box.name}/pod/{name}")
+                used.update(mine.directories())
+                mine.clean()
+        except BaseException as error:  # noqa: BLE001 - told by the main thread
+            faults.append(error)
+
+    threads = [threading.Thread(target=work, args=(str(number),)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    assert used
+    assert not any(Path(one).parent.parent.exists() for one in used)

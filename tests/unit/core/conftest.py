@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from orlop import Runtime
-
 from tests.unit.core.stub import Host, StubPlatform, plugins
+
+from orlop import Runtime
 
 Compose = Callable[..., Runtime]
 

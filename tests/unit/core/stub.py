@@ -15,10 +15,19 @@ from orlop_hookspecs.kernel import Journal
 from orlop_hookspecs.launch import LaunchOptions, PlanContext
 from orlop_hookspecs.plan import Plan, PlannedStep
 from orlop_hookspecs.record import Record
-from orlop_hookspecs.steps import CreateCgroup, Execute, JoinCgroup, NewNamespace, RunHook, SetHostname, Step, WriteCgroup
+from orlop_hookspecs.steps import (
+    CreateCgroup,
+    Execute,
+    JoinCgroup,
+    NewNamespace,
+    RunHook,
+    SetHostname,
+    Step,
+    WriteCgroup,
+)
 
 
-class Crash(BaseException):  # noqa: N818 - the end of the runtime, not an error
+class Crash(BaseException):
     """The runtime has been killed: nothing of it runs any more."""
 
 
@@ -111,7 +120,9 @@ class StubSandbox:
         self.host_state.processes.pop(self.pid, None)
 
     def close(self) -> None:
-        if not self.committed:  # the end of the runtime's socket ends a container process that is not committed
+        if (
+            not self.committed
+        ):  # the end of the runtime's socket ends a container process that is not committed
             self.host_state.processes.pop(self.pid, None)
 
 
@@ -196,7 +207,7 @@ class StubPlatform:
     def __init__(self, host: Host | None = None) -> None:
         self.state = Host() if host is None else host
 
-    def kernel(self, **options: Any) -> StubKernel:  # noqa: ARG002 - it has no options
+    def kernel(self, **options: Any) -> StubKernel:
         return StubKernel(self.state)
 
 
@@ -333,4 +344,14 @@ def plugins() -> list[object]:
     return [Basics(), Groups(), HookRunner()]
 
 
-__all__ = ["Crash", "Host", "StepError", "StubKernel", "StubPlatform", "adjuster", "config", "info", "plugins"]
+__all__ = [
+    "Crash",
+    "Host",
+    "StepError",
+    "StubKernel",
+    "StubPlatform",
+    "adjuster",
+    "config",
+    "info",
+    "plugins",
+]

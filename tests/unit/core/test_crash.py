@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from tests.unit.core.stub import Crash, Host, StubPlatform, config, plugins
+
 from orlop import Runtime
 from orlop.lifecycle.delete import delete
 from orlop.store.directory import DirectorySlot, DirectoryStore
 from orlop_hookspecs.errors import ContainerNotFoundError, OrlopError
-
-from tests.unit.core.stub import Crash, Host, StubPlatform, config, plugins
 
 
 class CrashingSlot:
@@ -81,7 +81,9 @@ def compose(host: Host, root: str) -> Runtime:
     return runtime
 
 
-CONFIG = config(hooks={kind: [{"path": "/ok"}] for kind in ("prestart", "createContainer", "poststart", "poststop")})
+CONFIG = config(
+    hooks={kind: [{"path": "/ok"}] for kind in ("prestart", "createContainer", "poststart", "poststop")}
+)
 
 
 def life(runtime: Runtime) -> None:
@@ -122,7 +124,7 @@ def crash_points(operation: Callable[[Runtime], None], root: str) -> int:
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("creator_lives", [False, True], ids=["dead", "alive"])
 def test_every_crash_is_cleaned_up_by_a_forced_delete(
-    operation: Callable[[Runtime], None], creator_lives: bool, tmp_path: Any  # noqa: FBT001
+    operation: Callable[[Runtime], None], creator_lives: bool, tmp_path: Any
 ) -> None:
     total = crash_points(operation, str(tmp_path / "dry"))
     assert total > 20
@@ -152,7 +154,7 @@ def test_every_crash_of_the_clean_up_is_cleaned_up_as_well(
 ) -> None:
     """Crash, delete by force and crash again, delete by force."""
     total = crash_points(operation, str(tmp_path / "dry"))
-    for point in range(1, total + 1, 3):
+    for point in range(1, total + 1, 5):
         second = 1
         while True:
             host = Host()
@@ -224,7 +226,7 @@ def test_nothing_is_undone_twice_when_somebody_else_took_its_place(tmp_path: Any
 
 
 def _ticks_until(runtime: Runtime, host: Host, place: str) -> int:
-    """Return how many ticks a delete takes until *place*, measured on a container that is like the one at hand."""
+    """Return how many ticks a delete takes until *place*, measured on a twin of the container."""
     other = Host()
     root = f"{runtime.site.store._store.root}-measure"  # type: ignore[attr-defined]
     twin = compose(other, root)

@@ -8,6 +8,9 @@ from typing import Any
 import hypothesis
 import hypothesis.strategies as st
 import pytest
+from tests.unit.core.conftest import Compose
+from tests.unit.core.stub import Basics, StubPlatform, adjuster, config, info
+
 from orlop import Runtime
 from orlop.documents.codec import decode_config
 from orlop.engine.adjust import apply, owner_of
@@ -24,10 +27,7 @@ from orlop_hookspecs.plan import PHASES
 from orlop_hookspecs.steps import Execute, LoadSeccomp, NewNamespace, RunHook, SetHostname, SetUmask, Step
 from orlop_hookspecs.steps.base import STEP_TYPES, step
 
-from tests.unit.core.conftest import Compose
-from tests.unit.core.stub import Basics, StubPlatform, adjuster, config, info
-
-# -- adjustment -----------------------------------------------------------------------------------------------------
+# -- adjustment --------------------------------------------------------------------------------------------
 
 
 def test_adjustments_change_a_copy_and_record_their_owners() -> None:
@@ -62,9 +62,21 @@ def test_adjustments_change_a_copy_and_record_their_owners() -> None:
     [
         (Adjustment(set={"/hostname": "a"}), Adjustment(set={"/hostname": "b"}), "/hostname"),
         (Adjustment(set={"/hostname": "a"}), Adjustment(set={"/hostname": "a"}), "/hostname"),
-        (Adjustment(set={"/linux/resources": {}}), Adjustment(set={"/linux/resources/cpu": {}}), "/linux/resources/cpu"),
-        (Adjustment(set={"/process/env/0": "A"}), Adjustment(append={"/process/env": ["B=1"]}), "/process/env"),
-        (Adjustment(append={"/process/env": ["B=1"]}), Adjustment(set={"/process": {"cwd": "/"}}), "/process/env"),
+        (
+            Adjustment(set={"/linux/resources": {}}),
+            Adjustment(set={"/linux/resources/cpu": {}}),
+            "/linux/resources/cpu",
+        ),
+        (
+            Adjustment(set={"/process/env/0": "A"}),
+            Adjustment(append={"/process/env": ["B=1"]}),
+            "/process/env",
+        ),
+        (
+            Adjustment(append={"/process/env": ["B=1"]}),
+            Adjustment(set={"/process": {"cwd": "/"}}),
+            "/process/env",
+        ),
         (
             Adjustment(append={"/mounts": [{"destination": "/dev/x"}]}),
             Adjustment(append={"/mounts": [{"destination": "/dev//./x/"}]}),
@@ -80,7 +92,11 @@ def test_adjustments_change_a_copy_and_record_their_owners() -> None:
             Adjustment(append={"/linux/devices": [{"path": "/dev/x", "type": "b"}]}),
             "/linux/devices",
         ),
-        (Adjustment(append={"/process/env": ["A=1"]}), Adjustment(append={"/process/env": ["A=1"]}), "/process/env"),
+        (
+            Adjustment(append={"/process/env": ["A=1"]}),
+            Adjustment(append={"/process/env": ["A=1"]}),
+            "/process/env",
+        ),
     ],
 )
 def test_two_owners_of_one_thing_are_an_error_that_names_both(
@@ -108,7 +124,9 @@ def test_a_plugin_may_not_append_what_the_config_has(compose: Compose) -> None:
 
 
 def test_mounts_may_be_stacked_on_those_of_the_config(compose: Compose) -> None:
-    runtime = compose(adjuster("alpha", Adjustment(append={"/mounts": [{"destination": "/x", "type": "tmpfs"}]})))
+    runtime = compose(
+        adjuster("alpha", Adjustment(append={"/mounts": [{"destination": "/x", "type": "tmpfs"}]}))
+    )
     prepared = runtime.explain(config(mounts=[{"destination": "/x"}])).prepared
     assert len(prepared.config.mounts or ()) == 2
     assert prepared.owners == {"/mounts/1": "alpha"}
@@ -147,7 +165,7 @@ def test_what_a_plugin_adds_is_covered_and_validated_like_the_config(compose: Co
     assert caught.value.plugin == "alpha"
 
 
-# -- coverage -------------------------------------------------------------------------------------------------------
+# -- coverage ----------------------------------------------------------------------------------------------
 
 
 def test_paths_are_taken_apart_and_joined() -> None:
@@ -171,7 +189,9 @@ def covered(handles: Sequence[Handle], **changes: Any) -> list[str]:
 def test_a_handle_covers_what_is_below_it() -> None:
     handles = [Handle("linux.resources")]
     assert covered(handles, linux={"resources": {"memory": {"limit": 1}, "cpu": {"shares": 2}}}) == []
-    assert covered(handles, linux={"resources": {"pids": {"limit": 1}}, "cgroupsPath": "/x"}) == ["/linux/cgroupsPath"]
+    assert covered(handles, linux={"resources": {"pids": {"limit": 1}}, "cgroupsPath": "/x"}) == [
+        "/linux/cgroupsPath"
+    ]
 
 
 def test_an_exact_handle_does_not() -> None:
@@ -181,9 +201,9 @@ def test_an_exact_handle_does_not() -> None:
 
 
 def test_a_refusal_names_the_highest_place_that_nobody_handles() -> None:
-    assert covered([], linux={"seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}, "namespaces": [{"type": "pid"}]}) == [
-        "/linux"
-    ]
+    assert covered(
+        [], linux={"seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}, "namespaces": [{"type": "pid"}]}
+    ) == ["/linux"]
     assert covered(
         [Handle("linux.namespaces")],
         linux={"seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}, "namespaces": [{"type": "pid"}]},
@@ -232,18 +252,22 @@ def test_what_asks_for_something_although_it_looks_empty(something: dict[str, An
 def test_empty_requests_below_handled_places() -> None:
     handles = [Handle("linux.namespaces"), Handle("process.cwd")]
     assert covered(handles, linux={"intelRdt": {}}) == ["/linux/intelRdt"]
-    assert covered(handles, process={"cwd": "/", "capabilities": {"bounding": []}}) == ["/process/capabilities"]
+    assert covered(handles, process={"cwd": "/", "capabilities": {"bounding": []}}) == [
+        "/process/capabilities"
+    ]
     handles = [Handle("linux.intelRdt", exact=True), Handle("process.capabilities", exact=True)]
     assert covered(handles, linux={"intelRdt": {}}) == []
-    assert covered([*handles, Handle("process.cwd")], process={"cwd": "/", "capabilities": {"bounding": []}}) == [
-        "/process/capabilities/bounding"
-    ]
+    assert covered(
+        [*handles, Handle("process.cwd")], process={"cwd": "/", "capabilities": {"bounding": []}}
+    ) == ["/process/capabilities/bounding"]
 
 
 def test_values_are_decided_by_those_who_list_them() -> None:
     handles = [Handle("linux.namespaces"), Handle("linux.namespaces[].type", values=frozenset({"pid"}))]
     found = Coverage([("p", handles), ("q", [Handle("linux.namespaces[].type", values=frozenset({"ipc"}))])])
-    data = decode_config({"ociVersion": "1.3.0", "linux": {"namespaces": [{"type": t} for t in ("pid", "ipc", "uts")]}})
+    data = decode_config(
+        {"ociVersion": "1.3.0", "linux": {"namespaces": [{"type": t} for t in ("pid", "ipc", "uts")]}}
+    )
     (refused,) = found.refusals(data)
     assert refused.pointer == "/linux/namespaces/2/type"
     assert refused.value == "uts"
@@ -280,7 +304,9 @@ def test_the_error_names_the_plugin_that_would_handle_it(compose: Compose) -> No
 
 def test_all_refusals_are_collected(compose: Compose) -> None:
     with pytest.raises(RefusedConfigError) as caught:
-        compose().explain(config(linux={"namespaces": [{"type": "uts"}, {"type": "ipc"}], "sysctl": {"a": "1"}}))
+        compose().explain(
+            config(linux={"namespaces": [{"type": "uts"}, {"type": "ipc"}], "sysctl": {"a": "1"}})
+        )
     assert [problem[0] for problem in caught.value.problems] == [
         "/linux/namespaces/0/type",
         "/linux/namespaces/1/type",
@@ -289,7 +315,7 @@ def test_all_refusals_are_collected(compose: Compose) -> None:
     assert "and 2 more: /linux/namespaces/1/type, /linux/sysctl" in str(caught.value)
 
 
-# -- validation and the verdict -------------------------------------------------------------------------------------
+# -- validation and the verdict ----------------------------------------------------------------------------
 
 
 def test_objections_of_all_plugins_are_collected(compose: Compose) -> None:
@@ -336,7 +362,7 @@ def test_the_verdict_on_an_unreadable_config_lists_its_faults(runtime: Runtime) 
     assert runtime.check(config()).accepted
 
 
-# -- the plan -------------------------------------------------------------------------------------------------------
+# -- the plan ----------------------------------------------------------------------------------------------
 
 
 def test_steps_are_ordered_by_phase_slot_plugin_and_answer() -> None:
@@ -363,8 +389,12 @@ def test_steps_are_ordered_by_phase_slot_plugin_and_answer() -> None:
     assert plan.steps("host") == ()
 
 
-@hypothesis.given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([(p, s) for p in PHASES for s in PHASES[p]]))))
-def test_no_arrangement_of_answers_changes_the_order_of_phases_and_slots(places: list[tuple[str, tuple[str, str]]]) -> None:
+@hypothesis.given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([(p, s) for p in PHASES for s in PHASES[p]])))
+)
+def test_no_arrangement_of_answers_changes_the_order_of_phases_and_slots(
+    places: list[tuple[str, tuple[str, str]]],
+) -> None:
     steps: list[tuple[str, list[Step]]] = [
         (plugin, [_At(because="", place="/".join(place))]) for plugin, place in places
     ]
@@ -391,7 +421,12 @@ def test_steps_in_unknown_places_and_of_unknown_classes_are_refused() -> None:
 
 def test_poststart_and_poststop_hooks_stand_outside_the_phases() -> None:
     plan, hooks = make_plan(
-        [("hooks", [RunHook(because="/hooks/poststop/0", kind="poststop", index=0, path="/x", args=("x", "y"))])]
+        [
+            (
+                "hooks",
+                [RunHook(because="/hooks/poststop/0", kind="poststop", index=0, path="/x", args=("x", "y"))],
+            )
+        ]
     )
     assert list(plan) == []
     assert hooks["poststop"][0]["path"] == "/x"
@@ -402,7 +437,13 @@ def test_poststart_and_poststop_hooks_stand_outside_the_phases() -> None:
 def test_the_explanation_shows_owner_undo_and_reason(runtime: Runtime) -> None:
     explanation = runtime.explain(config(hooks={"poststop": [{"path": "/bin/after"}]}))
     data = explanation.as_data()
-    assert [phase["phase"] for phase in data["phases"]] == ["host", "clone", "host-with-pid", "confined", "exec"]
+    assert [phase["phase"] for phase in data["phases"]] == [
+        "host",
+        "clone",
+        "host-with-pid",
+        "confined",
+        "exec",
+    ]
     (step,) = data["phases"][0]["steps"]
     assert step["plugin"] == "groups"
     assert step["because"] == "/linux/cgroupsPath"
@@ -414,7 +455,7 @@ def test_the_explanation_shows_owner_undo_and_reason(runtime: Runtime) -> None:
 
 
 def test_planning_leaves_no_trace(runtime: Runtime, root: str) -> None:
-    import os  # noqa: PLC0415
+    import os
 
     runtime.explain(config())
     runtime.check(config())
@@ -422,7 +463,7 @@ def test_planning_leaves_no_trace(runtime: Runtime, root: str) -> None:
     assert not os.path.exists(root)
 
 
-# -- features -------------------------------------------------------------------------------------------------------
+# -- features ----------------------------------------------------------------------------------------------
 
 
 def test_features_come_from_the_handles_and_fragments_with_provenance(runtime: Runtime) -> None:
@@ -470,14 +511,16 @@ def test_lists_are_united_and_maps_merged() -> None:
         ({}, {"": True}, "malformed path"),
     ],
 )
-def test_contradictions_and_nonsense_are_refused(one: dict[str, Any], other: dict[str, Any], message: str) -> None:
+def test_contradictions_and_nonsense_are_refused(
+    one: dict[str, Any], other: dict[str, Any], message: str
+) -> None:
     with pytest.raises(CompositionError, match=message) as caught:
         merge([], [("a", one), ("b", other)])
     assert caught.value.plugin == "b"
 
 
 def test_a_feature_without_values_is_refused() -> None:
-    with pytest.raises(CompositionError, match="names feature linux.namespaces, but no values"):
+    with pytest.raises(CompositionError, match=r"names feature .*, but no values"):
         merge([("a", [Handle("x", feature="linux.namespaces")])], [])
 
 
@@ -489,7 +532,7 @@ def test_fewer_plugins_make_a_smaller_document() -> None:
 
 
 def test_what_is_advertised_is_what_is_accepted(runtime: Runtime) -> None:
-    from orlop_hookspecs.documents.vocabulary import NAMESPACE_TYPES  # noqa: PLC0415
+    from orlop_hookspecs.documents.vocabulary import NAMESPACE_TYPES
 
     linux = runtime.features().linux
     assert linux is not None
@@ -501,7 +544,15 @@ def test_what_is_advertised_is_what_is_accepted(runtime: Runtime) -> None:
 @hypothesis.given(st.data())
 def test_coverage_never_lets_an_unhandled_property_pass(data: st.DataObject) -> None:
     """Whatever is handled, the two views of the check agree, and without handles nothing passes that asks."""
-    paths = ["hostname", "domainname", "linux.sysctl", "linux.sysctl{}", "mounts", "mounts[].type", "annotations"]
+    paths = [
+        "hostname",
+        "domainname",
+        "linux.sysctl",
+        "linux.sysctl{}",
+        "mounts",
+        "mounts[].type",
+        "annotations",
+    ]
     chosen = data.draw(st.lists(st.sampled_from(paths), unique=True))
     exact = data.draw(st.booleans())
     coverage = Coverage([("p", [Handle(path, exact=exact) for path in chosen])])
@@ -522,6 +573,7 @@ def test_coverage_never_lets_an_unhandled_property_pass(data: st.DataObject) -> 
 
 def _make_at() -> Any:
     """Make a step whose place is its argument."""
+
     @step
     class _At(Step):
         because: str

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from tests.unit.core.stub import Host, config
+
 from orlop import Container, Runtime
 from orlop.lifecycle.states import STATUSES, TABLE, check
 from orlop.lifecycle.steps import LIFECYCLE
 from orlop_hookspecs.documents import vocabulary
 from orlop_hookspecs.errors import StateError, WaitTimeoutError
-
-from tests.unit.core.stub import Host, config
 
 OPERATIONS: dict[str, Callable[[Container], object]] = {
     "state": Container.state,
@@ -68,7 +68,9 @@ def test_the_table_is_complete() -> None:
     for row in TABLE.values():
         assert tuple(row) == STATUSES
     assert set(vocabulary.STATUSES) <= set(STATUSES)
-    refused = {(operation, status) for operation, row in TABLE.items() for status, reason in row.items() if reason}
+    refused = {
+        (operation, status) for operation, row in TABLE.items() for status, reason in row.items() if reason
+    }
     assert refused == set(REASONS)
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from orlop.store import directory, journal, jsontext, root as roots
+
+from orlop.store import directory, journal, jsontext
+from orlop.store import root as roots
 from orlop.store.directory import DirectoryStore
 from orlop.store.identifiers import check_identifier, is_identifier
 from orlop.store.root import default_root
@@ -40,7 +42,24 @@ def test_identifiers(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", ".", "..", "-a", "--help", "a/b", "/", "a b", "a\n", "a\0", "é", "a" * 1025, "a\\", "$(x)", "..​", "１"],
+    [
+        "",
+        ".",
+        "..",
+        "-a",
+        "--help",
+        "a/b",
+        "/",
+        "a b",
+        "a\n",
+        "a\0",
+        "é",
+        "a" * 1025,
+        "a\\",
+        "$(x)",
+        "..\u200b",
+        "\uff11",
+    ],
 )
 def test_invalid_identifiers(name: str, store: DirectoryStore, root: str) -> None:
     assert not is_identifier(name)
@@ -333,7 +352,7 @@ def test_no_descriptor_leaks(store: DirectoryStore) -> None:
     assert sorted(os.listdir("/proc/self/fd")) == before
 
 
-# -- the journal ----------------------------------------------------------------------------------------------------
+# -- the journal -------------------------------------------------------------------------------------------
 
 
 def record(**fields: Any) -> Record:
@@ -404,18 +423,22 @@ def test_a_torn_last_line_is_an_act_that_was_never_begun(store: DirectoryStore, 
 def test_a_forged_journal_is_not_trusted(store: DirectoryStore, content: bytes) -> None:
     with store.create("box") as slot:
         slot.write("journal", content)
-        with pytest.raises(StoreError):
-            journal.due(slot, "box")
-            journal.record_of(slot, "box")
+        refused = 0
+        for read in (journal.due, journal.record_of):
+            try:
+                read(slot, "box")
+            except StoreError:
+                refused += 1
+        assert refused
 
 
-# -- JSON -----------------------------------------------------------------------------------------------------------
+# -- JSON --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("pair", [jsontext._with_c, jsontext._with_package])
 def test_json_both_ways(pair: Any) -> None:
     load, dump = pair()
-    value = {"a": [1, -2, 1.5, None, True, False, "é\n\"\\ "], "b": {}, "c": 2**70}
+    value = {"a": [1, -2, 1.5, None, True, False, 'é\n"\\ '], "b": {}, "c": 2**70}
     text = dump(value)
     assert text.isascii()
     assert "\n" not in text

@@ -345,3 +345,11 @@ def test_a_directory_that_is_no_cgroup_is_never_removed(host: Host, record: Reco
     with pytest.raises(StoreError, match="no cgroup"):
         undo(record, "cgroup", data, Ends())
     assert (host.root / "home/precious").is_dir()
+
+
+def test_an_absolute_path_is_absolute_also_when_the_plan_chose_it(
+    host: Host, record: Record, journal: Entries
+) -> None:
+    place = host.mount("pids", "pids", own="/user/me")
+    run(host, record, journal, "/orlop/web", explicit=False).close()
+    assert (place / "orlop/web").is_dir()

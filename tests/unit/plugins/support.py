@@ -10,6 +10,7 @@ from orlop.documents.codec import decode, decode_config
 from orlop_hookspecs.documents import Resources
 from orlop_hookspecs.launch import LaunchOptions, PlanContext
 from orlop_hookspecs.record import Record
+from orlop_hookspecs.steps import CreateCgroup, JoinCgroup, SetDeviceRules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,3 +118,31 @@ def update(name: str, resources: dict[str, Any]) -> Sequence[Step]:
     """Return the plugin's plan for a change of *resources*."""
     wanted = decode(resources, Resources)
     return tuple(call(name, "orlop_update", resources=wanted, record=Record(id="box")))
+
+
+Pairs = tuple[tuple[str, str], ...]
+RESOURCES = "/linux/resources"
+
+
+def limited(**resources: Any) -> Config:
+    """Return the base with ``linux.resources``."""
+    return config(linux={"resources": resources})
+
+
+def writes(**resources: Any) -> list[Step]:
+    """Return what plugin ``cgroups`` plans for *resources*, between making the cgroup and joining it."""
+    planned = steps("cgroups", limited(**resources))
+    assert isinstance(planned[0], CreateCgroup)
+    assert isinstance(planned[1], SetDeviceRules)
+    assert isinstance(planned[-1], JoinCgroup)
+    return planned[2:-1]
+
+
+def forms(planned: Any) -> list[tuple[str, Pairs | None, Pairs | None]]:
+    """Return property, v1 form and v2 form of each of the *planned* steps."""
+    return [(step.because.removeprefix(RESOURCES), step.v1, step.v2) for step in planned]
+
+
+def refused(**resources: Any) -> list[str]:
+    """Return where plugin ``cgroups`` objects to *resources*."""
+    return [pointer.removeprefix(RESOURCES) for pointer in pointers("cgroups", limited(**resources))]

@@ -1,7 +1,7 @@
 """How each step of a plan is executed on the fake kernel, one module per phase.
 
-A handler takes the :class:`~orlop_fake.execute.context.Context` of its container and the step. It refuses by raising ``OSError``
-with the errno that Linux gives; the caller makes a ``StepError`` of it.
+A handler takes the :class:`~orlop_fake.execute.context.Context` of its container and the step. It refuses by
+raising ``OSError`` with the errno that Linux gives; the caller makes a ``StepError`` of it.
 """
 
 from __future__ import annotations

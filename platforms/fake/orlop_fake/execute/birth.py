@@ -22,10 +22,9 @@ from orlop_fake.refusals import refusal
 from orlop_fake.vfs import NamespaceFile
 
 if TYPE_CHECKING:
+    from orlop_fake.execute.context import Context, Handler
+    from orlop_fake.machine import Machine
     from orlop_hookspecs.steps import JoinNamespace, NewNamespace, SetIdMappings, SetTimeOffset
-
-    from orlop_fake.execute.context import Context
-    from orlop_fake.kernel import FakeKernel
 
 
 def join(context: Context, step: JoinNamespace) -> None:
@@ -46,7 +45,9 @@ def new(context: Context, step: NewNamespace) -> None:
     spaces = _spaces(context)
     kind = step.type
     if kernel.uid and kind != "user" and "user" not in context.new:
-        raise refusal(errno.EPERM, message=f"cannot make a {FILES.get(kind, kind)} namespace: operation not permitted")
+        raise refusal(
+            errno.EPERM, message=f"cannot make a {FILES.get(kind, kind)} namespace: operation not permitted"
+        )
     made = make_namespace(kernel, spaces, kind)
     if isinstance(made, MountNamespaceHandle):
         # The root stays where it was, in the copy.
@@ -57,7 +58,7 @@ def new(context: Context, step: NewNamespace) -> None:
     context.new.add(kind)
 
 
-def make_namespace(kernel: FakeKernel, spaces: NamespaceSet, kind: str) -> Namespace:
+def make_namespace(kernel: Machine, spaces: NamespaceSet, kind: str) -> Namespace:
     """Return a new namespace of *kind*, made from those of a process as clone(2) makes it."""
     inode = kernel.next_inode()
     user = spaces.user
@@ -105,7 +106,7 @@ def _spaces(context: Context) -> NamespaceSet:
     return context.process.namespaces
 
 
-HANDLERS = {
+HANDLERS: dict[str, Handler] = {
     "JoinNamespace": join,
     "NewNamespace": new,
     "SetIdMappings": set_id_mappings,

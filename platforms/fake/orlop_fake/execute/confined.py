@@ -13,6 +13,7 @@ from orlop_fake.refusals import refusal
 from orlop_fake.vfs import Device, Directory, Symlink
 
 if TYPE_CHECKING:
+    from orlop_fake.execute.context import Context, Handler
     from orlop_hookspecs.steps import (
         BringUpLoopback,
         CheckExecutable,
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
         SetRootPropagation,
         SetSysctl,
     )
-
-    from orlop_fake.execute.context import Context
 
 
 def set_hostname(context: Context, step: SetHostname) -> None:
@@ -51,8 +50,7 @@ def bring_up_loopback(context: Context, step: BringUpLoopback) -> None:
 
 def set_sysctl(context: Context, step: SetSysctl) -> None:
     """Write a kernel parameter in the container's namespaces; ENOENT for an unknown one."""
-    key = step.key.replace("/", ".")
-    sysctls.write(key, step.value, context.process.namespaces, context.kernel.sysctls)
+    sysctls.write(sysctls.dotted(step.key), step.value, context.process.namespaces, context.kernel.sysctls)
 
 
 def new_keyring(context: Context, step: NewKeyring) -> None:
@@ -118,11 +116,14 @@ def mask_path(context: Context, step: MaskPath) -> None:
 
 
 def check_executable(context: Context, step: CheckExecutable) -> None:
-    """Find the executable as execvp(3) would."""
+    """Make the working directory if it is missing, then find the executable as execvp(3) would."""
+    process = context.process
+    if step.cwd != "/":
+        walk(process.namespaces.mount.tree, process.root, step.cwd, make="dir")
     find_executable(context.process, step.args, step.path, step.cwd)
 
 
-HANDLERS = {
+HANDLERS: dict[str, Handler] = {
     "BringUpLoopback": bring_up_loopback,
     "CheckExecutable": check_executable,
     "MakeRootReadonly": make_root_readonly,

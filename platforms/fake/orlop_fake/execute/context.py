@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from orlop_hookspecs.errors import OrlopError, StepError
-
 from orlop_fake.faults import STEP
 from orlop_fake.refusals import text_of
+from orlop_hookspecs.errors import OrlopError, StepError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orlop_fake.cgroups import Cgroup
+    from orlop_fake.machine import Machine
+    from orlop_fake.mounts import Location
+    from orlop_fake.processes import Process
     from orlop_hookspecs.kernel import Journal
     from orlop_hookspecs.launch import LaunchOptions
     from orlop_hookspecs.plan import PlannedStep
     from orlop_hookspecs.record import Record
-
-    from orlop_fake.cgroups import Cgroup
-    from orlop_fake.kernel import FakeKernel
-    from orlop_fake.mounts import Location
-    from orlop_fake.processes import Process
 
 
 Handler = Callable[["Context", Any], None]
@@ -36,7 +34,7 @@ class Context:
         "own_mounts", "places", "process", "record", "state", "warnings",
     )  # fmt: skip
 
-    def __init__(self, kernel: FakeKernel, record: Record, journal: Journal, options: LaunchOptions) -> None:
+    def __init__(self, kernel: Machine, record: Record, journal: Journal, options: LaunchOptions) -> None:
         """Begin with nothing made."""
         self.kernel = kernel
         self.record = record

@@ -5,11 +5,15 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from orlop_fake.mounts import walk
 from orlop_fake.processes import ALL_CAPABILITIES
 from orlop_fake.refusals import refusal
 from orlop_fake.seccomp import Filter
+from orlop_fake.vfs import File
 
 if TYPE_CHECKING:
+    from orlop_fake.execute.context import Context, Handler
+    from orlop_fake.processes import Process
     from orlop_hookspecs.steps import (
         Execute,
         LoadSeccomp,
@@ -20,14 +24,28 @@ if TYPE_CHECKING:
         SetUser,
     )
 
-    from orlop_fake.execute.context import Context
-
 RLIMITS = frozenset(
     f"RLIMIT_{name}"
-    for name in (
-        "AS CORE CPU DATA FSIZE LOCKS MEMLOCK MSGQUEUE NICE NOFILE NPROC RSS RTPRIO RTTIME SIGPENDING STACK"
-    ).split()
+    for name in [
+        "AS",
+        "CORE",
+        "CPU",
+        "DATA",
+        "FSIZE",
+        "LOCKS",
+        "MEMLOCK",
+        "MSGQUEUE",
+        "NICE",
+        "NOFILE",
+        "NPROC",
+        "RSS",
+        "RTPRIO",
+        "RTTIME",
+        "SIGPENDING",
+        "STACK",
+    ]
 )
+_HOME = 5  # the field of passwd(5)
 _NR_OPEN = 1 << 20  # /proc/sys/fs/nr_open
 
 
@@ -85,16 +103,39 @@ def set_capabilities(context: Context, step: SetCapabilities) -> None:
     mine.bounding = bounding
     mine.permitted = frozenset(step.permitted) & held
     mine.effective = frozenset(step.effective) & mine.permitted
-    mine.inheritable = frozenset(step.inheritable) & (held | bounding)
+    mine.inheritable = frozenset(step.inheritable) & held
     mine.ambient = frozenset(step.ambient) & mine.permitted & mine.inheritable
 
 
 def execute(context: Context, step: Execute) -> None:
     """Replace the container process by the program."""
     kernel, process = context.kernel, context.process
-    env = dict(entry.partition("=")[::2] for entry in step.env)
+    env: dict[str, str] = {}
+    for entry in step.env:
+        name, _, value = entry.partition("=")
+        env.setdefault(name, value)
+    if "HOME" not in env:
+        env["HOME"] = _home(process)
     kernel.chdir(process, step.cwd)
     kernel.execve(process, step.args, env)
+
+
+def _home(process: Process) -> str:
+    """Return the home directory of the user from the container's /etc/passwd, ``/`` when it has none."""
+    try:
+        node = walk(process.namespaces.mount.tree, process.root, "/etc/passwd").node
+        text = node.read() if isinstance(node, File) else b""
+    except OSError:
+        return "/"
+    for line in text.decode("utf-8", "replace").split("\n"):
+        fields = line.split(":")
+        if (
+            len(fields) > _HOME
+            and fields[2] == str(process.credentials.uid)
+            and fields[_HOME].startswith("/")
+        ):
+            return fields[_HOME]
+    return "/"
 
 
 def capability_warnings(step: SetCapabilities, kernel_has: frozenset[str]) -> list[str]:
@@ -103,7 +144,7 @@ def capability_warnings(step: SetCapabilities, kernel_has: frozenset[str]) -> li
     return [f"capability {name} cannot be granted" for name in sorted(asked - kernel_has)]
 
 
-HANDLERS = {
+HANDLERS: dict[str, Handler] = {
     "Execute": execute,
     "LoadSeccomp": load_seccomp,
     "SetCapabilities": set_capabilities,

@@ -10,6 +10,8 @@ from orlop_fake.hooks import run_hook
 from orlop_fake.refusals import refusal
 
 if TYPE_CHECKING:
+    from orlop_fake.cgroups import Cgroup
+    from orlop_fake.execute.context import Context, Handler
     from orlop_hookspecs.steps import (
         CreateCgroup,
         CreateResctrlGroup,
@@ -22,9 +24,6 @@ if TYPE_CHECKING:
         WriteSchemata,
     )
 
-    from orlop_fake.cgroups import Cgroup
-    from orlop_fake.execute.context import Context
-
 _UNIFIED = 2
 _OOM_SCORE = 1000
 
@@ -32,7 +31,7 @@ _OOM_SCORE = 1000
 def systemd_path(path: str) -> str:
     """Return the cgroup that systemd makes for ``slice:prefix:name`` (systemd.slice(5), systemd.scope(5))."""
     parts = path.split(":")
-    if len(parts) != 3 or not parts[2]:  # noqa: PLR2004 - slice, prefix, name
+    if len(parts) != 3 or not parts[2]:
         raise refusal(errno.EINVAL, path, "the systemd cgroups path must be slice:prefix:name")
     slice_, prefix, name = parts
     slice_ = slice_ or "system.slice"
@@ -75,7 +74,9 @@ def create_cgroup(context: Context, step: CreateCgroup) -> None:
             known = below
             kept += 1
         if kept == len(parts) and any(group.processes for group in known.subtree()):
-            raise refusal(errno.EBUSY, known.file("").rstrip("/"), "the cgroup exists and has processes in it")
+            raise refusal(
+                errno.EBUSY, known.file("").rstrip("/"), "the cgroup exists and has processes in it"
+            )
         trees.append({"hierarchy": name, "base": base.path, "parts": parts, "kept": kept})
         bases.append(base)
     context.journal.intend("cgroup", trees=trees)
@@ -109,7 +110,14 @@ def write_cgroup(context: Context, step: WriteCgroup) -> None:
         raise refusal(errno.ENOENT, "/sys/fs/cgroup", "the container has no cgroup of its own")
     unified = groups.get("")
     v1_name = step.v1_controller or step.controller
-    v1 = next((group for group in groups.values() if v1_name in group.hierarchy.controllers and group is not unified), None)
+    v1 = next(
+        (
+            group
+            for group in groups.values()
+            if v1_name in group.hierarchy.controllers and group is not unified
+        ),
+        None,
+    )
     if v1 is not None:
         group, pairs = v1, step.v1
     elif unified is not None and (step.controller in unified.controllers or not step.controller):
@@ -131,11 +139,17 @@ def set_device_rules(context: Context, step: SetDeviceRules) -> None:
     """Set the device rules of the container's group: the devices controller, or a program on the unified hierarchy."""
     groups = context.cgroups
     holder = groups.get("devices") or groups.get("")
-    if holder is None or (holder.hierarchy.name == "" and "devices" not in groups and context.kernel.cgroup_mode == "hybrid"):
+    if holder is None or (
+        holder.hierarchy.name == "" and "devices" not in groups and context.kernel.cgroup_mode == "hybrid"
+    ):
         raise refusal(errno.ENOENT, "/sys/fs/cgroup", "this host has no cgroup controller 'devices'")
     for allow, kind, major, minor, access in step.rules:
         if kind not in {"a", "b", "c"} or (access and not set(access) <= set("rwm")):
-            raise refusal(errno.EINVAL, holder.file("devices.allow"), f"invalid device rule {(allow, kind, major, minor, access)}")
+            raise refusal(
+                errno.EINVAL,
+                holder.file("devices.allow"),
+                f"invalid device rule {(allow, kind, major, minor, access)}",
+            )
     holder.device_rules = tuple(step.rules)
 
 
@@ -156,12 +170,16 @@ def create_resctrl(context: Context, step: CreateResctrlGroup) -> None:
     context.clos_was_there = clos is not None
     if clos is None:
         if not step.create:
-            raise refusal(errno.ENOENT, resctrl.path(step.clos_id), f"there is no class of service {step.clos_id!r}")
+            raise refusal(
+                errno.ENOENT, resctrl.path(step.clos_id), f"there is no class of service {step.clos_id!r}"
+            )
         context.journal.intend("resctrl", clos=step.clos_id, monitor="", shared=step.may_exist)
         clos = resctrl.make(step.clos_id, context.container)
         made.append(step.clos_id)
     elif not step.may_exist:
-        raise refusal(errno.EEXIST, resctrl.path(step.clos_id), f"the class of service {step.clos_id!r} exists already")
+        raise refusal(
+            errno.EEXIST, resctrl.path(step.clos_id), f"the class of service {step.clos_id!r} exists already"
+        )
     if step.monitoring:
         context.journal.intend("resctrl", clos=step.clos_id, monitor=context.container, shared=False)
         resctrl.make_monitor(clos, context.container, context.container)
@@ -178,7 +196,9 @@ def write_schemata(context: Context, step: WriteSchemata) -> None:
         for line in step.lines:
             resctrl.write(clos, line)
     elif not all(resctrl.matches(clos, line) for line in step.lines):
-        raise refusal(errno.EEXIST, f"{resctrl.path(clos.name)}/schemata", "the class of service has other schemata")
+        raise refusal(
+            errno.EEXIST, f"{resctrl.path(clos.name)}/schemata", "the class of service has other schemata"
+        )
 
 
 def join_resctrl(context: Context, step: JoinResctrlGroup) -> None:
@@ -206,7 +226,7 @@ def run_hook_step(context: Context, step: RunHook) -> None:
     run_hook(context.kernel, step.as_data(), context.state, context.process if inside else None)
 
 
-HANDLERS = {
+HANDLERS: dict[str, Handler] = {
     "CreateCgroup": create_cgroup,
     "CreateResctrlGroup": create_resctrl,
     "JoinCgroup": join_cgroup,

@@ -15,9 +15,8 @@ from orlop_fake.vfs import Directory, Node, Symlink
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from orlop_fake.execute.context import Context, Handler
     from orlop_hookspecs.steps import MountBind, MountCgroup, MountFilesystem, MountProc, MountSysfs
-
-    from orlop_fake.execute.context import Context
 
 ATTRIBUTES = frozenset(
     {"ro", "nosuid", "nodev", "noexec", "nodiratime", "nosymfollow", "noatime", "relatime", "strictatime"}
@@ -26,7 +25,9 @@ SUPERBLOCK = frozenset({"sync", "dirsync", "lazytime", "mand", "iversion", "sile
 _ATIMES = frozenset({"noatime", "relatime", "strictatime"})
 _NO_IDMAP = frozenset({"proc", "sysfs", "cgroup", "cgroup2", "devpts", "mqueue"})
 _OWNERS = {"proc": "pid", "sysfs": "network", "mqueue": "ipc"}
-_IN_USER_NAMESPACES = frozenset({"tmpfs", "ramfs", "proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2", "overlay", "bpf"})
+_IN_USER_NAMESPACES = frozenset(
+    {"tmpfs", "ramfs", "proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2", "overlay", "bpf"}
+)
 
 
 def attach(context: Context, mount: Mount, where: Location, path: str) -> None:
@@ -151,7 +152,7 @@ def _mount_kernel(context: Context, step: MountProc | MountSysfs, type_: str) ->
     _permit(context, type_)
     root = new_filesystem(context.kernel, context.process, type_, type_, step.data)
     where = _target(context, step.destination, directory=True, links=False)
-    if not isinstance(where.node, Directory) or isinstance(where.node, Symlink):
+    if not isinstance(where.node, Directory):
         raise refusal(errno.ENOTDIR, step.destination)
     mount = Mount(type_, type_, root)
     mount.path = step.destination
@@ -205,7 +206,7 @@ def mount_cgroup(context: Context, step: MountCgroup) -> None:
     _finish(context, holder, step)
 
 
-HANDLERS = {
+HANDLERS: dict[str, Handler] = {
     "MountBind": mount_bind,
     "MountCgroup": mount_cgroup,
     "MountFilesystem": mount_filesystem,

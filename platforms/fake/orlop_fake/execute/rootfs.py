@@ -12,9 +12,8 @@ from orlop_fake.refusals import refusal
 from orlop_fake.vfs import Device, Directory, Socket, Symlink
 
 if TYPE_CHECKING:
+    from orlop_fake.execute.context import Context, Handler
     from orlop_hookspecs.steps import CreateDevice, CreateSymlink, OpenTerminal, PrepareRoot, SwitchRoot
-
-    from orlop_fake.execute.context import Context
 
 _MAJOR_MAX = (1 << 12) - 1  # Linux's 12 and 20 bits of a device number, MKDEV
 _MINOR_MAX = (1 << 20) - 1
@@ -64,7 +63,11 @@ def create_device(context: Context, step: CreateDevice) -> None:
     known = directory.get(name)
     if known is not None:
         kind = "c" if step.type == "u" else step.type
-        same = isinstance(known, Device) and (known.type, known.major, known.minor) == (kind, step.major, step.minor)
+        same = isinstance(known, Device) and (known.type, known.major, known.minor) == (
+            kind,
+            step.major,
+            step.minor,
+        )
         if not same:
             raise refusal(errno.EEXIST, step.path)
         known.mode, known.uid, known.gid = step.mode, step.uid, step.gid
@@ -135,7 +138,7 @@ def switch_root(context: Context, step: SwitchRoot) -> None:
     context.made_root = None
 
 
-HANDLERS = {
+HANDLERS: dict[str, Handler] = {
     "CreateDevice": create_device,
     "CreateSymlink": create_symlink,
     "OpenTerminal": open_terminal,

@@ -39,10 +39,14 @@ def _fresh(name: str) -> int:
 
 
 def _hierarchy(context: Context, name: str, number: int, fields: dict[str, Any]) -> int:
-    """Return a mount of one hierarchy with its attributes: a new one, or the container's own directory."""
+    """Return a mount of one hierarchy with its attributes.
+
+    The container's own directory is the root of a cgroup namespace that was made for it, so the engine's tree
+    of it shows all there is. The root of somebody else's namespace only shows in a new mount.
+    """
     key = f"cgroup:{number}"
     mount = -1
-    if fields["own_namespace"]:
+    if fields["own_namespace"] and ("cgroup" not in context.new_namespaces or key not in context.trees):
         try:
             mount = _fresh(name)
         except OSError:

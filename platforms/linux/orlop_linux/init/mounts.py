@@ -87,6 +87,8 @@ def attach(
     context: Context, mount: int, target: int, fields: dict[str, Any], *, procfs: bool = False
 ) -> None:
     """Attach *mount* at *target* and set its propagation."""
+    for name in fields["propagation"]:
+        attributes.propagation_of(name)
     check_target(context, target, fields["destination"], procfs=procfs)
     if stat.S_ISDIR(os.fstat(mount).st_mode) != stat.S_ISDIR(os.fstat(target).st_mode):
         raise OSError(errno.ENOTDIR, "")
@@ -109,7 +111,7 @@ def new_filesystem(
         for name in superblock:
             syscalls.fsconfig(context, syscalls.FSCONFIG_SET_FLAG, name.encode())
         for option in data:
-            key, equals, value = option.encode("utf-8", "surrogateescape").partition(b"=")
+            key, equals, value = resolve.encode_text(option).partition(b"=")
             if equals:
                 syscalls.fsconfig(context, syscalls.FSCONFIG_SET_STRING, key, value)
             else:
@@ -123,9 +125,8 @@ def new_filesystem(
 def _needs_mount_call(fields: dict[str, Any]) -> bool:
     """Tell whether fsconfig(2) cannot say what mount(2) can: long values, and a flag without a name."""
     values = (fields["source"], *(option.partition("=")[2] for option in fields["data"]))
-    return "iversion" in fields["superblock"] or any(
-        len(value.encode("utf-8", "surrogateescape")) > _VALUE_MAX for value in values
-    )
+    too_long = any(len(resolve.encode_text(value)) > _VALUE_MAX for value in values)
+    return too_long or "iversion" in fields["superblock"]
 
 
 def _mount_by_call(fields: dict[str, Any], wanted: Sequence[str]) -> int:
@@ -135,7 +136,7 @@ def _mount_by_call(fields: dict[str, Any], wanted: Sequence[str]) -> int:
     descriptor.
     """
     flags = attributes.flags_of((*wanted, *fields["superblock"]))
-    data = ",".join(fields["data"]).encode("utf-8", "surrogateescape")
+    data = resolve.encode_text(",".join(fields["data"]))
     place = new_filesystem("tmpfs", "none", ("mode=0700",))
     try:
         over = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -256,6 +257,7 @@ def _mount_kernel_view(context: Context, fields: dict[str, Any], index: int, fst
     try:
         check_target(context, target, fields["destination"], procfs=fstype == "proc")
         mask = attributes.mask_of(fields["attributes"])
+        recursive = tuple(fields["recursive"])
         try:
             mount = new_filesystem(fstype, fstype, fields["data"], (), mask)
         except PermissionError:
@@ -264,8 +266,13 @@ def _mount_kernel_view(context: Context, fields: dict[str, Any], index: int, fst
             if fstype != "sysfs" or f"mount:{index}" not in context.trees:
                 raise
             mount = context.take(f"mount:{index}")
+            # What the host has mounted below comes along, and must not be more writable than the rest.
+            recursive = (
+                *((name, True) for name in fields["attributes"] if name in attributes.ATTRIBUTES),
+                *recursive,
+            )
         try:
-            attributes.apply_attributes(mount, fields["attributes"], fields["cleared"], fields["recursive"])
+            attributes.apply_attributes(mount, fields["attributes"], fields["cleared"], recursive)
             attach(context, mount, target, fields, procfs=fstype == "proc")
         finally:
             os.close(mount)

@@ -27,18 +27,28 @@ _ATTEMPTS = 32
 _STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+def encode_text(text: str) -> bytes:
+    """Return *text* as the kernel takes it; it need not be a path.
+
+    Raises:
+        OSError: EINVAL: it holds a NUL or half a surrogate pair.
+    """
+    try:
+        raw = text.encode("utf-8", "surrogateescape")
+    except UnicodeError:
+        raise OSError(errno.EINVAL, "") from None
+    if b"\0" in raw:
+        raise OSError(errno.EINVAL, "")
+    return raw
+
+
 def encode(path: str) -> bytes:
     """Return *path* as the kernel takes it.
 
     Raises:
         OSError: EINVAL: it holds a NUL or half a surrogate pair; ENOENT: it is empty; ENAMETOOLONG.
     """
-    try:
-        raw = path.encode("utf-8", "surrogateescape")
-    except UnicodeError:
-        raise OSError(errno.EINVAL, "") from None
-    if b"\0" in raw:
-        raise OSError(errno.EINVAL, "")
+    raw = encode_text(path)
     if not raw:
         raise OSError(errno.ENOENT, "")
     if len(raw) >= PATH_MAX:

@@ -131,7 +131,10 @@ def _unescape(path: bytes) -> bytes:
 
 
 def _remove(path: bytes) -> None:
-    target = os.open(_unescape(path), os.O_PATH | os.O_CLOEXEC)
+    try:
+        target = os.open(_unescape(path), os.O_PATH | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return  # it went with the mount above it
     try:
         os.fchdir(target)
         syscalls.umount2(b".", syscalls.MNT_DETACH)

@@ -27,6 +27,10 @@ READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 WRITE = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+PARENT_MARKS = ("trusted.orlop.parent", "user.orlop.parent")
+"""Extended attributes of a parent that was made for containers; an unprivileged caller may set the second."""
+
+
 class Group:
     """One cgroup: its hierarchy's mount point, its path below that, and the controllers that count there."""
 

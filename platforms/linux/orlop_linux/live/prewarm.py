@@ -75,11 +75,11 @@ _copies: dict[str, _Copy] = {}
 def launch(extra_fd: int, program: str = DEFAULT) -> int:
     """Start the protected interpreter with *program* and return its process id; the caller reaps it.
 
-    The helper has *extra_fd* as its descriptor 3 and /dev/null as 0, 1 and 2, no blocked or ignored signal but
-    those that its C library and Python ignore themselves, and a process group of its own, so that a terminal's
-    SIGINT for the caller does not reach it. Its environment is empty, or LD_PRELOAD with the caller's libpython
-    where the interpreter is a shared library. Other descriptors that the caller left inheritable are the
-    helper's to close.
+    The helper has *extra_fd* as its descriptor 3 and /dev/null as 0, 1 and 2. No signal is blocked, and none
+    ignored but by its C library and Python themselves. Its process group is its own, so a terminal's SIGINT
+    for the caller does not reach it. Its environment is empty, or LD_PRELOAD with the caller's libpython
+    where the interpreter is a shared library. Other descriptors that the caller left inheritable are its to
+    close.
 
     The copy of the interpreter is kept, as a close-on-exec descriptor, for later launches of this process.
 

@@ -9,6 +9,7 @@ import time
 from orlop_hookspecs.errors import StepError, StoreError
 from orlop_linux.live.cgroups import (
     DIRECTORY,
+    PARENT_MARKS,
     Group,
     all_members,
     children,
@@ -32,7 +33,9 @@ remove_directory = os.rmdir
 
 
 def remove(group: Group, kept: int) -> None:
-    """Kill what is left in *group*, remove it with all below it, then those of its parents that are empty.
+    """Kill what is left in *group*, remove it with all below it, then its parents as long as they are empty.
+
+    Parents go that were made for this container, or for another one that is gone.
 
     Args:
         group: The cgroup that was made.
@@ -45,7 +48,9 @@ def remove(group: Group, kept: int) -> None:
     deadline = time.monotonic() + PATIENCE
     if kept < len(parts):
         _remove_leaf(group, parts, deadline)
-    for depth in range(len(parts) - 1, kept, -1):
+    for depth in range(len(parts) - 1, 0, -1):
+        if depth <= kept and not _is_marked(group.mount, parts[:depth]):
+            return
         try:
             _rmdir(group.mount, parts[:depth])
         except FileNotFoundError:
@@ -54,6 +59,24 @@ def remove(group: Group, kept: int) -> None:
             if error.errno in {errno.EBUSY, errno.ENOTEMPTY}:
                 return  # somebody else lives there now
             raise _cannot_remove(group, error) from error
+
+
+def _is_marked(mount: str, parts: Sequence[str]) -> bool:
+    """Tell whether a cgroup is a parent that some container's creation made."""
+    try:
+        fd = open_below(mount, "/" + "/".join(parts))
+    except FileNotFoundError:
+        return True  # it is gone, the next one may be ours
+    try:
+        for name in PARENT_MARKS:
+            try:
+                os.getxattr(fd, name)
+            except OSError:
+                continue
+            return True
+    finally:
+        os.close(fd)
+    return False
 
 
 def _remove_leaf(group: Group, parts: list[str], deadline: float) -> None:
@@ -92,6 +115,12 @@ def _rmdir(mount: str, parts: Sequence[str]) -> None:
     fd = open_below(mount, "/" + "/".join(parts[:-1])) if len(parts) > 1 else os.open(mount, DIRECTORY)
     try:
         remove_directory(parts[-1], dir_fd=fd)
+    except OSError as error:
+        if error.errno not in {errno.EROFS, errno.EACCES, errno.EPERM}:
+            raise
+        # The kernel says so also of what was never made.
+        os.stat(parts[-1], dir_fd=fd, follow_symlinks=False)
+        raise
     finally:
         os.close(fd)
 

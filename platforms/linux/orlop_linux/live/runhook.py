@@ -91,8 +91,9 @@ def _spawn(hook: Mapping[str, Any], stdin: int, output: int) -> int:
         fork_exec: Any = _posixsubprocess.fork_exec
         report, problem = os.pipe2(os.O_CLOEXEC)
         try:
-            # In this order: descriptors to keep, directory, environment, the ends of three pipes and of the
-            # one for faults, signals to their defaults, setsid, group, user and groups, umask, preexec_fn, vfork.
+            # After the program: descriptors to keep, directory, environment, ends of three pipes and of the
+            # one for faults; signals to their defaults, setsid, process group, group, groups, user, umask,
+            # preexec_fn, vfork.
             close_others, defaults, session, vfork = True, True, True, True
             streams = (stdin, -1, -1, output, -1, output, report, problem)
             try:

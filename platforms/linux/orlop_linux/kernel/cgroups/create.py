@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from orlop_linux.kernel.cgroups.hierarchies import is_unified
 from orlop_linux.kernel.refusal import lacking, refuse, refuse_os
-from orlop_linux.live.cgroups import Group, members, read_file, write_file
+from orlop_linux.live.cgroups import PARENT_MARKS, Group, members, read_file, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
-_TRIES = 3
+_TRIES = 30
 
 make_directory = os.mkdir
 """mkdir(2); a seam for tests that model cgroups on plain directories, which begin without files."""
@@ -77,12 +77,24 @@ class _Branch:
         self.fds.append(fd)
         if os.fstat(fd).st_mode & 0o777 != 0o755:
             os.fchmod(fd, 0o755)
+        if len(self.fds) <= len(self.parts):
+            _mark_parent(fd)
 
     def close(self, *, but_leaf: bool = False) -> int:
         leaf = self.fds.pop() if but_leaf else -1
         while self.fds:
             os.close(self.fds.pop())
         return leaf
+
+
+def _mark_parent(fd: int) -> None:
+    """Say that a parent was made for containers: the last one of them removes it, whoever made it."""
+    for name in PARENT_MARKS:
+        try:
+            os.setxattr(fd, name, b"1")
+        except OSError:
+            continue  # not privileged, or a kernel before 5.7: then only its maker removes it
+        return
 
 
 class Cgroups:
@@ -180,7 +192,7 @@ class Cgroups:
             raise refuse(
                 step, plugin, "the cgroup's path may not be the root or hold '.', '..' or a line end"
             )
-        if path.startswith("/") and step.explicit:
+        if path.startswith("/"):
             return parts
         own = hierarchy.own
         if hierarchy.version == 2 and self._unified:

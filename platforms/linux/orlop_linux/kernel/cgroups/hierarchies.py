@@ -19,6 +19,10 @@ _FLAGS = frozenset(
 _GENERIC = ("relatime", "seclabel")
 
 
+_last: tuple[tuple[str, bytes, bytes], list[Hierarchy]] | None = None
+"""The last answer and what it was made of: as long as nothing is mounted it stays right."""
+
+
 class Hierarchy:
     """One mounted hierarchy."""
 
@@ -56,10 +60,24 @@ def find_hierarchies(root: str = "", proc: str = "/proc/self") -> list[Hierarchy
         root: Only mount points at or below this directory are looked at.
         proc: The directory whose ``mountinfo`` and ``cgroup`` describe the caller.
     """
-    with open(f"{proc}/mountinfo", "rb") as file:
-        mountinfo = file.read()
-    with open(f"{proc}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
-        membership = _parse_membership(file.read())
+    global _last  # noqa: PLW0603 - replaced as a whole, so that threads see the old one or the new one
+    mountinfo, own = _read(f"{proc}/mountinfo"), _read(f"{proc}/cgroup")
+    key = (root, mountinfo, own)
+    if _last is None or _last[0] != key:
+        _last = (key, _find(root, mountinfo, own))
+    return _last[1]
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        parts = []
+        while part := file.read(1 << 16):
+            parts.append(part)
+    return b"".join(parts)
+
+
+def _find(root: str, mountinfo: bytes, own: bytes) -> list[Hierarchy]:
+    membership = _parse_membership(os.fsdecode(own))
     found: dict[tuple[str, ...], Hierarchy] = {}
     for mount, device, inside, version, controllers in _cgroup_mounts(mountinfo):
         key = controllers or ("",)

@@ -1,0 +1,228 @@
+"""Rules of the root file system and the mounts (config.md, Root and Mounts; config-linux.md)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.rules.world import BASE, World, rule
+
+from orlop_hookspecs.errors import OrlopError
+
+
+def _with(*mounts: dict[str, Any]) -> dict[str, Any]:
+    return {"mounts": [*BASE["mounts"], *mounts]}
+
+
+def _lines(text: str) -> dict[str, str]:
+    return dict(line.split(": ", 1) for line in text.splitlines())
+
+
+@rule
+def the_program_sees_the_image(w: World) -> None:
+    assert w.run("/bin/show", "/etc/os-release") == (0, "ID=rules\n")
+
+
+@rule
+def the_root_is_writable_unless_read_only(w: World) -> None:
+    assert w.run("/bin/try-write", "/work/x")[1] == "/work/x: written\n"
+    assert w.run("/bin/try-write", "/work/x", change={"root": {"readonly": True}})[1] == "/work/x: refused\n"
+
+
+@rule
+def a_read_only_root_leaves_other_mounts_writable(w: World) -> None:
+    mount = {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"}
+    _, text = w.run(
+        "/bin/try-write", "/tmp/x", "/work/x", change={"root": {"readonly": True}, **_with(mount)}
+    )
+    assert _lines(text) == {"/tmp/x": "written", "/work/x": "refused"}
+
+
+@rule
+def a_read_only_mount_refuses_writes(w: World) -> None:
+    mount = {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["ro"]}
+    _, text = w.run("/bin/try-write", "/tmp/x", "/work/x", change=_with(mount))
+    assert _lines(text) == {"/tmp/x": "refused", "/work/x": "written"}
+
+
+@rule
+def a_bind_mount_shows_its_source(w: World) -> None:
+    source = w.place / "source"
+    source.mkdir()
+    (source / "file").write_text("from the host\n")
+    mount = {"destination": "/work", "source": str(source), "options": ["bind"]}
+    bundle = w.bundle("/bin/show", "/work/file", change=_with(mount))
+    c = w.create("c", bundle=bundle)
+    c.start()
+    w.settle("c")
+    assert w.output("c") == "from the host\n"
+
+
+@rule
+def a_relative_bind_source_is_below_the_bundle(w: World) -> None:
+    bundle = w.bundle(
+        "/bin/show",
+        "/work/file",
+        change=_with({"destination": "/work", "source": "data", "options": ["bind"]}),
+    )
+    (bundle / "data").mkdir()
+    (bundle / "data/file").write_text("from the bundle\n")
+    w.create("c", bundle=bundle).start()
+    w.settle("c")
+    assert w.output("c") == "from the bundle\n"
+
+
+@rule
+def a_read_only_bind_mount_refuses_writes(w: World) -> None:
+    source = w.place / "source"
+    source.mkdir()
+    mount = {"destination": "/work", "source": str(source), "options": ["rbind", "ro"]}
+    assert w.run("/bin/try-write", "/work/x", change=_with(mount))[1] == "/work/x: refused\n"
+    assert list(source.iterdir()) == []
+
+
+@rule
+def a_missing_bind_source_is_refused(w: World) -> None:
+    mount = {"destination": "/work", "source": "/nonexistent/source", "options": ["bind"]}
+    with pytest.raises(OrlopError, match="no such file or directory"):
+        w.create("c", change=_with(mount))
+    assert w.left() == []
+
+
+@rule
+def a_missing_mount_point_is_made(w: World) -> None:
+    mount = {"destination": "/new/place", "type": "tmpfs", "source": "tmpfs"}
+    assert w.run("/bin/kinds", "/new/place", change=_with(mount))[1] == "/new/place: directory\n"
+
+
+@rule
+def a_mount_point_behind_a_link_stays_inside(w: World) -> None:
+    bundle = w.bundle(
+        "/bin/kinds",
+        "/etc/inside",
+        change=_with({"destination": "/escape/inside", "type": "tmpfs", "source": "t"}),
+    )
+    (bundle / "rootfs/escape").symlink_to("/etc")
+    w.create("c", bundle=bundle).start()
+    w.settle("c")
+    assert w.output("c") == "/etc/inside: directory\n"
+
+
+@rule
+def a_linked_proc_is_refused(w: World) -> None:
+    bundle = w.bundle()
+    (bundle / "rootfs/proc").rmdir()
+    (bundle / "rootfs/proc").symlink_to("/tmp")
+    with pytest.raises(OrlopError):
+        w.create("c", bundle=bundle)
+    assert w.left() == []
+
+
+@rule
+def an_unknown_file_system_type_is_refused(w: World) -> None:
+    mount = {"destination": "/work", "type": "nosuchfs", "source": "none"}
+    with pytest.raises(OrlopError):
+        w.create("c", change=_with(mount))
+    assert w.left() == []
+
+
+@rule
+def an_unknown_tmpfs_option_is_refused(w: World) -> None:
+    mount = {"destination": "/work", "type": "tmpfs", "source": "tmpfs", "options": ["nosuchoption=1"]}
+    with pytest.raises(OrlopError):
+        w.create("c", change=_with(mount))
+    assert w.left() == []
+
+
+@rule
+def a_missing_root_is_refused(w: World) -> None:
+    for path in ("absent", "/nonexistent/rootfs"):
+        with pytest.raises(OrlopError, match="no such file or directory"):
+            w.create("c", change={"root": {"path": path}})
+    assert w.left() == []
+
+
+@rule
+def a_root_that_is_a_file_is_refused(w: World) -> None:
+    bundle = w.bundle(change={"root": {"path": "file"}})
+    (bundle / "file").write_text("")
+    with pytest.raises(OrlopError, match="not a directory"):
+        w.create("c", bundle=bundle)
+    assert w.left() == []
+
+
+@rule
+def masked_paths_are_empty(w: World) -> None:
+    change = {"linux": {"maskedPaths": ["/etc/os-release", "/usr", "/nonexistent"]}}
+    _, text = w.run("/bin/show", "/etc/os-release", change=change)
+    assert text in ("", "/etc/os-release: refused\n")
+    assert w.run("/bin/names", "/usr", change=change)[1] == ""
+    assert w.run("/bin/names", "/usr")[1] == "bin\n"
+
+
+@rule
+def masked_directories_are_read_only(w: World) -> None:
+    change = {"linux": {"maskedPaths": ["/work"]}}
+    assert w.run("/bin/try-write", "/work/x", change=change)[1] == "/work/x: refused\n"
+
+
+@rule
+def readonly_paths_refuse_writes(w: World) -> None:
+    change = {"linux": {"readonlyPaths": ["/work", "/nonexistent"]}}
+    _, text = w.run("/bin/try-write", "/work/x", "/tmp/x", change=change)
+    assert _lines(text) == {"/work/x": "refused", "/tmp/x": "written"}
+
+
+@rule
+def the_default_devices_are_there(w: World) -> None:
+    names = ("null", "zero", "full", "random", "urandom", "tty")
+    _, text = w.run("/bin/kinds", *(f"/dev/{name}" for name in names), "/dev/fd", "/dev/ptmx", "/dev/stdin")
+    kinds = _lines(text)
+    for name in names:
+        assert kinds[f"/dev/{name}"] == "character special file"
+    assert {kinds[path] for path in ("/dev/fd", "/dev/ptmx", "/dev/stdin")} == {"symbolic link"}
+
+
+@rule
+def devices_of_the_config_are_made(w: World) -> None:
+    device = {"path": "/dev/mine", "type": "c", "major": 1, "minor": 3, "fileMode": 0o666, "uid": 0, "gid": 0}
+    assert w.run("/bin/kinds", "/dev/mine", change={"linux": {"devices": [device]}})[1] == (
+        "/dev/mine: character special file\n"
+    )
+
+
+@rule
+def null_can_be_written_to(w: World) -> None:
+    assert w.run("/bin/try-write", "/dev/null")[1] == "/dev/null: written\n"
+
+
+@rule
+def proc_shows_the_containers_processes_only(w: World) -> None:
+    _, text = w.run("/bin/names", "/proc")
+    numbers = [name for name in text.split() if name.isdigit()]
+    assert "1" in numbers
+    assert len(numbers) <= 3
+
+
+@rule
+def sysfs_is_mounted_read_only(w: World) -> None:
+    _, text = w.run("/bin/mounted", "/sys", "/proc", "/dev")
+    mounts = {line.split()[1]: line.split() for line in text.splitlines()}
+    assert mounts["/sys"][2] == "sysfs"
+    assert {"ro", "nosuid", "nodev", "noexec"} <= set(mounts["/sys"][3].split(","))
+    assert mounts["/proc"][2] == "proc"
+    assert (mounts["/dev"][2], "nosuid" in mounts["/dev"][3]) == ("tmpfs", True)
+
+
+@rule
+def a_sysctl_is_set_in_the_container(w: World) -> None:
+    change = {"linux": {"sysctl": {"kernel.shm_rmid_forced": "1"}}}
+    assert w.run("/bin/show", "/proc/sys/kernel/shm_rmid_forced", change=change)[1] == "1\n"
+    assert w.run("/bin/show", "/proc/sys/kernel/shm_rmid_forced")[1] == "0\n"
+
+
+@rule
+def an_unknown_sysctl_is_refused(w: World) -> None:
+    with pytest.raises(OrlopError):
+        w.create("c", change={"linux": {"sysctl": {"net.no_such.key": "1"}}})
+    assert w.left() == []

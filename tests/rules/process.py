@@ -1,0 +1,332 @@
+"""Rules of the process: what the program sees of itself (config.md, Process; config-linux.md, Namespaces)."""
+
+from __future__ import annotations
+
+import pytest
+from tests.rules.world import World, rule
+
+from orlop_hookspecs.errors import OrlopError
+
+_KILL = 1 << 5
+_BIND = 1 << 10
+_AUDIT = 1 << 29
+
+
+@rule
+def the_program_gets_its_arguments(w: World) -> None:
+    assert w.facts("one", "two  three", "-x")["args"] == "one two  three -x"
+
+
+@rule
+def the_program_gets_exactly_its_environment(w: World) -> None:
+    env = ["PATH=/bin", "HOME=/work", "EMPTY=", "A=b=c", "SPACE=a b"]
+    facts = w.facts(change={"process": {"env": env}})
+    assert {name: value for name, value in facts.items() if name.startswith("env_")} == {
+        "env_PATH": "/bin",
+        "env_HOME": "/work",
+        "env_EMPTY": "",
+        "env_A": "b=c",
+        "env_SPACE": "a b",
+    }
+
+
+@rule
+def a_missing_home_comes_from_the_image(w: World) -> None:
+    bundle = w.bundle("/bin/facts", change={"process": {"user": {"uid": 12, "gid": 0}}})
+    (bundle / "rootfs/etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nfoo:x:12:0::/home/foo:/bin/sh\n")
+    w.create("c", bundle=bundle).start()
+    w.settle("c")
+    assert "env_HOME=/home/foo\n" in w.output("c")
+    assert w.facts()["env_HOME"] == "/"
+
+
+@rule
+def a_missing_working_directory_is_made(w: World) -> None:
+    assert w.facts(change={"process": {"cwd": "/new/place"}})["cwd"] == "/new/place"
+
+
+@rule
+def without_a_path_programs_are_found_in_the_usual_places(w: World) -> None:
+    assert w.run("exiter", "6", change={"process": {"env": []}})[0] == 6
+
+
+@rule
+def the_program_starts_in_its_directory(w: World) -> None:
+    assert w.facts(change={"process": {"cwd": "/usr/bin"}})["cwd"] == "/usr/bin"
+
+
+@rule
+def the_program_is_root_by_default(w: World) -> None:
+    facts = w.facts()
+    assert (facts["uid"], facts["gid"]) == ("0", "0")
+
+
+@rule
+def the_program_gets_its_user_and_groups(w: World) -> None:
+    facts = w.facts(change={"process": {"user": {"uid": 1000, "gid": 100, "additionalGids": [7, 8]}}})
+    assert (facts["uid"], facts["gid"], facts["groups"]) == ("1000", "100", "100 7 8")
+
+
+@rule
+def the_program_gets_its_umask(w: World) -> None:
+    assert w.facts(change={"process": {"user": {"umask": 0o077}}})["umask"] == "0077"
+
+
+@rule
+def the_default_umask_is_0022(w: World) -> None:
+    assert w.facts()["umask"] == "0022"
+
+
+@rule
+def the_program_is_the_first_process_of_its_pid_namespace(w: World) -> None:
+    facts = w.facts()
+    assert (facts["pid"], facts["ppid"]) == ("1", "0")
+
+
+@rule
+def without_a_pid_namespace_the_program_has_the_hosts_pid(w: World) -> None:
+    c = w.create("c", "/bin/facts", change={"linux": {"namespaces": [{"type": "mount"}]}, "hostname": None})
+    pid = c.state()["pid"]
+    c.start()
+    w.settle("c")
+    assert f"pid={pid}\n" in w.output("c")
+
+
+@rule
+def the_hostname_is_set(w: World) -> None:
+    before = w.hostname()
+    assert w.facts(change={"hostname": "in-the-hold"})["hostname"] == "in-the-hold"
+    assert w.hostname() == before
+
+
+@rule
+def no_new_privileges_is_set_when_asked_for(w: World) -> None:
+    assert w.facts(change={"process": {"noNewPrivileges": True}})["NoNewPrivs"] == "1"
+    assert w.facts(change={"process": {"noNewPrivileges": False}})["NoNewPrivs"] == "0"
+
+
+@rule
+def root_has_the_capabilities_of_the_config(w: World) -> None:
+    facts = w.facts()
+    wanted = f"{_KILL | _BIND | _AUDIT:016x}"
+    assert (facts["CapEff"], facts["CapPrm"], facts["CapBnd"]) == (wanted, wanted, wanted)
+    assert (facts["CapInh"], facts["CapAmb"]) == ("0" * 16, "0" * 16)
+
+
+@rule
+def others_have_no_capabilities_without_ambient_ones(w: World) -> None:
+    facts = w.facts(change={"process": {"user": {"uid": 1000, "gid": 1000}}})
+    assert facts["CapEff"] == "0" * 16
+    assert facts["CapBnd"] == f"{_KILL | _BIND | _AUDIT:016x}"
+
+
+@rule
+def ambient_capabilities_survive_the_user_and_the_exec(w: World) -> None:
+    sets = dict.fromkeys(
+        ("bounding", "effective", "permitted", "inheritable", "ambient"), ["CAP_NET_BIND_SERVICE"]
+    )
+    facts = w.facts(change={"process": {"user": {"uid": 1000, "gid": 1000}, "capabilities": sets}})
+    assert (facts["CapEff"], facts["CapAmb"]) == (f"{_BIND:016x}", f"{_BIND:016x}")
+
+
+@rule
+def without_capabilities_there_are_none(w: World) -> None:
+    facts = w.facts(change={"process": {"capabilities": {"bounding": [], "effective": [], "permitted": []}}})
+    assert (facts["CapEff"], facts["CapBnd"]) == ("0" * 16, "0" * 16)
+
+
+@rule
+def resource_limits_are_set(w: World) -> None:
+    limits = [{"type": "RLIMIT_NOFILE", "soft": 123, "hard": 456}]
+    assert w.facts(change={"process": {"rlimits": limits}})["nofile"] == "123"
+
+
+@rule
+def a_doubled_resource_limit_is_refused(w: World) -> None:
+    limits = [{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 2}] * 2
+    with pytest.raises(OrlopError):
+        w.create("c", change={"process": {"rlimits": limits}})
+    assert w.left() == []
+
+
+@rule
+def the_oom_score_is_set(w: World) -> None:
+    assert w.facts(change={"process": {"oomScoreAdj": 500}})["oom"] == "500"
+
+
+@rule
+def without_a_filter_seccomp_is_off(w: World) -> None:
+    assert w.facts()["Seccomp"] == "0"
+
+
+@rule
+def a_seccomp_filter_refuses_with_its_errno(w: World) -> None:
+    seccomp = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "architectures": ["SCMP_ARCH_X86_64"],
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}],
+    }
+    assert w.run("/bin/maker", "/work/x")[1] == "made\n"
+    assert w.run("/bin/maker", "/work/x", change={"linux": {"seccomp": seccomp}})[1] == "refused\n"
+    assert w.facts(change={"linux": {"seccomp": seccomp}})["Seccomp"] == "2"
+
+
+@rule
+def a_seccomp_filter_works_without_no_new_privileges(w: World) -> None:
+    seccomp = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "architectures": ["SCMP_ARCH_X86_64"],
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}],
+    }
+    change = {"linux": {"seccomp": seccomp}, "process": {"noNewPrivileges": False}}
+    assert w.run("/bin/maker", "/work/x", change=change)[1] == "refused\n"
+
+
+@rule
+def setting_the_hostname_needs_a_capability(w: World) -> None:
+    assert w.run("/bin/rename-host", "other")[1] == "refused\nrules\n"
+
+
+@rule
+def a_relative_executable_is_found_by_path(w: World) -> None:
+    assert w.run("exiter", "6")[0] == 6
+
+
+@rule
+def a_missing_executable_is_refused_at_create(w: World) -> None:
+    with pytest.raises(OrlopError, match=r'exec: "absent": executable file not found in \$PATH'):
+        w.create("c", "absent")
+    with pytest.raises(OrlopError, match='exec: "/bin/absent": stat /bin/absent: no such file or directory'):
+        w.create("c", "/bin/absent")
+    assert w.left() == []
+
+
+@rule
+def a_directory_is_no_executable(w: World) -> None:
+    with pytest.raises(OrlopError, match='exec: "/etc": is a directory'):
+        w.create("c", "/etc")
+    assert w.left() == []
+
+
+@rule
+def a_file_without_x_is_no_executable(w: World) -> None:
+    with pytest.raises(OrlopError, match="permission denied"):
+        w.create("c", "/etc/plain")
+    assert w.left() == []
+
+
+@rule
+def a_process_without_arguments_is_refused(w: World) -> None:
+    with pytest.raises(OrlopError):
+        w.create("c", change={"process": {"args": []}})
+    assert w.left() == []
+
+
+@rule
+def a_relative_working_directory_is_refused(w: World) -> None:
+    with pytest.raises(OrlopError):
+        w.create("c", change={"process": {"cwd": "work"}})
+    assert w.left() == []
+
+
+@rule
+def new_namespaces_are_the_containers_own(w: World) -> None:
+    spaces = []
+    for _ in range(2):
+        _, text = w.run("/bin/namespaces")
+        spaces.append(dict(line.split("=", 1) for line in text.splitlines()))
+    assert spaces[0]["cgroup"] == spaces[1]["cgroup"]
+    assert spaces[0]["net"].startswith("net:[")
+
+
+@rule
+def living_containers_share_only_what_they_are_told_to(w: World) -> None:
+    first = w.start("first")
+    pid = first.state()["pid"]
+    joined = [
+        {"type": "pid"},
+        {"type": "mount"},
+        {"type": "uts", "path": f"/proc/{pid}/ns/uts"},
+        {"type": "ipc"},
+        {"type": "network", "path": f"/proc/{pid}/ns/net"},
+    ]
+    _, joining = w.run("/bin/namespaces", change={"linux": {"namespaces": joined}, "hostname": None})
+    _, other = w.run("/bin/namespaces")
+    one = dict(line.split("=", 1) for line in joining.splitlines())
+    two = dict(line.split("=", 1) for line in other.splitlines())
+    for kind in ("uts", "net", "ipc", "pid", "mnt"):
+        assert one[kind] != two[kind] or kind in {"ipc", "pid", "mnt"}
+
+
+@rule
+def a_joined_uts_namespace_has_its_name(w: World) -> None:
+    first = w.start("first", change={"hostname": "first-name"})
+    pid = first.state()["pid"]
+    spaces = [{"type": "pid"}, {"type": "mount"}, {"type": "uts", "path": f"/proc/{pid}/ns/uts"}]
+    assert (
+        w.facts(change={"linux": {"namespaces": spaces}, "hostname": None, "mounts": _proc()})["hostname"]
+        == "first-name"
+    )
+
+
+def _proc() -> list[dict[str, str]]:
+    return [{"destination": "/proc", "type": "proc", "source": "proc"}]
+
+
+@rule
+def a_joined_pid_namespace_shows_its_processes(w: World) -> None:
+    first = w.start("first")
+    pid = first.state()["pid"]
+    spaces = [{"type": "pid", "path": f"/proc/{pid}/ns/pid"}, {"type": "mount"}]
+    facts = w.facts(change={"linux": {"namespaces": spaces}, "hostname": None, "mounts": _proc()})
+    assert int(facts["pid"]) > 1
+    assert first.state()["status"] == "running"
+
+
+@rule
+def a_namespace_of_another_kind_is_refused(w: World) -> None:
+    first = w.start("first")
+    pid = first.state()["pid"]
+    spaces = [{"type": "pid"}, {"type": "mount"}, {"type": "uts", "path": f"/proc/{pid}/ns/ipc"}]
+    with pytest.raises(OrlopError):
+        w.create("c", change={"linux": {"namespaces": spaces}, "hostname": None})
+    first.delete(force=True)
+    assert w.left() == []
+
+
+@rule
+def a_missing_namespace_is_refused(w: World) -> None:
+    spaces = [{"type": "pid"}, {"type": "mount"}, {"type": "network", "path": "/nonexistent/net"}]
+    with pytest.raises(OrlopError, match="no such file or directory"):
+        w.create("c", change={"linux": {"namespaces": spaces}, "hostname": None})
+    assert w.left() == []
+
+
+@rule
+def a_doubled_namespace_is_refused(w: World) -> None:
+    with pytest.raises(OrlopError):
+        w.create("c", change={"linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "pid"}]}})
+    assert w.left() == []
+
+
+@rule
+def a_user_namespace_maps_ids(w: World) -> None:
+    maps = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    spaces = [{"type": kind} for kind in ("pid", "mount", "uts", "ipc", "network", "user")]
+    change = {"linux": {"namespaces": spaces, "uidMappings": maps, "gidMappings": maps}}
+    facts = w.facts(change=change)
+    assert (facts["uid"], facts["gid"]) == ("0", "0")
+    _, text = w.run("/bin/show", "/proc/self/uid_map", change=change)
+    assert text.split() == ["0", "100000", "65536"]
+
+
+@rule
+def overlapping_id_mappings_are_refused(w: World) -> None:
+    maps = [
+        {"containerID": 0, "hostID": 100000, "size": 10},
+        {"containerID": 5, "hostID": 200000, "size": 10},
+    ]
+    spaces = [{"type": kind} for kind in ("pid", "mount", "uts", "ipc", "network", "user")]
+    with pytest.raises(OrlopError):
+        w.create("c", change={"linux": {"namespaces": spaces, "uidMappings": maps, "gidMappings": maps}})
+    assert w.left() == []

@@ -1,0 +1,108 @@
+"""Rules of cgroups and their limits (config-linux.md, Control groups)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.rules.world import World, rule
+
+from orlop_hookspecs.errors import OrlopError
+
+_MIB = 1 << 20
+
+
+def _limits(**resources: Any) -> dict[str, Any]:
+    return {"linux": {"resources": resources}}
+
+
+@rule
+def the_pids_limit_is_set(w: World) -> None:
+    w.create("c", change=_limits(pids={"limit": 17}))
+    assert w.cgroup_value("c", "pids", "pids.max", "pids.max") == "17"
+
+
+@rule
+def the_pids_limit_refuses_forks(w: World) -> None:
+    c = w.start("c", "/bin/bomb", change=_limits(pids={"limit": 6}))
+    w.until_output("c", "refused after some")
+    assert len(c.processes()) <= 6
+    c.delete(force=True)
+    assert w.left() == []
+
+
+@rule
+def the_memory_limit_is_set(w: World) -> None:
+    w.create("c", change=_limits(memory={"limit": 64 * _MIB}))
+    assert w.cgroup_value("c", "memory", "memory.limit_in_bytes", "memory.max") == str(64 * _MIB)
+
+
+@rule
+def the_cpu_quota_is_set(w: World) -> None:
+    w.create("c", change=_limits(cpu={"quota": 50000, "period": 200000}))
+    assert w.cgroup_value("c", "cpu", "cpu.cfs_quota_us", "cpu.max") in ("50000", "50000 200000")
+
+
+@rule
+def cpu_shares_are_set(w: World) -> None:
+    w.create("c", change=_limits(cpu={"shares": 512}))
+    assert w.cgroup_value("c", "cpu", "cpu.shares", "cpu.weight") in ("512", "20", "59")
+
+
+@rule
+def cpus_are_set(w: World) -> None:
+    w.create("c", change=_limits(cpu={"cpus": "0", "mems": "0"}))
+    assert w.cgroup_value("c", "cpuset", "cpuset.cpus", "cpuset.cpus") == "0"
+
+
+@rule
+def cpus_that_the_host_lacks_are_refused(w: World) -> None:
+    with pytest.raises(OrlopError):
+        w.create("c", change=_limits(cpu={"cpus": "4000-4001"}))
+    assert w.left() == []
+
+
+@rule
+def unified_limits_need_a_unified_controller(w: World) -> None:
+    with pytest.raises(OrlopError):
+        w.create("c", change=_limits(unified={"no_such_controller.max": "1"}))
+    assert w.left() == []
+
+
+@rule
+def limits_can_be_changed(w: World) -> None:
+    c = w.start("c", change=_limits(pids={"limit": 17}))
+    c.update({"pids": {"limit": 23}})
+    assert w.cgroup_value("c", "pids", "pids.max", "pids.max") == "23"
+
+
+@rule
+def the_processes_are_known(w: World) -> None:
+    c = w.create("c")
+    assert list(c.processes()) == [c.state()["pid"]]
+
+
+@rule
+def device_rules_are_obeyed(w: World) -> None:
+    deny = {"allow": False, "access": "rwm"}
+    assert w.run("/bin/try-write", "/dev/null", change=_limits(devices=[deny]))[1] == "/dev/null: written\n"
+    full = {"allow": False, "type": "c", "major": 1, "minor": 5, "access": "w"}
+    _, text = w.run("/bin/try-write", "/dev/zero", change=_limits(devices=[full]))
+    assert text in ("/dev/zero: refused\n", "/dev/zero: written\n")
+
+
+@rule
+def a_taken_cgroup_is_refused(w: World) -> None:
+    path = f"/orlop-rules/{w.place.name}-shared"
+    first = w.start("first", change={"linux": {"cgroupsPath": path}})
+    with pytest.raises(OrlopError):
+        w.create("second", change={"linux": {"cgroupsPath": path}})
+    assert first.state()["status"] == "running"
+
+
+@rule
+def a_cgroup_namespace_hides_the_path(w: World) -> None:
+    spaces = [{"type": kind} for kind in ("pid", "mount", "uts", "ipc", "network", "cgroup")]
+    _, text = w.run("/bin/show", "/proc/self/cgroup", change={"linux": {"namespaces": spaces}})
+    paths = {line.split(":", 2)[2] for line in text.splitlines() if line.split(":", 2)[1] in {"pids", ""}}
+    assert paths == {"/"}
