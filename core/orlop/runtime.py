@@ -83,6 +83,7 @@ class Runtime:
         block: Sequence[str] = (),
         *,
         warn: Callable[[str], None] | None = None,
+        check_features: bool = True,
     ) -> Self:
         """Return a runtime; nothing on the host is touched.
 
@@ -97,6 +98,8 @@ class Runtime:
                 have precedence.
             block: Names of installed plugins that stay out.
             warn: Receives each warning as one line; by default they are dropped.
+            check_features: Merge the features document at once, so that plugins which contradict each other
+                are refused here; false spares a command that never asks for it a few milliseconds.
 
         Raises:
             CompositionError: The plugins do not fit together; the error reports everything that is wrong.
@@ -108,7 +111,9 @@ class Runtime:
         if plugins is None:
             plugins = settings.get("plugins")
         chosen_root = root if root is not None else settings.get("root")
-        composition = compose(platform, plugins, tuple(block) or tuple(settings.get("block", ())))
+        composition = compose(
+            platform, plugins, tuple(block) or tuple(settings.get("block", ())), check_features=check_features
+        )
         made = composition.platform
         assert made is not None  # noqa: S101 - compose() found it
         return cls(

@@ -1,4 +1,4 @@
-"""Rules of the lifecycle: states, order, and what each operation may be asked when (runtime.md, Lifecycle and Operations)."""
+"""Rules of the lifecycle: states, order, what may be asked when (runtime.md, Lifecycle, Operations)."""
 
 from __future__ import annotations
 

@@ -122,9 +122,8 @@ def others_have_no_capabilities_without_ambient_ones(w: World) -> None:
 
 @rule
 def ambient_capabilities_survive_the_user_and_the_exec(w: World) -> None:
-    sets = dict.fromkeys(
-        ("bounding", "effective", "permitted", "inheritable", "ambient"), ["CAP_NET_BIND_SERVICE"]
-    )
+    kinds = ("bounding", "effective", "permitted", "inheritable", "ambient")
+    sets = {kind: ["CAP_NET_BIND_SERVICE"] for kind in kinds}
     facts = w.facts(change={"process": {"user": {"uid": 1000, "gid": 1000}, "capabilities": sets}})
     assert (facts["CapEff"], facts["CapAmb"]) == (f"{_BIND:016x}", f"{_BIND:016x}")
 

@@ -1,4 +1,4 @@
-"""The programs of the rules, each twice: a shell script for Linux, a Python function for the fake platform."""
+"""The programs of the rules, each twice: a shell script for Linux, a Python function for the fake."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ PROGRAMS: dict[str, tuple[str, Program]] = {
     "bomb": (
         _script(
             "(",
-            "  for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do /bin/busybox sleep 100000 & done",
+            "  for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do /bin/busybox sleep 100000 & done",
             ") 2>/dev/null",
             'echo "refused after some"',
             "exec busybox sleep 100000",

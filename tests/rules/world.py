@@ -70,7 +70,7 @@ def rule(function: Rule) -> Rule:
 
 
 def merge(base: Any, change: Any) -> Any:
-    """Return *base* with *change* merged in: objects member by member, ``None`` removes, all else replaces."""
+    """Return *base* with *change* merged in: objects by member, ``None`` removes, all else replaces."""
     if not (isinstance(base, dict) and isinstance(change, dict)):
         return change
     made = dict(base)
@@ -178,11 +178,11 @@ class World:
     # Hooks ------------------------------------------------------------
 
     def hook(self, bundle: Path, kind: str, name: str = "", *, status: int = 0, sleep: int = 0) -> Config:
-        """Make a hook that notes its run and its state, sleeps, and exits; return its entry for the config."""
+        """Make a hook that notes its run and its state, sleeps, exits; return its entry for the config."""
         raise NotImplementedError
 
     def hooked(self, hooks: dict[str, Config], *args: str, change: Config | None = None) -> Path:
-        """Make a bundle with one hook of each kind in *hooks*; the values are arguments of :meth:`hook` and ``timeout``."""
+        """Make a bundle with one hook of each kind in *hooks*: arguments of :meth:`hook`, and ``timeout``."""
         bundle = self.bundle(*args, change=change)
         config = json.loads((bundle / "config.json").read_text())
         config["hooks"] = {}

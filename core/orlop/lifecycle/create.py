@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from orlop.engine.prepare import prepare
 from orlop.lifecycle import bundle as bundles
 from orlop.lifecycle.delete import run_poststop, undo
-from orlop.lifecycle.site import CONFIG, OWNERS, save
+from orlop.lifecycle.site import CONFIG, NO_PROCESS, OWNERS, save
 from orlop.lifecycle.state import document
 from orlop.store import jsontext
 from orlop.store.identifiers import check_identifier
@@ -71,13 +71,14 @@ def create(  # noqa: PLR0913 - the parts of one creation
         prepared = prepare_bundle(
             composition, container, bundle, source=source, options=options or _DEFAULT_OPTIONS
         )
+        creation = _Creation(composition, site, kernel, prepared)
         slot = site.store.create(container)
     except OrlopError as error:
         error.act = error.act or "create"
         error.container = error.container or container
         raise
     try:
-        return _Creation(composition, site, kernel, slot, prepared).run()
+        return creation.run(slot)
     finally:
         slot.close()
 
@@ -119,13 +120,10 @@ def prepare_bundle(
 class _Creation:
     """One creation, from the taken slot to the committed container."""
 
-    def __init__(
-        self, composition: Composition, site: Site, kernel: Kernel, slot: Slot, prepared: Prepared
-    ) -> None:
+    def __init__(self, composition: Composition, site: Site, kernel: Kernel, prepared: Prepared) -> None:
         context = prepared.context
         self._site = site
         self._kernel = kernel
-        self._slot = slot
         self._prepared = prepared
         self._sandbox: Sandbox | None = None
         self._journal: Journal | None = None
@@ -143,16 +141,15 @@ class _Creation:
             hooks=prepared.late,
             live=composition.live,
             plugins=composition.names,
-            directory=slot.path,
         )
 
-    def run(self) -> Record:
+    def run(self, slot: Slot) -> Record:
         try:
-            self._make()
+            self._make(slot)
         # A process that is told to end cleans up as well; one that is killed cannot, and neither does a
         # simulated crash.
         except (Exception, KeyboardInterrupt, SystemExit) as error:
-            failure = self._roll_back()
+            failure = self._roll_back(slot)
             if isinstance(error, OrlopError):
                 self._name(error, failure)
                 raise
@@ -170,8 +167,9 @@ class _Creation:
                 self._sandbox.close()
         return self._record
 
-    def _make(self) -> None:
-        prepared, record, kernel, slot = self._prepared, self._record, self._kernel, self._slot
+    def _make(self, slot: Slot) -> None:
+        prepared, record, kernel = self._prepared, self._record, self._kernel
+        record.directory = slot.path
         record.creator = list(kernel.identity())
         record.created = kernel.now()
         journal = self._journal = Journal(slot, record)
@@ -199,6 +197,9 @@ class _Creation:
         )
         # Nobody reads these before the record is there: they need not be replaced atomically.
         slot.append(CONFIG, _config_text(prepared))
+        execute = plan.steps("exec")
+        if not execute or execute[-1].slot != "execute":
+            slot.append(NO_PROCESS, b"\n")
         if prepared.owners:
             slot.append(OWNERS, jsontext.dumps(prepared.owners).encode())
         record.phase = "created"
@@ -232,7 +233,7 @@ class _Creation:
         if failure is not None:
             error.cleanup = failure
 
-    def _roll_back(self) -> OrlopError | None:
+    def _roll_back(self, slot: Slot) -> OrlopError | None:
         """Undo everything; return what could not be, and then keep the slot, so that delete can try again."""
         record, kernel = self._record, self._kernel
         made = self._journal is not None and self._journal.used
@@ -240,10 +241,10 @@ class _Creation:
             if self._sandbox is not None:
                 self._sandbox.abort()
             if made:
-                undo(self._slot, record, kernel)
+                undo(slot, record, kernel)
             if self._hooks_begun:
                 run_poststop(self._site, record, kernel)
-            self._slot.remove()
+            slot.remove()
         except OrlopError as failure:
             return failure
         if made and record.live:

@@ -21,6 +21,9 @@ RECORD = "record.json"
 CONFIG = "config.json"
 """Name of the effective config in a slot."""
 
+NO_PROCESS = "no-process"
+"""Name of the file that marks a container without a process to start (runtime.md, Start)."""
+
 _KNOWN_LIMIT = 10_000
 
 OWNERS = "owners.json"

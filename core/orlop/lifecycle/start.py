@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from orlop.lifecycle.delete import destroy
-from orlop.lifecycle.site import require
+from orlop.lifecycle.site import NO_PROCESS, require
 from orlop.lifecycle.state import document
 from orlop.lifecycle.states import check
 from orlop.store import jsontext
-from orlop_hookspecs.errors import HookError, OrlopError
+from orlop_hookspecs.errors import ConfigError, HookError, OrlopError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def start(site: Site, container: str) -> None:
 
     Raises:
         ContainerNotFoundError: There is no such container.
+        ConfigError: Its config has no process; nothing has happened.
         StateError: It is not in status ``created``; nothing has happened.
         StepError: The program could not be run; the container has stopped.
         HookError: A startContainer or poststart hook failed; the container is stopped and destroyed (steps 7
@@ -31,6 +32,13 @@ def start(site: Site, container: str) -> None:
         record = require(slot, container, site)
         kernel = site.kernel(record.platform)
         check("start", kernel.status(record), container)
+        if slot.read(NO_PROCESS) is not None:
+            raise ConfigError(
+                "cannot start a container whose config has no process",
+                act="start",
+                pointer="/process",
+                container=container,
+            )
         try:
             kernel.start(record)
         except HookError as error:

@@ -106,6 +106,8 @@ def compose(
     platform: str | object = "linux",
     plugins: Iterable[object] | None = None,
     block: Sequence[str] = (),
+    *,
+    check_features: bool = True,
 ) -> Composition:
     """Return the composition of *plugins* for *platform*.
 
@@ -113,6 +115,8 @@ def compose(
         platform: Name of a platform, a platform object, or a plugin that supplies one.
         plugins: Names, modules and objects; ``None`` for everything that is installed.
         block: Names of plugins that stay out although they are installed.
+        check_features: Merge the features at once; without it, contradictions are told when they are first
+            asked for.
 
     Raises:
         CompositionError: A plugin does not keep the contract, or they do not fit together; the error reports
@@ -124,7 +128,9 @@ def compose(
         own = _find_platform(composition, name)
     composition = attrs.evolve(composition, platform=own)
     # Both are promises about the whole composition, so they are verified now and not at the first create.
-    _refuse_plugin_errors(lambda: (composition.coverage, composition.features))
+    _refuse_plugin_errors(lambda: composition.coverage)
+    if check_features:
+        _refuse_plugin_errors(lambda: composition.features)
     return composition
 
 

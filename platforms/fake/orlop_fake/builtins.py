@@ -75,7 +75,7 @@ def _ls(p: Task) -> int:
 
 
 def _sh(p: Task) -> Any:  # noqa: ANN401 - a generator
-    """Run ``sh -c "exit N"`` and simple commands joined by ``;`` or ``&&``; an interactive shell waits for its end."""
+    """Run ``sh -c`` with simple commands joined by ``;`` or ``&&``; an interactive shell waits."""
     if "-c" not in p.args[1:-1]:
         yield p.forever()
     import shlex

@@ -1,4 +1,4 @@
-"""What every call of a runtime into the kernel has in common: the lock, the death of the caller, and faults."""
+"""What all calls into the kernel have in common: the lock, the death of the caller, and faults."""
 
 from __future__ import annotations
 

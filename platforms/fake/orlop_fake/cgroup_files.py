@@ -260,7 +260,7 @@ def _subtree_control(group: Cgroup, file: str, text: str) -> str:
 
 
 def enable(group: Cgroup, controllers: tuple[str, ...]) -> None:
-    """Enable exactly *controllers* for the children of *group*: EBUSY if it has processes itself, unless it is the root.
+    """Enable exactly *controllers* for the children of *group*; EBUSY if it has processes, but for the root.
 
     Source: cgroup-v2.rst, "No Internal Process Constraint".
     """
@@ -310,7 +310,7 @@ V2: Mapping[str, Files] = {
     "rdma": {"rdma.max": ("", _rdma)},
     "misc": {"misc.max": ("", _anything)},
 }
-"""Files of cgroup v2 by controller, each with its first content and its check; hugetlb's depend on the page sizes."""
+"""Files of cgroup v2 by controller, each with its first content and check; hugetlb's depend on page sizes."""
 
 V1: Mapping[str, Files] = {
     "cpu": {

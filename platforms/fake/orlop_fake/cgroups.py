@@ -37,8 +37,8 @@ class Cgroup:
     """One control group: a directory with files, processes and children."""
 
     __slots__ = (
-        "children", "device_rules", "enabled", "events", "frozen", "hierarchy", "memory", "name", "node", "owner", "parent", "processes",
-        "values",
+        "children", "device_rules", "enabled", "events", "frozen", "hierarchy", "memory", "name", "node",
+        "owner", "parent", "processes", "values",
     )  # fmt: skip
 
     def __init__(self, hierarchy: Hierarchy, name: str, parent: Cgroup | None) -> None:
@@ -166,28 +166,17 @@ class Cgroup:
 
     def read(self, file: str) -> str:
         """Return the content of *file* without a final newline."""
-        if file in {"cgroup.procs", "tasks", "cgroup.threads"}:
-            return "\n".join(str(process.pid) for process in self.processes)
-        if file == "devices.list":
-            return "\n".join(_rule_text(rule) for rule in self.device_rules) or "a *:* rwm"
-        if file == "cgroup.controllers" and self.hierarchy.version == _UNIFIED:
-            return " ".join(self.controllers)
-        if file == "cgroup.events" and self.hierarchy.version == _UNIFIED:
-            populated = any(group.processes for group in self.subtree())
-            return f"populated {int(populated)}\nfrozen {int(self.effectively_frozen)}"
-        computed = _COMPUTED.get(file)
-        if computed is not None and file.partition(".")[0] in self.controllers:
+        computed = _CORE.get(file)
+        if computed is None and file.partition(".")[0] in self.controllers:
+            computed = _COMPUTED.get(file)
+        if computed is not None and (self.hierarchy.version == _UNIFIED or file not in _CORE_V2):
             return computed(self)
         default, _ = self._known(file)
-        if file == "cgroup.subtree_control":
-            return " ".join(self.enabled)
         if file in {"cpuset.cpus", "cpuset.mems"} and self.parent is None:
             count = self.hierarchy.host.cpus if file.endswith("cpus") else self.hierarchy.host.nodes
             return f"0-{count - 1}" if count > 1 else "0"
         value = self.values.get(file, default)
-        if isinstance(value, dict):
-            return "\n".join(f"{key} {value[key]}" for key in value)
-        return value
+        return "\n".join(f"{key} {value[key]}" for key in value) if isinstance(value, dict) else value
 
     def write(self, file: str, text: str) -> None:
         """Write *text* to *file*; refused as the kernel refuses it."""
@@ -303,7 +292,7 @@ class Cgroup:
             self.hierarchy.host.thawed()
 
     def allows_device(self, kind: str, major: int, minor: int, access: str) -> bool:
-        """Tell whether the device rules allow *access*; the last rule that matches decides, and without rules all is allowed."""
+        """Tell whether the rules allow *access*: the last match decides; without rules all is allowed."""
         allowed = dict.fromkeys(access, not self.device_rules)
         for allow, type_, want_major, want_minor, letters in self.device_rules:
             if (
@@ -324,13 +313,36 @@ def _rule_text(rule: tuple[bool, str, int | None, int | None, str]) -> str:
     return f"{kind} {numbers} {access}" if allow else f"deny {kind} {numbers} {access}"
 
 
+def _pids(group: Cgroup) -> str:
+    return "\n".join(str(process.pid) for process in group.processes)
+
+
+def _core_events(group: Cgroup) -> str:
+    populated = any(below.processes for below in group.subtree())
+    return f"populated {int(populated)}\nfrozen {int(group.effectively_frozen)}"
+
+
+def _device_list(group: Cgroup) -> str:
+    return "\n".join(_rule_text(rule) for rule in group.device_rules) or "a *:* rwm"
+
+
 def _memory_events(group: Cgroup) -> str:
     return "\n".join(
         f"{name} {group.events.get(name, 0)}" for name in ("low", "high", "max", "oom", "oom_kill")
     )
 
 
+_CORE: Mapping[str, Callable[[Cgroup], str]] = {
+    "cgroup.procs": _pids,
+    "cgroup.threads": _pids,
+    "tasks": _pids,
+    "cgroup.controllers": lambda group: " ".join(group.controllers),
+    "cgroup.events": _core_events,
+    "cgroup.subtree_control": lambda group: " ".join(group.enabled),
+}
+_CORE_V2 = frozenset({"cgroup.controllers", "cgroup.events", "cgroup.subtree_control", "cgroup.threads"})
 _COMPUTED: Mapping[str, Callable[[Cgroup], str]] = {
+    "devices.list": _device_list,
     "memory.current": lambda group: str(group.memory),
     "memory.usage_in_bytes": lambda group: str(group.memory),
     "memory.failcnt": lambda group: str(group.events.get("oom", 0)),
@@ -344,7 +356,8 @@ class Hierarchy:
     """One tree of cgroups with the controllers that are bound to it."""
 
     __slots__ = (
-        "charges_memory", "controllers", "host", "huge_pages", "mountpoint", "name", "needs_cpus", "root", "version",
+        "charges_memory", "controllers", "host", "huge_pages", "mountpoint", "name", "needs_cpus", "root",
+        "version",
     )  # fmt: skip
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The virtual clock: the only time there is in the fake kernel. It moves when somebody waits, and then it jumps."""
+"""The virtual clock, the only time there is: it moves when somebody waits, and then it jumps."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class Faults:
         """The points that have been passed since :meth:`record`."""
 
     def fail(self, pattern: str, errno: int, nth: int = 1) -> Fault:
-        """Let the *nth* step whose class or description matches *pattern* fail with *errno*, without any effect."""
+        """Let the *nth* step whose class or description matches *pattern* fail, without any effect."""
         return self._add(Fault("fail", pattern, nth, number=errno))
 
     def crash_before(self, pattern: str, nth: int = 1) -> Fault:

@@ -56,15 +56,18 @@ _PLAIN_TYPES = frozenset(
 )
 _OPTIONS = {
     "tmpfs": {
-        "size", "nr_blocks", "nr_inodes", "mode", "uid", "gid", "mpol", "huge", "inode32", "inode64", "noswap", "quota",
-        "usrquota", "grpquota",
+        "size", "nr_blocks", "nr_inodes", "mode", "uid", "gid", "mpol", "huge", "inode32", "inode64",
+        "noswap", "quota", "usrquota", "grpquota",
     },
     "devpts": {"newinstance", "ptmxmode", "mode", "gid", "uid", "max"},
     "proc": {"hidepid", "gid", "subset"},
     "sysfs": set(),
     "mqueue": set(),
     "cgroup2": {"nsdelegate", "memory_localevents", "memory_recursiveprot", "favordynmods"},
-    "overlay": {"lowerdir", "upperdir", "workdir", "index", "metacopy", "redirect_dir", "userxattr", "volatile", "xino", "nfs_export"},
+    "overlay": {
+        "lowerdir", "upperdir", "workdir", "index", "metacopy", "redirect_dir", "userxattr", "volatile",
+        "xino", "nfs_export",
+    },
 }  # fmt: skip
 TYPES = frozenset({*_OPTIONS, *_DISK_TYPES, *_PLAIN_TYPES, "cgroup"})
 """What /proc/filesystems lists."""
@@ -75,10 +78,9 @@ def new_filesystem(kernel: Machine, process: Process, type_: str, source: str, d
     if type_ not in TYPES:
         raise refusal(errno.ENODEV, type_, f"unknown file system type {type_!r}")
     known = _OPTIONS.get(type_)
-    if known is not None:
-        for option in data:
-            if option.partition("=")[0] not in known:
-                raise refusal(errno.EINVAL, type_, f"{type_}: unknown option {option!r}")
+    unknown = [option for option in data if known is not None and option.partition("=")[0] not in known]
+    if unknown:
+        raise refusal(errno.EINVAL, type_, f"{type_}: unknown option {unknown[0]!r}")
     if type_ == "proc":
         return kernel.procfs(process.namespaces.pid)
     if type_ == "sysfs":
@@ -86,12 +88,16 @@ def new_filesystem(kernel: Machine, process: Process, type_: str, source: str, d
     if type_ == "cgroup2":
         return _cgroup2(kernel, process)
     if type_ in _DISK_TYPES:
-        node = kernel.host_find(source).node
-        if not isinstance(node, Device) or node.type != "b":
-            raise refusal(ENOTBLK, source)
-    if type_ == "overlay":
+        _check_disk(kernel, source)
+    elif type_ == "overlay":
         _check_layers(kernel, data)
     return _plain(type_, data)
+
+
+def _check_disk(kernel: Machine, source: str) -> None:
+    node = kernel.host_find(source).node
+    if not isinstance(node, Device) or node.type != "b":
+        raise refusal(ENOTBLK, source)
 
 
 def _plain(type_: str, data: tuple[str, ...]) -> Directory:

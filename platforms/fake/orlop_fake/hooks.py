@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from orlop_fake.processes import Process
 
 
-class _OutOfTime(Exception):
+class _OutOfTimeError(Exception):
     pass
 
 
@@ -55,27 +55,26 @@ class HookCall:
         if self._left is not None:
             self._left -= passing
         if over:
-            raise _OutOfTime
+            raise _OutOfTimeError
 
     def hang(self) -> NoReturn:
-        """Do nothing until the timeout; a hook without one would hang for ever, which is an error of the test."""
+        """Do nothing until the timeout; without one it would be for ever, which is an error of the test."""
         if self._left is None:
             raise DeadlockError(
                 f"{self.kind} hook {self.path} hangs and has no timeout: the runtime would wait for ever"
             )
         self.sleep(self._left)
-        raise _OutOfTime
+        raise _OutOfTimeError
 
 
 def run_hook(kernel: Machine, hook: Mapping[str, Any], state: bytes, process: Process | None) -> None:
-    """Run *hook*, the fields of a RunHook step; *process* is the container's for hooks that run in its namespaces.
+    """Run *hook*, the fields of a RunHook step; *process* is the container's, for hooks in its namespaces.
 
     Raises:
         HookError: It could not be run, failed, or ran out of time.
     """
     import json
 
-    path: str = hook["path"]
     document: dict[str, Any] = json.loads(state)
     if process is not None:
         # config.md: the pid is the one that the container itself sees.
@@ -84,32 +83,34 @@ def run_hook(kernel: Machine, hook: Mapping[str, Any], state: bytes, process: Pr
     call = HookCall(kernel, hook, document, process)
     kernel.hook_calls.append(call)
     try:
-        if not path.startswith("/") or "\0" in path:
-            raise _failure(hook, "its path is not absolute", None)
-        # Only startContainer hooks are looked up in the container (config.md).
-        inside = process if hook["kind"] == "startContainer" else None
-        _find(kernel, path, inside)
-        delay = kernel.faults.delay(f"{hook['kind']} {path}") if kernel.faults.armed else 0.0
-        if delay is None:
-            call.hang()
-        if delay:
-            call.sleep(delay)
-        program = kernel.hooks.get(path)
-        status = program(call) if program is not None else 0
-    except _OutOfTime:
+        status = _run(call)
+    except _OutOfTimeError:
         raise _failure(hook, f"it ran out of time after {hook['timeout']} s and was killed", None) from None
-    except HookError:
+    except (HookError, DeadlockError):
         raise
     except OSError as error:
         raise _failure(hook, f"cannot run it: {error.strerror or error}", error.errno) from error
-    except DeadlockError:
-        raise
     except Exception as error:
         raise _failure(
             hook, f"exit status 1, output: {f'{type(error).__name__}: {error}'!a}", None
         ) from error
     if status:
         raise _failure(hook, f"exit status {int(status)}", None)
+
+
+def _run(call: HookCall) -> Any:  # noqa: ANN401 - whatever the callable returned
+    kernel, path = call.kernel, call.path
+    if not path.startswith("/") or "\0" in path:
+        raise refusal(errno.ENOENT, path, "its path is not absolute")
+    # Only startContainer hooks are looked up in the container (config.md).
+    _find(kernel, path, call.container_process if call.kind == "startContainer" else None)
+    delay = kernel.faults.delay(f"{call.kind} {path}") if kernel.faults.armed else 0.0
+    if delay is None:
+        call.hang()
+    if delay:
+        call.sleep(delay)
+    program = kernel.hooks.get(path)
+    return program(call) if program is not None else 0
 
 
 def _find(kernel: Machine, path: str, process: Process | None) -> None:

@@ -89,7 +89,7 @@ def host_tree(seed: Seed | None) -> Directory:
 
 
 def minimal_rootfs() -> dict[str, object]:
-    """Return the seed of a small image: the usual directories and the programs of :mod:`orlop_fake.builtins`."""
+    """Return the seed of a small image: usual directories and the programs of :mod:`orlop_fake.builtins`."""
     from orlop_fake.builtins import BUILTINS
 
     return {

@@ -30,7 +30,6 @@ from orlop_fake.namespaces import (
 from orlop_fake.processes import SIGKILL, Process, Terminal
 from orlop_fake.programs import find_program
 from orlop_fake.refusals import RuntimeCrash, refusal
-from orlop_fake.resctrl import Resctrl
 from orlop_fake.scheduler import Scheduler
 from orlop_fake.store import MemoryStore
 from orlop_fake.vfs import Directory, DiskDirectory, File, NamespaceFile, Node, Socket, grow
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from orlop_fake.faults import Point
     from orlop_fake.hooks import HookCall
     from orlop_fake.report import Snapshot
+    from orlop_fake.resctrl import Resctrl
     from orlop_fake.sandbox import FakeSandbox
     from orlop_fake.vfs import Seed
 
@@ -257,7 +257,7 @@ class Machine:
             self.scheduler.wait_until(lambda: False, seconds)
 
     def leaks(self) -> list[str]:
-        """Return one line for everything that a runtime has made and not removed; see :mod:`orlop_fake.report`."""
+        """Return a line for all that a runtime has made and not removed; see :mod:`orlop_fake.report`."""
         from orlop_fake.report import leaks
 
         with self.lock:
@@ -271,7 +271,7 @@ class Machine:
             return Snapshot.of(self)
 
     def show_disk(self, path: str) -> None:
-        """Show the real directory at *path* at the same place of the host's file system, if nothing is there yet.
+        """Show the real directory at *path* in the same place of the host, if nothing is there yet.
 
         Bundles and root file systems are shown by themselves; what else a config mounts must be shown first.
         """
@@ -356,7 +356,7 @@ class Machine:
         )
 
     def charge(self, process: Process, size: int) -> None:
-        """Charge *size* bytes to *process*; over a limit the largest process of that cgroup is killed first."""
+        """Charge *size* bytes to *process*; over a limit the largest process there is killed first."""
         group = next((group for group in process.cgroups.values() if group.hierarchy.charges_memory), None)
         while group is not None and size > 0 and (full := group.over_limit(size)) is not None:
             full.events["oom"] = full.events.get("oom", 0) + 1

@@ -1,4 +1,4 @@
-"""Mounts, mount namespaces and the one place where paths are resolved: mount_namespaces(7), path_resolution(7)."""
+"""Mounts, their namespaces, and where paths are resolved: mount_namespaces(7), path_resolution(7)."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Mount:
     """One mount: a node of a file system that covers a node of its parent."""
 
     __slots__ = (
-        "at", "attributes", "data", "idmap", "master", "owner", "parent", "path", "root", "shared", "source", "superblock",
-        "type", "unbindable",
+        "at", "attributes", "data", "idmap", "master", "owner", "parent", "path", "root", "shared", "source",
+        "superblock", "type", "unbindable",
     )  # fmt: skip
 
     def __init__(self, type: str, source: str, root: Node) -> None:  # noqa: A002 - mount(8) calls it so
@@ -147,7 +147,7 @@ class MountNamespace:
             where = Location(mount, mount.root)
 
     def attach(self, mount: Mount, where: Location, path: str) -> None:
-        """Put *mount* on top of *where*; Linux refuses to cover a directory by a file and the other way round."""
+        """Put *mount* on top of *where*; a directory is not covered by a file, nor a file by a directory."""
         if isinstance(where.node, Directory) != isinstance(mount.root, Directory):
             raise refusal(errno.ENOTDIR, path)
         mount.parent, mount.at, mount.path = where.mount, where.node, path
@@ -170,7 +170,7 @@ class MountNamespace:
         self._over = {key: other for key, other in self._over.items() if other not in gone}
 
     def become(self, root: Mount) -> None:
-        """Make *root* the root of the tree and drop all that is not under it: pivot_root(2), then MNT_DETACH."""
+        """Make *root* the root and drop all that is not under it: pivot_root(2), then MNT_DETACH."""
         kept = list(self.below(root))
         inside = set(kept)
         self.mounts = kept
@@ -191,7 +191,7 @@ class MountNamespace:
             raise refusal(errno.EINVAL, mount.path)
 
     def bind(self, source: Location, *, recursive: bool) -> tuple[Mount, list[tuple[Mount, Mount]]]:
-        """Return a new mount of *source* and, if *recursive*, pairs of (original, copy) of what is mounted below it."""
+        """Return a new mount of *source*, and if *recursive*, (original, copy) pairs of what is below."""
         if source.mount.unbindable:
             raise refusal(errno.EINVAL, source.mount.path)
         made = source.mount.duplicate()
@@ -235,7 +235,7 @@ def reaches(mount: Mount, node: Node) -> bool:
     return _under(node, mount.root)
 
 
-def walk(  # noqa: C901, PLR0912 - one loop over components is the clearest form of path_resolution(7)
+def walk(  # noqa: C901, PLR0912, PLR0913 - one loop over components is the clearest form of path_resolution(7)
     namespace: MountNamespace,
     root: Location,
     path: str,

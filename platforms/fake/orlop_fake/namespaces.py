@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from orlop_fake.refusals import refusal
@@ -54,6 +55,18 @@ class Namespace:
         return f"{FILES[self.kind]}:[{self.inode}]"
 
 
+def _sound(extents: Sequence[Mapping]) -> bool:
+    """Tell whether *extents* are in range and do not overlap, inside or outside."""
+    for inside, outside, size in extents:
+        if size < 1 or min(inside, outside) < 0 or max(inside, outside) + size > _ID_MAX:
+            return False
+    for column in (0, 1):
+        starts = sorted((extent[column], extent[2]) for extent in extents)
+        if any(first + size > second for (first, size), (second, _) in pairwise(starts)):
+            return False
+    return True
+
+
 class UserNamespace(Namespace):
     """Ids: empty maps until they are written, once."""
 
@@ -67,24 +80,19 @@ class UserNamespace(Namespace):
         self.gid_map: tuple[Mapping, ...] = whole if owner is None else ()
 
     def write_map(self, kind: str, extents: Iterable[Sequence[int]]) -> None:
-        """Write ``uid`` or ``gid`` map as user_namespaces(7) allows: once, no overlaps, only ids of the parent."""
+        """Write the ``uid`` or ``gid`` map: once, no overlaps, only ids of the parent."""
         known = self.uid_map if kind == "uid" else self.gid_map
         if known:
             raise refusal(errno.EPERM, f"{kind}_map")
         made: list[Mapping] = [(inside, outside, size) for inside, outside, size in extents]
         if not made or len(made) > _EXTENTS_MAX:
             raise refusal(errno.EINVAL, f"{kind}_map")
-        for inside, outside, size in made:
-            if size < 1 or min(inside, outside) < 0 or max(inside, outside) + size > _ID_MAX:
-                raise refusal(errno.EINVAL, f"{kind}_map")
-        for column in (0, 1):
-            starts = sorted((extent[column], extent[2]) for extent in made)
-            if any(a + size > b for (a, size), (b, _) in zip(starts, starts[1:], strict=False)):
-                raise refusal(errno.EINVAL, f"{kind}_map")
-        if self.owner is not None:
-            for _, outside, size in made:
-                if not self.owner.covers(kind, outside, size):
-                    raise refusal(errno.EPERM, f"{kind}_map")
+        if not _sound(made):
+            raise refusal(errno.EINVAL, f"{kind}_map")
+        if self.owner is not None and not all(
+            self.owner.covers(kind, first, size) for _, first, size in made
+        ):
+            raise refusal(errno.EPERM, f"{kind}_map")
         if kind == "uid":
             self.uid_map = tuple(made)
         else:

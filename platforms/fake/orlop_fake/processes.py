@@ -101,7 +101,7 @@ class Credentials:
         return capability in self.effective
 
     def allows(self, node: Node, bits: int) -> bool:
-        """Tell whether *node*'s mode allows *bits* (4 read, 2 write, 1 execute), as path_resolution(7) has it."""
+        """Tell whether *node*'s mode allows *bits* (4 read, 2 write, 1 execute): path_resolution(7)."""
         anyone = node.mode & 0o111 or node.KIND == "d"
         if "CAP_DAC_OVERRIDE" in self.effective:
             return not bits & 1 or bool(anyone)
@@ -126,10 +126,10 @@ class Process:
     """One process; a container's first one, a child of it, or one of the host."""
 
     __slots__ = (
-        "args", "caught", "cgroups", "children", "comm", "context", "credentials", "cwd", "env", "exec_steps", "exit_status",
-        "filters", "generator", "ignored", "keyring", "memory", "namespaces", "no_new_privs", "oom_score_adj", "output", "owner",
-        "parent", "pending", "pids", "request", "rlimits", "root", "session", "stage", "start_time", "stopped", "terminal",
-        "umask",
+        "args", "caught", "cgroups", "children", "comm", "context", "credentials", "cwd", "env",
+        "exec_steps", "exit_status", "filters", "generator", "ignored", "keyring", "memory", "namespaces",
+        "no_new_privs", "oom_score_adj", "output", "owner", "parent", "pending", "pids", "request",
+        "rlimits", "root", "session", "stage", "start_time", "stopped", "terminal", "umask",
     )  # fmt: skip
 
     def __init__(self, namespaces: NamespaceSet, root: Location, start_time: int) -> None:

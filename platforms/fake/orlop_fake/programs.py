@@ -1,11 +1,11 @@
-"""Programs: Python callables that run as processes of the fake kernel, and what they can do there.
+r"""Programs: Python callables that run as processes of the fake kernel, and what they can do there.
 
 A program is called with a :class:`Task`, its own process. A function runs from its first to its last line at
 once; what it returns is its exit status (``None`` is 0). A generator function can wait: it yields what one of
 the waiting methods returns::
 
     def server(p):
-        p.write("ready\\n")
+        p.write("ready\n")
         while True:
             signal = yield p.wait_signal(SIGTERM, SIGHUP)
             if signal == SIGTERM:
@@ -130,7 +130,7 @@ class Task:
         return self.kernel.scheduler.sleep(self.process, Request("sleep"), seconds)
 
     def wait_signal(self, *numbers: int, timeout: float | None = None) -> Request:
-        """Wait for one of the signals *numbers* (default: any) and get its number; ``None`` after *timeout* seconds.
+        """Wait for one of the signals *numbers* (default: any) and get its number; ``None`` after *timeout*.
 
         From the first call on these signals are caught: one that comes earlier is kept until it is waited
             for.
@@ -196,7 +196,7 @@ class Task:
         self.kernel.scheduler.send(target, number, sender=self.process)
 
     def catch(self, *numbers: int, handler: Callable[[int], Any] | None = None) -> None:
-        """Catch signals: *handler* is called with the number, or, without one, they are kept for :meth:`wait_signal`."""
+        """Catch signals: *handler* is called with the number; without one :meth:`wait_signal` gets it."""
         self.syscall("rt_sigaction")
         for number in numbers:
             check_signal(number)
@@ -334,7 +334,7 @@ class Task:
     # Resources ------------------------------------------------------------
 
     def allocate(self, size: int) -> None:
-        """Use *size* more bytes of memory; over the cgroup's limit somebody is killed, the largest process first."""
+        """Use *size* more bytes; over the cgroup's limit somebody is killed, the largest process first."""
         self.syscall("mmap", 0, size)
         self.kernel.charge(self.process, size)
         if self.process.ended:
@@ -411,14 +411,14 @@ class Task:
 
 
 def failure(kernel: Machine, process: Process, error: Exception) -> None:
-    """Note that a program ended by *error*: on its standard error and, unless it is an OSError, for the test to see."""
+    """Note that a program ended by *error*: on its standard error and, if it is a bug, for the test."""
     process.output[2].extend(f"{type(error).__name__}: {error}\n".encode())
     if not isinstance(error, OSError):
         kernel.program_errors.append(error)
 
 
 def find_program(kernel: Machine, node: File, paths: Sequence[str]) -> Callable[..., Any]:
-    """Return the program of an executable: its own, one registered by path, a built-in one by name, else one that waits."""
+    """Return the program of an executable: its own, by path, a built-in one, else one that waits."""
     if node.program is not None:
         program: Callable[..., Any] = node.program
         return program

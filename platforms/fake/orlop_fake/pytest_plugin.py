@@ -4,9 +4,9 @@
 * ``fake_runtime``: an ``orlop.Runtime`` with every installed plugin on that kernel;
 * ``fake_container``: a function that creates a container from a few arguments and removes it at the end.
 
-When a test has passed, the kernel must hold nothing that it made and no program may have ended by a bug; a test that
-leaves something on purpose says so with ``@pytest.mark.fake_leaks``. To test against another machine, override
-``fake_kernel``.
+After a test the kernel must hold nothing that it made, and no program may have ended by a bug; a test that
+leaves something on purpose says so with ``@pytest.mark.fake_leaks``. To test against another machine,
+override ``fake_kernel``.
 """
 
 from __future__ import annotations
@@ -47,8 +47,10 @@ def fake_runtime(fake_kernel: FakeKernel, request: pytest.FixtureRequest) -> Ite
     yield runtime
     if request.node.get_closest_marker("fake_leaks") is None:
         left = fake_kernel.leaks()
-        assert not left, "left on the fake kernel:\n" + "\n".join(left)
-    assert not fake_kernel.program_errors, f"programs ended by {fake_kernel.program_errors!r}"
+        if left:
+            pytest.fail("left on the fake kernel:\n" + "\n".join(left))
+    if fake_kernel.program_errors:
+        pytest.fail(f"programs ended by {fake_kernel.program_errors!r}")
 
 
 def config_of(*args: str, **properties: Any) -> dict[str, Any]:  # noqa: ANN401 - anything that JSON knows

@@ -1,4 +1,4 @@
-"""What the fake kernel raises: refusals with Linux's words, the death of the runtime, and waiting without end."""
+"""What the fake kernel raises: refusals in Linux's words, the runtime's death, waiting without end."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ENOTBLK = getattr(errno, "ENOTBLK", 15)
 
 
 class RuntimeCrash(BaseException):
-    """The runtime was killed at this point; derived from ``BaseException`` so that nobody handles it by accident."""
+    """The runtime was killed here; a ``BaseException``, so that nobody handles it by accident."""
 
 
 class DeadlockError(RuntimeError):

@@ -85,7 +85,8 @@ class Snapshot:
         kernel.scheduler.settle()
         sections: dict[str, tuple[str, ...]] = {}
         sections["processes"] = tuple(
-            f"{process.pid} {process.stage} {process.owner or 'host'} {' '.join(process.args) or process.comm}"
+            f"{process.pid} {process.stage} {process.owner or 'host'} "
+            f"{' '.join(process.args) or process.comm}"
             + "".join(
                 f" {space.link}" for space in (process.namespaces.get(k) for k in ("mount", "network", "uts"))
             )
@@ -93,7 +94,8 @@ class Snapshot:
             if process is not kernel.runtime
         )
         sections["cgroups"] = tuple(
-            f"{hierarchy.name or 'unified'}:{group.path} pids {sorted(p.pid for p in group.processes if p is not kernel.runtime)}"
+            f"{hierarchy.name or 'unified'}:{group.path} "
+            f"pids {sorted(p.pid for p in group.processes if p is not kernel.runtime)}"
             + "".join(f" {file}={group.read(file)!r}" for file in sorted(group.values))
             for hierarchy in kernel.hierarchies.values()
             for group in hierarchy.root.subtree()
@@ -115,7 +117,7 @@ class Snapshot:
         return cls(sections)
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether both machines are in the same state; time and the runtime's own process do not count."""
+        """Tell whether both machines are in the same state; time and the runtime itself do not count."""
         return isinstance(other, Snapshot) and self.sections == other.sections
 
     def __hash__(self) -> int:

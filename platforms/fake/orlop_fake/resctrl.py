@@ -143,7 +143,7 @@ class Resctrl:
         return f"/sys/fs/resctrl/{name.lstrip('/')}".rstrip("/")
 
     def write(self, group: Group, line: str) -> None:
-        """Write one line of schemata, such as ``L3:0=f;1=ff`` or ``MB:0=50``: EINVAL when the hardware cannot."""
+        """Write a line of schemata, such as ``L3:0=f;1=ff`` or ``MB:0=50``; EINVAL for the impossible."""
         parsed = self.parse(line)
         for resource, domains in parsed.items():
             group.schemata[resource].update(domains)

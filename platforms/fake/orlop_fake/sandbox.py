@@ -24,7 +24,7 @@ _BIRTH = ("join", "new", "idmap", "clocks")
 
 
 def _order(planned: PlannedStep) -> tuple[int, bool]:
-    """Sort key: whatever the order of the config, clone(2) makes the user namespace first and it owns the others."""
+    """Sort key: whatever the order of the config, the user namespace is made first and owns the others."""
     return _BIRTH.index(planned.slot), getattr(planned.step, "type", "") != "user"
 
 
@@ -110,7 +110,7 @@ class FakeSandbox:
         execute: Sequence[PlannedStep],
         state: bytes,
     ) -> None:
-        """Execute phases ``container`` and ``confined`` in the container process, which then waits for its start."""
+        """Execute phases ``container`` and ``confined``; the container process then waits for its start."""
         context = self._context
         process = context.process
         context.state = state

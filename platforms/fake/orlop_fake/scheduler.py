@@ -1,4 +1,4 @@
-"""Life and death of processes: fork, signals, exit, reaping, and virtual time that passes while somebody waits."""
+"""Life and death of processes: fork, signals, exit, reaping, and time that passes while somebody waits."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Request:
 
 
 class Scheduler:
-    """Runs programs one after the other, each until it waits; there is no other concurrency, and no chance."""
+    """Runs programs one after the other, each until it waits; there is no other concurrency, no chance."""
 
     __slots__ = ("_clock", "_held", "_kernel", "_ready", "_settling", "ends")
 
@@ -61,7 +61,7 @@ class Scheduler:
     # Birth ------------------------------------------------------------
 
     def fork(self, parent: Process, namespaces: NamespaceSet | None = None) -> Process:
-        """Make a child of *parent*; EAGAIN where a cgroup allows no more, ENOMEM in a pid namespace whose init is gone."""
+        """Make a child of *parent*; EAGAIN where a cgroup allows no more, ENOMEM where init is gone."""
         child = Process(namespaces or parent.namespaces, parent.root, self._clock.ticks)
         self.admit(parent, child)
         return child
@@ -222,15 +222,7 @@ class Scheduler:
         if number == 0 or process.ended:
             return
         if number == SIGKILL:
-            # Inside its own pid namespace, init cannot be killed (pid_namespaces(7)).
-            if process.is_init and sender is not None and sender.namespaces.pid is process.namespaces.pid:
-                return
-            if any(
-                g.effectively_frozen and g.hierarchy.version != _CGROUP_V2 for g in process.cgroups.values()
-            ):
-                process.pending.append(number)  # the freezer of version 1 holds even the dying
-                return
-            self.exit(process, _KILLED)
+            self._kill(process, sender)
             return
         if number == SIGCONT and process.stopped:
             process.stopped = False
@@ -243,6 +235,15 @@ class Scheduler:
             process.stopped = True
         elif number != SIGCONT:
             self.exit(process, 128 + number)
+
+    def _kill(self, process: Process, sender: Process | None) -> None:
+        # Inside its own pid namespace, init cannot be killed (pid_namespaces(7)).
+        if process.is_init and sender is not None and sender.namespaces.pid is process.namespaces.pid:
+            return
+        if any(g.effectively_frozen and g.hierarchy.version != _CGROUP_V2 for g in process.cgroups.values()):
+            process.pending.append(SIGKILL)  # the freezer of version 1 holds even the dying
+        else:
+            self.exit(process, _KILLED)
 
     def _catch(self, process: Process, number: int) -> None:
         handler = process.caught[number]
@@ -265,7 +266,7 @@ class Scheduler:
     # Death ------------------------------------------------------------
 
     def exit(self, process: Process, status: int) -> None:
-        """End *process*; its children go to the init of its pid namespace, and with an init its whole namespace ends."""
+        """End *process*; its children go to their init, and with an init its pid namespace ends."""
         if process.ended:
             return
         kernel = self._kernel

@@ -1,4 +1,4 @@
-"""Kernel parameters: which there are, to which namespace each belongs, and what it accepts (proc(5), sysctl(8))."""
+"""Kernel parameters: which there are, whose they are, and what they accept (proc(5), sysctl(8))."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ KEYS = tuple(sorted((*_IPC, *_NETWORK, *_HOST, *_UTS)))
 
 
 def dotted(key: str) -> str:
-    """Return *key* in dotted form; the first separator decides which of the two forms it is in (sysctl(8))."""
+    """Return *key* in dotted form; the first separator decides in which form it is (sysctl(8))."""
     first = next((letter for letter in key if letter in "./"), ".")
     return key if first == "." else key.replace(".", "\0").replace("/", ".").replace("\0", "/")
 

@@ -44,7 +44,7 @@ def every_fault(
     kernel: Callable[[], FakeKernel] = FakeKernel,
     errnos: Sequence[int] = (numbers.EIO,),
 ) -> list[FaultReport]:
-    """Run *operation* once for every fault that is possible in it, each time on a fresh kernel, and assert the promise.
+    """Run *operation* once for every possible fault, each time on a fresh kernel, and assert the promise.
 
     The promise: an operation that fails leaves the machine as it was or removes the container altogether;
     after the death of the runtime ``delete(force=True)`` removes everything; either way the whole can be
@@ -65,14 +65,8 @@ def every_fault(
         AssertionError: The promise was broken; the message names the fault and lists what was left.
     """
 
-    def begin() -> tuple[FakeKernel, Any]:
-        machine = kernel()
-        made = runtime(machine)
-        if prepare is not None:
-            prepare(made)
-        return machine, made
-
-    machine, made = begin()
+    trial = _Trial(operation, runtime, prepare, kernel)
+    machine, made = trial.begin()
     points = machine.faults.record()
     operation(made)
     machine.faults.clear()
@@ -80,72 +74,82 @@ def every_fault(
     reports: list[FaultReport] = []
     for point in list(points):
         nth = seen[point.name] = seen.get(point.name, 0) + 1
-        acts: list[tuple[str, int]] = [("crash before", 0), ("crash after", 0)]
+        acts = [("crash before", 0), ("crash after", 0)]
         if point.kind == STEP:
-            acts = [
-                (f"fail with {numbers.errorcode.get(number, str(number))}", number) for number in errnos
-            ] + acts
-        for act, number in acts:
-            machine, made = begin()
-            reports.append(_try(machine, made, operation, runtime, prepare, point, nth, act, number))
+            acts += [(f"fail with {numbers.errorcode.get(number, str(number))}", number) for number in errnos]
+        reports += [trial.run(point, nth, act, number) for act, number in acts]
     return reports
 
 
-def _try(  # noqa: PLR0913, PLR0917 - one row of a table
-    machine: FakeKernel,
-    made: Any,  # noqa: ANN401 - any runtime
-    operation: Callable[[Any], Any],
-    runtime: Callable[[FakeKernel], Any],
-    prepare: Callable[[Any], Any] | None,
-    point: Point,
-    nth: int,
-    act: str,
-    number: int,
-) -> FaultReport:
-    where = f"{act} at {point} (number {nth} of its name)"
-    before = machine.leaks()
-    if act == "crash before":
-        machine.faults.crash_before(point.name, nth)
-    elif act == "crash after":
-        machine.faults.crash_after(point.name, nth)
-    else:
-        machine.faults.fail(point.name, number, nth)
-    error: BaseException | None = None
-    try:
-        operation(made)
-    except RuntimeCrash as crash:
-        error = crash
-    except Exception as failure:  # noqa: BLE001 - the error is part of the report
-        error = failure
-    machine.faults.clear()
-    if isinstance(error, RuntimeCrash):
-        made = runtime(machine)
-    elif error is not None:
-        left = machine.leaks()
-        listed = {identifier(one) for one in made.list()}
-        # Partly removed, but still known and removable: what follows proves it.
-        known = all(any(name in line for name in listed) for line in left)
-        if left and left != before and not known:
-            raise AssertionError(f"after {where} something is left:\n" + "\n".join(left)) from error
-    sweep(made, machine)
+class _Trial:
+    """An operation that is tried again and again, each time with another fault."""
+
+    def __init__(
+        self,
+        operation: Callable[[Any], Any],
+        runtime: Callable[[FakeKernel], Any],
+        prepare: Callable[[Any], Any] | None,
+        kernel: Callable[[], FakeKernel],
+    ) -> None:
+        self._operation = operation
+        self._runtime = runtime
+        self._prepare = prepare or (lambda _: None)
+        self._kernel = kernel
+
+    def begin(self) -> tuple[FakeKernel, Any]:
+        """Return a fresh machine and a runtime on it, prepared."""
+        machine = self._kernel()
+        made = self._runtime(machine)
+        self._prepare(made)
+        return machine, made
+
+    def run(self, point: Point, nth: int, act: str, number: int) -> FaultReport:
+        """Try the operation with one fault."""
+        where = f"{act} at {point} (number {nth} of its name)"
+        machine, made = self.begin()
+        before = machine.leaks()
+        if act == "crash before":
+            machine.faults.crash_before(point.name, nth)
+        elif act == "crash after":
+            machine.faults.crash_after(point.name, nth)
+        else:
+            machine.faults.fail(point.name, number, nth)
+        error: BaseException | None = None
+        try:
+            self._operation(made)
+        except (RuntimeCrash, Exception) as raised:  # noqa: BLE001 - whatever it is, it is part of the report
+            error = raised
+        machine.faults.clear()
+        if isinstance(error, RuntimeCrash):
+            made = self._runtime(machine)
+        elif error is not None:
+            _check_failed(machine, made, before, where, error)
+        sweep(made, machine)
+        _check_empty(machine, f"after {where} and delete --force", error)
+        try:
+            self._prepare(made)
+            self._operation(made)
+        except Exception as failure:
+            raise AssertionError(f"after {where} the operation cannot be repeated: {failure}") from failure
+        sweep(made, machine)
+        _check_empty(machine, f"after {where} and a repetition", error)
+        return FaultReport(point, act, error)
+
+
+def _check_failed(
+    machine: FakeKernel, made: Any, before: list[str], where: str, error: BaseException
+) -> None:  # noqa: ANN401 - a runtime
+    """Assert that an operation that failed undid itself, or left a container that is still known."""
+    left = machine.leaks()
+    listed = [identifier(one) for one in made.list()]
+    if left not in ([], before) and not all(any(name in line for name in listed) for line in left):
+        raise AssertionError(f"after {where} something is left:\n" + "\n".join(left)) from error
+
+
+def _check_empty(machine: FakeKernel, when: str, error: BaseException | None) -> None:
     left = machine.leaks()
     if left:
-        raise AssertionError(
-            f"after {where} and delete --force something is left:\n" + "\n".join(left)
-        ) from error
-    try:
-        if prepare is not None:
-            prepare(made)
-        operation(made)
-    except Exception as failure:
-        raise AssertionError(f"after {where} the operation cannot be repeated: {failure}") from failure
-    sweep(made, machine)
-    left = machine.leaks()
-    if left:
-        raise AssertionError(
-            f"after {where} and a repetition something is left:\n" + "\n".join(left)
-        ) from error
-    return FaultReport(point, act, error)
+        raise AssertionError(f"{when} something is left:\n" + "\n".join(left)) from error
 
 
 def identifier(container: Any) -> str:  # noqa: ANN401 - a container, an identifier or a state document
@@ -158,7 +162,7 @@ def identifier(container: Any) -> str:  # noqa: ANN401 - a container, an identif
 
 
 def sweep(runtime: _Runtime, machine: FakeKernel) -> None:
-    """Delete, by force, every container of *runtime*, and identifiers that a killed creation took without using them.
+    """Delete, by force, every container of *runtime*, and free identifiers that were taken but never used.
 
     Such an identifier belongs to no container yet; ``orlop delete --force`` frees it, and so does this.
     """

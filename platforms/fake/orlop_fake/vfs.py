@@ -47,7 +47,13 @@ class File(Node):
     __slots__ = ("data", "program")
 
     def __init__(
-        self, data: bytes | str = b"", mode: int = 0o644, uid: int = 0, gid: int = 0, *, program: Any = None
+        self,
+        data: bytes | str = b"",
+        mode: int = 0o644,
+        uid: int = 0,
+        gid: int = 0,
+        *,
+        program: Any = None,  # noqa: ANN401 - see programs.py
     ) -> None:
         """Make a file of *data*."""
         super().__init__(mode, uid, gid)
@@ -108,8 +114,14 @@ class Device(Node):
 
     __slots__ = ("major", "minor", "type")
 
-    def __init__(
-        self, type: str, major: int = 0, minor: int = 0, mode: int = 0o666, uid: int = 0, gid: int = 0
+    def __init__(  # noqa: PLR0913, PLR0917 - the fields of a device in config.json, in its order
+        self,
+        type: str,  # noqa: A002 - the spec's name
+        major: int = 0,
+        minor: int = 0,
+        mode: int = 0o666,
+        uid: int = 0,
+        gid: int = 0,
     ) -> None:
         """Make a node of *type* ``c``, ``b`` or ``p``."""
         super().__init__(mode, uid, gid)

@@ -300,7 +300,7 @@ class TestRaces:
                 try:
                     found = where(function(root_fd, path))
                 except OSError as error:
-                    assert error.errno in (errno.ENOENT, errno.ENOTDIR)  # noqa: PT017
+                    assert error.errno in (errno.ENOENT, errno.ENOTDIR)  # noqa: PT017 - success is possible, too
                 else:
                     assert found.startswith(f"{rootfs}/")
 

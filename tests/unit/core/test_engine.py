@@ -519,6 +519,23 @@ def test_contradictions_and_nonsense_are_refused(
     assert caught.value.plugin == "b"
 
 
+def test_contradictions_are_told_at_once_or_when_the_features_are_asked_for() -> None:
+    class Odd:
+        @hookimpl
+        def orlop_plugin(self) -> PluginInfo:
+            return info("odd")
+
+        @hookimpl
+        def orlop_features(self) -> dict[str, Any]:
+            return {"linux.cgroup.v9": True}
+
+    with pytest.raises(CompositionError, match="unknown to the specification"):
+        Runtime.compose(StubPlatform(), [Odd()])
+    runtime = Runtime.compose(StubPlatform(), [Odd()], check_features=False)
+    with pytest.raises(CompositionError, match="unknown to the specification"):
+        runtime.features()
+
+
 def test_a_feature_without_values_is_refused() -> None:
     with pytest.raises(CompositionError, match=r"names feature .*, but no values"):
         merge([("a", [Handle("x", feature="linux.namespaces")])], [])

@@ -339,6 +339,18 @@ def test_a_program_that_cannot_be_run_leaves_a_stopped_container(runtime: Runtim
     gone(host, runtime)
 
 
+def test_a_container_without_a_process_can_be_created_but_not_started(runtime: Runtime, host: Host) -> None:
+    container = runtime.create("box", config(process=None))
+    host.calls.clear()
+    with pytest.raises(ConfigError, match="has no process") as caught:
+        container.start()
+    assert caught.value.pointer == "/process"
+    assert host.calls == []
+    assert container.status == "created"
+    container.delete()
+    gone(host, runtime)
+
+
 def test_what_fails_while_a_failed_start_is_cleaned_up_is_kept(runtime: Runtime, host: Host) -> None:
     container = runtime.create("box", hooks(poststart="/fail"))
     host.fail["undo:cgroup"] = StepError("busy")

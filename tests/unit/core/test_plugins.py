@@ -405,7 +405,9 @@ def test_none_is_an_empty_answer() -> None:
         composition = compose(StubPlatform(), [Misbehaving(hook, lambda: None)])
         context = PlanContext("box", "/b", "/r")
         answer = composition.hooks.plan(None, context)  # type: ignore[arg-type]
-        assert answer == ([("odd", ())] if hook == "orlop_plan" else [])
+        assert answer == []
+        assert composition.hooks.validate(None, context) == []  # type: ignore[arg-type]
+        assert composition.hooks.adjust(None, context) == []  # type: ignore[arg-type]
 
 
 def test_platforms_by_name_object_and_plugin() -> None:

@@ -24,7 +24,17 @@ from orlop_fake.vfs import NamespaceFile
 if TYPE_CHECKING:
     from orlop_fake.execute.context import Context, Handler
     from orlop_fake.machine import Machine
+    from collections.abc import Callable
+
     from orlop_hookspecs.steps import JoinNamespace, NewNamespace, SetIdMappings, SetTimeOffset
+
+_SIMPLE: dict[str, Callable[[int, UserNamespace], Namespace]] = {
+    "user": UserNamespace,
+    "network": NetworkNamespace,
+    "ipc": IpcNamespace,
+    "time": TimeNamespace,
+}
+"""Namespaces that take nothing over from those of the process."""
 
 
 def join(context: Context, step: JoinNamespace) -> None:
@@ -62,23 +72,18 @@ def make_namespace(kernel: Machine, spaces: NamespaceSet, kind: str) -> Namespac
     """Return a new namespace of *kind*, made from those of a process as clone(2) makes it."""
     inode = kernel.next_inode()
     user = spaces.user
-    if kind == "user":
-        return UserNamespace(inode, user)
     if kind == "mount":
         return MountNamespaceHandle(inode, user, spaces.mount.tree.copy())
     if kind == "pid":
         return PidNamespace(inode, user, spaces.pid)
-    if kind == "network":
-        return NetworkNamespace(inode, user)
-    if kind == "ipc":
-        return IpcNamespace(inode, user)
     if kind == "uts":
         return UtsNamespace(inode, user, spaces.uts.hostname, spaces.uts.domainname)
     if kind == "cgroup":
         return CgroupNamespace(inode, user, {})
-    if kind == "time":
-        return TimeNamespace(inode, user)
-    raise refusal(errno.EINVAL, message=f"unknown namespace {kind!r}")
+    simple = _SIMPLE.get(kind)
+    if simple is None:
+        raise refusal(errno.EINVAL, message=f"unknown namespace {kind!r}")
+    return simple(inode, user)
 
 
 def set_id_mappings(context: Context, step: SetIdMappings) -> None:
@@ -95,7 +100,7 @@ def set_id_mappings(context: Context, step: SetIdMappings) -> None:
 
 
 def set_time_offset(context: Context, step: SetTimeOffset) -> None:
-    """Set a clock's offset, before any process is in the time namespace; ERANGE when the clock would be negative."""
+    """Set a clock's offset while the time namespace is empty; ERANGE when the clock would be negative."""
     now = context.kernel.clock.nanoseconds
     if step.secs * 1_000_000_000 + step.nanosecs + now < 0:
         raise refusal(errno.ERANGE, "timens_offsets")

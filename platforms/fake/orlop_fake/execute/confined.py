@@ -1,4 +1,4 @@
-"""Steps after the switch of the root: names, parameters, session, masks, and the look-up of the executable."""
+"""Steps after the switch of the root: names, parameters, session, masks, the look-up of the executable."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def readonly_path(context: Context, step: ReadonlyPath) -> None:
 
 
 def mask_path(context: Context, step: MaskPath) -> None:
-    """Cover a directory with an empty read-only tmpfs, anything else with the null device; missing is skipped."""
+    """Cover a directory with an empty read-only tmpfs, a file with the null device; missing is skipped."""
     where = _protected(context, step.path)
     if where is None or isinstance(where.node, Symlink):
         return

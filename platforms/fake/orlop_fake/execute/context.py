@@ -30,8 +30,8 @@ class Context:
     """One container while steps are executed for it."""
 
     __slots__ = (
-        "cgroups", "clos_was_there", "container", "journal", "kernel", "late_readonly", "made_root", "new", "options",
-        "own_mounts", "places", "process", "record", "state", "warnings",
+        "cgroups", "clos_was_there", "container", "journal", "kernel", "late_readonly", "made_root", "new",
+        "options", "own_mounts", "places", "process", "record", "state", "warnings",
     )  # fmt: skip
 
     def __init__(self, kernel: Machine, record: Record, journal: Journal, options: LaunchOptions) -> None:

@@ -50,7 +50,7 @@ _NR_OPEN = 1 << 20  # /proc/sys/fs/nr_open
 
 
 def set_rlimits(context: Context, step: SetRlimits) -> None:
-    """Set resource limits: EINVAL for an unknown one or a soft limit over the hard one, EPERM over nr_open."""
+    """Set resource limits: EINVAL for an unknown one or a soft over a hard one, EPERM over nr_open."""
     limits = dict(context.process.rlimits)
     for name, soft, hard in step.limits:
         if name not in RLIMITS or soft > hard:

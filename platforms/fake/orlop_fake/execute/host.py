@@ -49,35 +49,20 @@ def systemd_path(path: str) -> str:
 def create_cgroup(context: Context, step: CreateCgroup) -> None:
     """Make the container's group in every hierarchy."""
     kernel = context.kernel
-    if not kernel.hierarchies:
-        if step.explicit:
-            raise refusal(errno.ENOENT, "/sys/fs/cgroup", "no cgroup file system is mounted")
-        context.warnings.append("no cgroup file system is mounted: the container has no cgroup of its own")
-        return
-    if kernel.uid and not step.explicit:
-        context.warnings.append("the caller may not make cgroups: the container has no cgroup of its own")
+    if not kernel.hierarchies and step.explicit:
+        raise refusal(errno.ENOENT, "/sys/fs/cgroup", "no cgroup file system is mounted")
+    if not step.explicit and (kernel.uid or not kernel.hierarchies):
+        context.warnings.append("no cgroup can be made: the container has none of its own")
         return
     path = systemd_path(step.path) if step.systemd else step.path
     parts = [part for part in path.split("/") if part not in {"", "."}]
     if not parts or ".." in parts:
         raise refusal(errno.EINVAL, path, "invalid cgroup path")
-    absolute = path.startswith("/")
     trees = []
     bases = []
     for name, hierarchy in kernel.hierarchies.items():
-        base = hierarchy.root if absolute else kernel.runtime.cgroups.get(name, hierarchy.root)
-        known, kept = base, 0
-        for part in parts:
-            below = known.children.get(part)
-            if below is None:
-                break
-            known = below
-            kept += 1
-        if kept == len(parts) and any(group.processes for group in known.subtree()):
-            raise refusal(
-                errno.EBUSY, known.file("").rstrip("/"), "the cgroup exists and has processes in it"
-            )
-        trees.append({"hierarchy": name, "base": base.path, "parts": parts, "kept": kept})
+        base = hierarchy.root if path[0] == "/" else kernel.runtime.cgroups.get(name, hierarchy.root)
+        trees.append({"hierarchy": name, "base": base.path, "parts": parts, "kept": _kept(base, parts)})
         bases.append(base)
     context.journal.intend("cgroup", trees=trees)
     if kernel.uid:
@@ -85,6 +70,20 @@ def create_cgroup(context: Context, step: CreateCgroup) -> None:
     for base in bases:
         _make_line(context, base, parts)
     context.record.kernel["cgroups"] = [[name, group.path] for name, group in context.cgroups.items()]
+
+
+def _kept(group: Cgroup, parts: list[str]) -> int:
+    """Return how many groups of the line *parts* exist; EBUSY when all do and the last is in use."""
+    kept = 0
+    for part in parts:
+        below = group.children.get(part)
+        if below is None:
+            return kept
+        group = below
+        kept += 1
+    if any(below.processes for below in group.subtree()):
+        raise refusal(errno.EBUSY, group.file("").rstrip("/"), "the cgroup exists and has processes in it")
+    return kept
 
 
 def _make_line(context: Context, group: Cgroup, parts: list[str]) -> None:
@@ -136,7 +135,7 @@ def write_cgroup(context: Context, step: WriteCgroup) -> None:
 
 
 def set_device_rules(context: Context, step: SetDeviceRules) -> None:
-    """Set the device rules of the container's group: the devices controller, or a program on the unified hierarchy."""
+    """Set the device rules: by the devices controller, or by a program on the unified hierarchy."""
     groups = context.cgroups
     holder = groups.get("devices") or groups.get("")
     if holder is None or (

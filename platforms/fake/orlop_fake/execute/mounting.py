@@ -44,7 +44,7 @@ def attach(context: Context, mount: Mount, where: Location, path: str) -> None:
 
 
 def set_attributes(mount: Mount, attributes: Sequence[str], cleared: Sequence[str]) -> None:
-    """Set and clear attributes as mount_setattr(2): EINVAL for unknown ones; of the access times one is in force."""
+    """Set and clear attributes as mount_setattr(2): EINVAL for unknown ones; one access time is in force."""
     wanted = frozenset(attributes)
     if not wanted <= ATTRIBUTES or not frozenset(cleared) <= ATTRIBUTES | _ATIMES:
         unknown = sorted((wanted | frozenset(cleared)) - ATTRIBUTES)

@@ -1,4 +1,4 @@
-"""Steps on the root file system before the switch: its mount, devices, links, terminal, and the switch itself."""
+"""Steps on the root file system before the switch: mount, devices, links, terminal, the switch itself."""
 
 from __future__ import annotations
 

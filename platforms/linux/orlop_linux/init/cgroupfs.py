@@ -90,7 +90,7 @@ def _attach_all(context: Context, place: int, fields: dict[str, Any]) -> None:
                 os.symlink(name, _check_name(alias), dir_fd=place)
 
 
-def mount_cgroup(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+def mount_cgroup(context: Context, fields: dict[str, Any], _index: int) -> None:
     """Execute MountCgroup."""
     target = resolve.make_directory(context.root_fd, fields["destination"])
     try:

@@ -95,7 +95,7 @@ def _bind(tree: int, parent: int, name: str, kind: int, device: int) -> None:
         os.close(tree)
 
 
-def create_symlink(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+def create_symlink(context: Context, fields: dict[str, Any], _index: int) -> None:
     """Execute CreateSymlink.
 
     Raises:

@@ -108,7 +108,7 @@ def _open_existing(context: Context, path: str) -> int:
     return fd
 
 
-def mask_path(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+def mask_path(context: Context, fields: dict[str, Any], _index: int) -> None:
     """Execute MaskPath."""
     target = _open_existing(context, fields["path"])
     if target < 0:
@@ -119,7 +119,7 @@ def mask_path(context: Context, fields: dict[str, Any], index: int) -> None:  # 
         os.close(target)
 
 
-def readonly_path(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+def readonly_path(context: Context, fields: dict[str, Any], _index: int) -> None:
     """Execute ReadonlyPath: a read-only clone of all that is there takes its place at once."""
     target = _open_existing(context, fields["path"])
     if target < 0:

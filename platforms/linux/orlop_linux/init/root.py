@@ -26,7 +26,7 @@ def _open_root() -> int:
     return os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def prepare_root(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+def prepare_root(context: Context, fields: dict[str, Any], _index: int) -> None:
     """Execute PrepareRoot."""
     tree = context.take("root")
     context.root_fd = tree
@@ -46,7 +46,7 @@ def prepare_root(context: Context, fields: dict[str, Any], index: int) -> None: 
         os.close(old)
 
 
-def switch_root(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+def switch_root(context: Context, fields: dict[str, Any], _index: int) -> None:
     """Execute SwitchRoot."""
     context.seal()
     method = fields["method"]
@@ -151,12 +151,12 @@ def _remove(path: bytes) -> None:
         os.close(target)
 
 
-def set_root_propagation(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+def set_root_propagation(context: Context, fields: dict[str, Any], _index: int) -> None:
     """Execute SetRootPropagation."""
     attributes.apply_propagation(context.root_fd, (fields["propagation"],))
 
 
-def make_root_readonly(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+def make_root_readonly(context: Context, _fields: dict[str, Any], _index: int) -> None:
     """Execute MakeRootReadonly."""
     syscalls.mount_setattr(context.root_fd, set_=syscalls.MOUNT_ATTR_RDONLY)
 
