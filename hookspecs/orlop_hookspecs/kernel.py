@@ -131,6 +131,12 @@ class LiveKernel(Protocol):
     def identity(self) -> tuple[int, int]:
         """Return process id and start time of the calling runtime."""
 
+    def prewarm(self) -> None:
+        """Begin in the background what a create will need; called before the plugins are loaded.
+
+        Nothing may be left when no create follows. Problems are not reported: the create meets them again.
+        """
+
     def now(self) -> str:
         """Return the time as RFC 3339 with nanoseconds in UTC."""
 

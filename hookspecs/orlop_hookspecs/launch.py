@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import attrs
 
+from orlop_hookspecs.frozen import Frozen, frozen
 
-@attrs.frozen
-class LaunchOptions:
+
+@frozen
+class LaunchOptions(Frozen):
     """How one container is launched; none of it is in the config.
 
     Paths are absolute. File descriptors are the caller's and stay the caller's.
@@ -34,8 +36,8 @@ class LaunchOptions:
     """How many of the preserved descriptors are sockets passed by LISTEN_FDS (sd_listen_fds(3))."""
 
 
-@attrs.frozen
-class PlanContext:
+@frozen
+class PlanContext(Frozen):
     """What a planner may know beside the config; planning reads nothing else.
 
     The state of the host (cgroup version, free ids, existing files) is not here on purpose: a plan is the

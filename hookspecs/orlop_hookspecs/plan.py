@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import attrs
-
+from orlop_hookspecs.frozen import Frozen, frozen
 from orlop_hookspecs.steps.base import Step
 
 PHASES: Mapping[str, tuple[str, ...]] = {
@@ -32,8 +31,8 @@ PHASES: Mapping[str, tuple[str, ...]] = {
 """Phases in the order of the lifecycle, each with its slots in order."""
 
 
-@attrs.frozen
-class PlannedStep:
+@frozen
+class PlannedStep(Frozen):
     """A step with its place in the plan and the plugin that asked for it."""
 
     step: Step
@@ -42,8 +41,8 @@ class PlannedStep:
     plugin: str
 
 
-@attrs.frozen
-class Plan:
+@frozen
+class Plan(Frozen):
     """All planned steps of one container, grouped by phase and ordered inside each."""
 
     phases: Mapping[str, tuple[PlannedStep, ...]]

@@ -125,7 +125,7 @@ class Record:
     @staticmethod
     def _verify_parts(fields: dict[str, Any], refuse: Callable[[str], StoreError]) -> None:
         creator = fields["creator"]
-        if len(creator) != 2 or not all(type(part) is int for part in creator):  # noqa: PLR2004 - a pair
+        if len(creator) != 2 or not all(type(part) is int for part in creator):
             raise refuse("creator is malformed")
         for name in ("bundle", "rootfs"):
             path = fields[name]

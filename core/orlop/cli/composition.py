@@ -13,10 +13,18 @@ _PLATFORM = "linux"
 
 
 def choice(text: str) -> tuple[list[str] | None, list[str]]:
-    """Return the plugins that ``--plugins`` asks for (``None``: all that are installed) and those that it blocks."""
+    """Return the plugins that ``--plugins`` asks for (``None``: all that are there), and those it blocks."""
     words = [word for word in text.split(",") if word]
     wanted = [word for word in words if word[0] != "-"]
     return wanted or None, [word[1:] for word in words if word[0] == "-"]
+
+
+def prewarm(context: Context) -> None:
+    """Let the platform begin what a create needs, while the plugins are still being imported."""
+    if context.parts is None:
+        from orlop.live import find_kernel
+
+        find_kernel(_PLATFORM).prewarm()
 
 
 def runtime(context: Context) -> Runtime:

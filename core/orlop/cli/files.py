@@ -15,8 +15,9 @@ _ATTEMPTS = 16
 class PidFile:
     """A place for a process id that was looked at before anything was made.
 
-    Engines read the whole file as one number: it has no newline, and it appears by rename(2) only. Whatever is at the path already
-    must be a regular file: a rename onto ``/dev/null`` or a planted link would succeed just as well.
+    Engines read the whole file as one number: it has no newline, and it appears by rename(2) only. Whatever
+    is at the path already must be a regular file: a rename onto ``/dev/null`` or a planted link would succeed
+    just as well.
 
     Raises:
         UsageError: The directory does not exist, or something other than a regular file is in the way.

@@ -69,7 +69,7 @@ class Command:
         most: How many it takes at most; ``None``: any number.
         flags: Its own flags, beside ``--help``.
         aliases: Other names of it.
-        mixed: Flags may stand after positional arguments. False where the rest of the line belongs to another program.
+        mixed: Flags may stand after positional arguments. False where the rest is another program's.
         group: :data:`COMMON` or :data:`OWN`.
         text: What help says below the usage; lines are kept.
     """
@@ -115,7 +115,7 @@ class Parsed:
         flags: Mapping[str, Value],
         arguments: list[str],
     ) -> None:
-        """Keep the parts; *command* is ``None`` for a command of a plugin, which reads its arguments itself."""
+        """Keep the parts; *command* is ``None`` for a plugin's command, which reads its arguments itself."""
         self.options = options
         self.command = command
         self.flags = flags

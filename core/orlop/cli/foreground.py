@@ -1,11 +1,10 @@
-"""Staying with a container until its program ends: signals go in, the terminal is joined, the exit status comes out."""
+"""Staying with a container until its program ends: signals go in, its exit status comes out."""
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # typeshed has only signal
 import os
 import select
-
-import _signal  # type: ignore[import-not-found]  # typeshed has only signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,12 +12,13 @@ if TYPE_CHECKING:
 
     from orlop.cli.terminal import Proxy
 
-# Faults of our own (they would come back at once), what cannot be caught, what the interpreter needs ignored, and news about
-# children; a change of the window's size goes to the terminal instead.
+# Faults of our own (they would come back at once), what cannot be caught, what the interpreter needs ignored,
+# and news about children; a change of the window's size goes to the terminal instead.
 _KEPT = frozenset(
     getattr(_signal, name, 0)
     for name in (
-        "SIGKILL", "SIGSTOP", "SIGCHLD", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS", "SIGPIPE", "SIGWINCH"
+        "SIGKILL", "SIGSTOP", "SIGCHLD", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS",
+        "SIGPIPE", "SIGWINCH",
     )
 )  # fmt: skip
 _CHUNK = 4096

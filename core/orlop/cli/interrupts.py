@@ -1,4 +1,4 @@
-"""Signals while a container is being made: the command stops, undoes what it has begun and ends with 128 plus the signal."""
+"""Signals while a container is being made: what was begun is undone; the status is 128 plus the signal."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
 class Interruptible:
     """A region that the first of the usual signals to end a program leaves with :class:`Interrupted`.
 
-    Later signals do nothing: the undoing must not be interrupted in its turn. A signal that was ignored before, as
-    nohup(1) does, stays ignored. Outside the main thread nothing changes, because Python delivers no signals there.
+    Later signals do nothing: the undoing must not be interrupted in its turn. A signal that was ignored
+    before, as nohup(1) does, stays ignored. Outside the main thread nothing changes, because Python delivers
+    no signals there.
     """
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from orlop_hookspecs.errors import BundleError, OrlopError, UsageError
 from orlop_hookspecs.launch import LaunchOptions
 
 if TYPE_CHECKING:
-    from typing import Any, Self
+    from typing import Self
 
     from orlop.cli.context import Context
     from orlop.cli.flags import Parsed
@@ -23,7 +23,7 @@ _NO_MANAGER = "disabled"
 
 
 def bundle_and_config(line: Parsed) -> tuple[str, bytes | None]:
-    """Return the absolute path of the bundle and the content of ``--config``; ``None`` when that is the bundle's own.
+    """Return the absolute path of the bundle and the content of ``--config``, if it is not the bundle's own.
 
     Raises:
         BundleError: The file that ``--config`` names cannot be read.
@@ -48,7 +48,8 @@ def bundle_and_config(line: Parsed) -> tuple[str, bytes | None]:
 class Launch:
     """One creation from the command line.
 
-    As a context manager it closes the runtime at the end. What has been created when an error arises inside is deleted again.
+    As a context manager it closes the runtime at the end. What has been created when an error arises inside
+    is deleted again.
     """
 
     def __init__(self, context: Context) -> None:
@@ -79,7 +80,7 @@ class Launch:
         return container
 
     def terminal(self) -> bool:
-        """Tell whether the config asks for a terminal; one that cannot be read is reported by :meth:`create`."""
+        """Tell whether the config asks for a terminal; :meth:`create` reports one that cannot be read."""
         from orlop.documents.reader import parse, read_file
 
         try:
@@ -99,7 +100,7 @@ class Launch:
         """Return the launch."""
         return self
 
-    def __exit__(self, kind: Any, error: BaseException | None, _: object) -> None:  # noqa: ANN401 - protocol of with
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Delete what an error has left unfinished, and close the runtime."""
         try:
             if error is not None and self._container is not None:
@@ -139,10 +140,10 @@ def _absolute(path: str) -> str:
 
 
 def _listen_fds() -> int:
-    """Return how many sockets were passed to this process by sd_listen_fds(3), which names the process that they are for."""
+    """Return how many sockets were passed to this very process (sd_listen_fds(3))."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return 0
     text = os.environ.get("LISTEN_FDS", "")
-    if not (text.isascii() and text.isdigit() and len(text) <= 4):  # noqa: PLR2004 - more than any limit of open files
+    if not (text.isascii() and text.isdigit() and len(text) <= 4):
         raise UsageError("LISTEN_FDS is not a number", value=text)
     return int(text)

@@ -38,8 +38,8 @@ class Interrupted(KeyboardInterrupt):
 
 def entry() -> NoReturn:
     """Run the command line of this process and end it."""
-    # Garbage of a short-lived process is the kernel's to collect. A descriptor that is missing from 0 to 2 would be taken by
-    # the next file that is opened, and messages would go into that file.
+    # Garbage of a short-lived process is the kernel's to collect. A descriptor that is missing from 0 to 2
+    # would be taken by the next file that is opened, and messages would go into that file.
     import gc
 
     gc.disable()
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None, parts: Parts | None = None) -> 
 
     Args:
         arguments: The command line without the program's name; the process's own when it is ``None``.
-        parts: What commands work with, instead of this host's: for tests and for programs that embed the command line.
+        parts: What commands work with, instead of this host's: for tests and for programs that embed them.
     """
     report = Reporter()
     try:
@@ -155,7 +155,7 @@ def _command(name: str) -> Callable[[Context], int]:
 
 
 def _verify_descriptors(count: int) -> None:
-    """Refuse to pass on descriptors that the caller never opened, before files of our own take their numbers."""
+    """Refuse to pass on descriptors that nobody has opened: files of our own may have their numbers."""
     for descriptor in range(STDERR + 1, STDERR + 1 + count):
         try:
             os.fstat(descriptor)

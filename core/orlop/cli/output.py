@@ -1,13 +1,13 @@
 """Standard output and JSON, without sys.stdout and the json module.
 
-A command writes its whole output at once and straight to descriptor 1: there is no buffer that could be written twice or lost by
-``os._exit``, and a reader that has gone away costs an error number instead of a traceback.
+A command writes its whole output at once and straight to descriptor 1: there is no buffer that could be
+written twice or lost by ``os._exit``, and a reader that has gone away costs an error number instead of a
+traceback.
 """
 
 from __future__ import annotations
 
 import os
-
 from _json import encode_basestring_ascii as quote
 
 from orlop_hookspecs.errors import printable
@@ -49,7 +49,7 @@ def to_json(value: Any, indent: str = "") -> str:  # noqa: ANN401 - any JSON dat
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return columns under *titles*, at least 12 characters wide and 3 apart; what is not printable is escaped."""
+    """Return columns under *titles*, at least 12 wide and 3 apart; control characters are escaped."""
     cells = [list(titles), *([printable(cell) for cell in row] for row in rows)]
     widths = [max(_WIDTH, *(len(row[i]) + _GAP for row in cells)) for i in range(len(titles))]
     lines = ("".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in cells)

@@ -1,7 +1,8 @@
 """Read a command line by the table: the grammar that OCI engines expect of a runtime.
 
-``-name``, ``--name``, ``--name=value`` and ``--name value`` are one spelling for short and long flags alike; short flags do not
-combine. Global flags stand before the command. A command's flags may stand anywhere after it, up to ``--``.
+``-name``, ``--name``, ``--name=value`` and ``--name value`` are one spelling for short and long flags alike;
+short flags do not combine. Global flags stand before the command. A command's flags may stand anywhere after
+it, up to ``--``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from orlop_hookspecs.errors import UsageError, shorten
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from typing import NoReturn
 
     from orlop.cli.flags import Command, Flag, Value
 
@@ -59,7 +61,7 @@ class HelpAskedError(Exception):
 
 
 def parse_options(arguments: Sequence[str], options: tuple[Flag, ...]) -> tuple[dict[str, Value], list[str]]:
-    """Return the values of the global flags at the beginning of *arguments*, and the rest, which begins with the command.
+    """Return the values of the global flags in front of the command, and the rest, which begins with it.
 
     Raises:
         WrongUsageError: A flag does not fit the table.
@@ -107,13 +109,7 @@ def _flags(
                 break
             continue
         name, equals, value = argument[2 if argument[1] == "-" else 1 :].partition("=")
-        flag = known.get(name)
-        if flag is None:
-            if name in HELP and not equals:
-                raise HelpAskedError(command)
-            if not name or name[0] == "-":
-                raise WrongUsageError(f"bad flag syntax: {shorten(argument)}", command)
-            raise WrongUsageError(f"flag provided but not defined: -{_bare(name)}", command)
+        flag = known.get(name) or _unknown(argument, name, equals, command)
         if flag.kind == SWITCH:
             values[flag.names[0]] = _switch(name, value if equals else "true", command)
             continue
@@ -126,9 +122,14 @@ def _flags(
     return values, positional
 
 
-def _bare(name: str) -> str:
-    """Return an unknown flag's name without quotes around it, but as harmless as a quoted value."""
-    return shorten(name)[1:-1]
+def _unknown(argument: str, name: str, equals: str, command: Command | None) -> NoReturn:
+    """Raise what becomes of a flag that the table does not have."""
+    if name in HELP and not equals:
+        raise HelpAskedError(command)
+    if not name or name[0] == "-":
+        raise WrongUsageError(f"bad flag syntax: {shorten(argument)}", command)
+    # Without quotes around it, as engines expect, but as harmless as with them.
+    raise WrongUsageError(f"flag provided but not defined: -{shorten(name)[1:-1]}", command)
 
 
 def _default(flag: Flag) -> Value:

@@ -1,7 +1,8 @@
-"""Where modules come from when the interpreter was started without the site module, as the installed command is.
+"""Where modules come from in an interpreter that was started without the site module, as the command is.
 
-The launcher adds the directories that ``.pth`` files name. Code in ``.pth`` files, system directories behind a virtual environment and
-the like take milliseconds; they are caught up with before plugins are looked for, and not for a command that loads none.
+The launcher adds the directories that ``.pth`` files name. Code in ``.pth`` files, system directories behind
+a virtual environment and the like take milliseconds; they are caught up with before plugins are looked for,
+and not for a command that loads none.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import sys
 
 
 def complete() -> None:
-    """Make everything importable that an ordinary start of this interpreter would, but for the user's own directory.
+    """Make everything importable that an ordinary start would, but for the user's own directory.
 
     The launcher isolates the interpreter (``-I``), and an isolated interpreter has no user directory.
     """
@@ -18,6 +19,4 @@ def complete() -> None:
         return
     import site
 
-    known = site.removeduppaths()
-    known = site.venv(known)
-    site.addsitepackages(known)
+    site.addsitepackages(site.venv(site.removeduppaths()) or set())

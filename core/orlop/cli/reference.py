@@ -1,4 +1,4 @@
-"""The reference page of the command line, made from the table: ``python -m orlop.cli.reference > docs/reference/cli.md``."""
+"""The reference page of the command line, made from the table; run as a program, it prints the page."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ _HEAD = f"""\
 
 `{PROGRAM} [global flags] COMMAND [flags] [arguments]`
 
-A flag is written `--name value`, `--name=value` or with one hyphen; a switch may be given a value (`--detach=false`). Global
-flags stand before the command. Flags of a command may stand before or after its arguments, up to `--`, unless its
-section says otherwise.
+A flag is written `--name value`, `--name=value` or with one hyphen; a switch may be given a value
+(`--detach=false`). Global flags stand before the command. Flags of a command may stand before or after its
+arguments, up to `--`, unless its section says otherwise.
 
 ## Exit status
 
 | Status | When |
 |---|---|
 | 0 | The command has done what it was asked to. |
-| the program's own, or 128 plus a signal's number | `run` in the foreground: how the container's program ended. |
+| the program's, or 128 plus a signal's number | `run` in the foreground: how the program ended. |
 | 1 | An error; one line on standard error says which, and a line in the log file if there is one. |
 | 3 | There is no such command. |
 | 128 plus a signal's number | The command was interrupted; what it had begun is undone. |
 
 ## Messages
 
-Without `--log`, a message is a line on standard error. With `--log` it is a line in that file, and an error is also a bare
-line on standard error. With `--log-format json` a line is one JSON object with `level`, `msg` and `time` (RFC 3339); an error has
-its parts in `error` (`code`, `pointer`, `plugin`, ...) and the warnings that came before it in `warnings`.
+Without `--log`, a message is a line on standard error. With `--log` it is a line in that file, and an error
+is also a bare line on standard error. With `--log-format json` a line is one JSON object with `level`, `msg`
+and `time` (RFC 3339); an error has its parts in `error` (`code`, `pointer`, `plugin`, ...) and the warnings
+that came before it in `warnings`.
 """
 
 

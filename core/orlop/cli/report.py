@@ -1,8 +1,9 @@
 """Messages: one line each, to the log file and to standard error, laid out as container engines parse them.
 
-Without ``--log`` a message goes to standard error in the chosen layout. With ``--log`` it goes to the file in that layout, and errors
-go to standard error as well, bare: some engines read the one, some the other. Warnings wait until the command has ended,
-because podman reads the whole log of a failed command as one JSON object: the error then carries them.
+Without ``--log`` a message goes to standard error in the chosen layout. With ``--log`` it goes to the file in
+that layout, and errors go to standard error as well, bare: some engines read the one, some the other.
+Warnings wait until the command has ended, because podman reads the whole log of a failed command as one JSON
+object: the error then carries them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import stat
 import time
 
-from orlop.cli.output import STDERR, quote, to_json, write
+from orlop.cli.output import STDERR, to_json, write
 from orlop_hookspecs.errors import OrlopError, UsageError, printable
 
 TYPE_CHECKING = False
@@ -98,8 +99,8 @@ class Reporter:
         if self._json:
             line = to_json({**fields, "level": level, "msg": text, "time": now}) + "\n"
         else:
-            more = "".join(f" {name}={quote(str(value))}" for name, value in fields.items())
-            line = f'time="{now}" level={level} msg={quote(text)}{more}\n'
+            more = "".join(f" {name}={to_json(str(value))}" for name, value in fields.items())
+            line = f'time="{now}" level={level} msg={to_json(text)}{more}\n'
         _try_write(line, self._log if self._log >= 0 else STDERR)
 
 
@@ -114,7 +115,8 @@ def describe(error: BaseException) -> tuple[str, dict[str, object]]:
 
 
 def _try_write(text: str, descriptor: int) -> None:
-    # There is no place left to complain to, and a full disk or a closed pipe must not stop the clean-up of a container.
+    # There is no place left to complain to, and a full disk or a closed pipe must not stop the clean-up of a
+    # container.
     try:
         write(text, descriptor)
     except OSError:
@@ -122,7 +124,7 @@ def _try_write(text: str, descriptor: int) -> None:
 
 
 def _open_log(path: str) -> int:
-    """Open *path* for appending, without following a link, waiting for a reader or becoming a directory's victim."""
+    """Open *path* for appending, without following a planted link or waiting for a reader."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
     # /dev/stderr and its like are links by nature; everywhere else a link may have been planted.
     if not path.startswith(("/dev/", "/proc/self/fd/")):

@@ -1,6 +1,7 @@
 """The table of the command line: every global flag, every command, every flag of a command, once.
 
-The parser, the help, the reference page and the tests read this table; nothing about the grammar is written anywhere else.
+The parser, the help, the reference page and the tests read this table; nothing about the grammar is written
+anywhere else.
 """
 
 from __future__ import annotations

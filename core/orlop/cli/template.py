@@ -1,4 +1,4 @@
-"""The config that ``orlop spec`` writes: a shell in namespaces of its own, with few capabilities and a read-only root."""
+"""The config that ``orlop spec`` writes: a shell in namespaces of its own with few rights."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _mounts() -> list[dict[str, Any]]:
             "mode=0620",
             "gid=5",
         ),
-        _mount("/dev/shm", "tmpfs", "shm", *_LOCKED, "mode=1777", "size=65536k"),  # noqa: S108 - inside the container
+        _mount("/dev/shm", "tmpfs", "shm", *_LOCKED, "mode=1777", "size=65536k"),  # noqa: S108 - the container's
         _mount("/dev/mqueue", "mqueue", "mqueue", *_LOCKED),
         _mount("/sys", "sysfs", "sysfs", *_LOCKED, "ro"),
         _mount("/sys/fs/cgroup", "cgroup", "cgroup", *_LOCKED, "relatime", "ro"),
@@ -88,8 +88,9 @@ def config() -> dict[str, Any]:
 def rootless_config(uid: int, gid: int) -> dict[str, Any]:
     """Return the config for a caller without privileges, whose user and group become root inside.
 
-    The network stays the host's, because nobody could connect another one; a sysfs of its own needs a network of its own, so /sys
-    is bound; limits need cgroups that such a caller does not have; and group 5 (tty) is not mapped.
+    The network stays the host's, because nobody could connect another one; a sysfs of its own needs a network
+    of its own, so /sys is bound; limits need cgroups that such a caller does not have; and group 5 (tty) is
+    not mapped.
     """
     made = config()
     linux = made["linux"]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import _socket
 import errno
 import fcntl
 import os
 import sys
 import termios
-
-import _socket
 
 from orlop_hookspecs.errors import PlatformError
 
@@ -50,7 +49,8 @@ class ConsoleSocket:
             PlatformError: No descriptor came.
         """
         try:
-            descriptor, _ = self._socket._accept()  # type: ignore[attr-defined]  # noqa: SLF001 - socket.accept without the import of socket
+            # What socket.accept() is made of; the module socket itself costs milliseconds.
+            descriptor, _ = self._socket._accept()  # type: ignore[attr-defined]  # noqa: SLF001
         except BlockingIOError as error:
             raise PlatformError("the container's terminal was not set up") from error
         connection = _socket.socket(fileno=descriptor)
@@ -61,7 +61,7 @@ class ConsoleSocket:
         finally:
             connection.close()
         for level, kind, data in ancillary:
-            if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS and len(data) >= 4:  # noqa: PLR2004 - sizeof(int)
+            if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS and len(data) >= 4:
                 return int.from_bytes(data[:4], sys.byteorder)
         raise PlatformError("the container's terminal was not set up: no descriptor was sent")
 
@@ -81,7 +81,7 @@ class Proxy:
     def __init__(self, master: int) -> None:
         """Take over *master*; the caller's terminal, if there is one, becomes raw until :meth:`close`."""
         self._master = master
-        os.set_blocking(master, False)  # noqa: FBT003 - the function's only form
+        os.set_blocking(master, False)
         self._terminal = next((fd for fd in (0, 1, 2) if os.isatty(fd)), -1)
         self._saved: list[Any] | None = None
         self._to_master = b""
@@ -185,11 +185,11 @@ def _private_place() -> str:
     place = os.environ.get("XDG_RUNTIME_DIR", "")
     if place.startswith("/") and len(place) < _PLACE_LIMIT and os.access(place, os.W_OK | os.X_OK):
         return place
-    return "/tmp"  # noqa: S108 - a directory of an unguessable name is made in it, with mkdir(2)'s exclusiveness
+    return "/tmp"  # noqa: S108 - what is made in it has an unguessable name, and mkdir(2) is exclusive
 
 
 def _raw(mode: list[Any]) -> list[Any]:
-    """Return *mode* as cfmakeraw(3) makes it, but with output processing: the container's terminal leaves that to ours."""
+    """Return *mode* as cfmakeraw(3) makes it, but with output processing, which the container's lacks."""
     raw = list(mode)
     raw[_INPUT] &= ~(
         termios.IGNBRK
@@ -211,7 +211,7 @@ def _raw(mode: list[Any]) -> list[Any]:
 
 
 def _without_carriage_returns(master: int) -> None:
-    """Let the container's terminal not turn line ends into CR LF: ours does, and a file or pipe wants none."""
+    """Keep line ends as they are: the caller's terminal makes CR LF of them, a file wants none."""
     try:
         mode = termios.tcgetattr(master)
         mode[_OUTPUT] &= ~termios.ONLCR

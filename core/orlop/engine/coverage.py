@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from orlop_hookspecs.documents.base import KIND, Document
 from orlop_hookspecs.documents.names import json_name
 from orlop_hookspecs.errors import UNSET
+from orlop_hookspecs.frozen import Frozen, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -66,8 +65,8 @@ ENTRY = "{}"
 """Path segment of a map's entries."""
 
 
-@attrs.frozen
-class Finding:
+@frozen
+class Finding(Frozen):
     """What becomes of one property of a config."""
 
     pointer: str

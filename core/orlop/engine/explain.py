@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
-from orlop.engine.prepare import Prepared
+from orlop_hookspecs.frozen import Frozen, frozen
 from orlop_hookspecs.plan import PHASES
 
 if TYPE_CHECKING:
+    from orlop.engine.prepare import Prepared
     from orlop_hookspecs.plan import PlannedStep
 
 _WHERE = {
@@ -22,8 +21,8 @@ _WHERE = {
 }
 
 
-@attrs.frozen
-class Explanation:
+@frozen
+class Explanation(Frozen):
     """The plan of one config."""
 
     prepared: Prepared

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from orlop.documents.versions import MAXIMUM, MINIMUM
 from orlop_hookspecs.errors import CompositionError, DocumentError
+from orlop_hookspecs.frozen import Frozen, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,8 +26,8 @@ Provenance = dict[str, Any]
 """Dotted path to the plugins that gave the field or, for a list, to a mapping from value to plugins."""
 
 
-@attrs.frozen
-class Merged:
+@frozen
+class Merged(Frozen):
     """The features of a composition."""
 
     data: dict[str, Any]
@@ -88,7 +87,7 @@ class _Merger:
             target = inner
         self._put_into(target, name, path, value, plugin)
 
-    def _put_into(self, target: dict[str, Any], name: str, path: str, value: Any, plugin: str) -> None:  # noqa: ANN401
+    def _put_into(self, target: dict[str, Any], name: str, path: str, value: Any, plugin: str) -> None:  # noqa: ANN401 - JSON data
         if isinstance(value, Mapping):
             inner = target.setdefault(name, {})
             if not isinstance(inner, dict):

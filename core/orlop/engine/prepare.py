@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from orlop.documents.codec import decode_config, encode
 from orlop.engine import adjust
 from orlop.engine.plan import Late, make_plan
-from orlop_hookspecs.documents.config import Config
 from orlop_hookspecs.errors import UNSET, ConfigError, DocumentError, PluginError
-from orlop_hookspecs.launch import PlanContext
-from orlop_hookspecs.plan import Plan
+from orlop_hookspecs.frozen import Frozen, frozen
 
 if TYPE_CHECKING:
+    from orlop_hookspecs.plan import Plan
+    from orlop_hookspecs.launch import PlanContext
+    from orlop_hookspecs.documents.config import Config
     from collections.abc import Sequence
 
     from orlop.engine.coverage import Finding
@@ -42,8 +41,8 @@ class RefusedConfigError(ConfigError):
         )
 
 
-@attrs.frozen
-class Prepared:
+@frozen
+class Prepared(Frozen):
     """What a config became: the effective config, its owners and the plan."""
 
     config: Config

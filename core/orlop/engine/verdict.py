@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from orlop.documents.codec import decode_config
 from orlop.documents.faults import InvalidDocumentError
 from orlop.engine import prepare
 from orlop_hookspecs.errors import UNSET, DocumentError, OrlopError, shorten
+from orlop_hookspecs.frozen import Frozen, frozen
 
 if TYPE_CHECKING:
     from orlop.plugins.compose import Composition
@@ -20,8 +19,8 @@ APPLIED, REFUSED, IGNORED = "applied", "refused", "ignored"
 """What becomes of a property: plugins apply it; create would fail; it is unknown and therefore ignored."""
 
 
-@attrs.frozen
-class Judgement:
+@frozen
+class Judgement(Frozen):
     """What becomes of one property."""
 
     pointer: str
@@ -47,8 +46,8 @@ class Judgement:
         return data
 
 
-@attrs.frozen
-class Verdict:
+@frozen
+class Verdict(Frozen):
     """What becomes of a config."""
 
     properties: tuple[Judgement, ...]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import attrs
+from orlop_hookspecs.frozen import Frozen, frozen
 
 
-@attrs.frozen
-class LifecycleStep:
+@frozen
+class LifecycleStep(Frozen):
     """One step: who takes it, where it is implemented, and where the lifecycle goes on when it fails."""
 
     number: int

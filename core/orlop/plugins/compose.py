@@ -265,6 +265,8 @@ def _resolve(
                 faults.append(
                     PluginFault(name, f"it requires plugin {needed}, which is not in the composition{why}")
                 )
-        for other in verified.info.conflicts:
-            if other in loaded and other != name:
-                faults.append(PluginFault(name, f"it conflicts with plugin {other}"))  # noqa: PERF401
+        faults.extend(
+            PluginFault(name, f"it conflicts with plugin {other}")
+            for other in verified.info.conflicts
+            if other in loaded and other != name
+        )

@@ -91,7 +91,7 @@ class Hooks:
         """Ask for platforms."""
         found: list[tuple[str, Platform]] = []
         for plugin, call in self._of(platform.orlop_platform):
-            answer = _ask(plugin, platform.orlop_platform, call)
+            answer: Any = _ask(plugin, platform.orlop_platform, call)
             if answer is None:
                 continue
             if not isinstance(getattr(answer, "name", None), str) or not callable(
@@ -328,7 +328,9 @@ class Hooks:
 _LAST_SIGNAL = 64
 
 
-def _ask(plugin: str, spec: Callable[..., Any], call: Call, *arguments: object, container: str = "") -> Any:  # noqa: ANN401
+def _ask(
+    plugin: str, spec: Callable[..., Any], call: Call, *arguments: object, container: str = ""
+) -> object:
     try:
         return call(*arguments)
     except Exception as error:
@@ -360,18 +362,19 @@ def _sequence(
     answer = _ask(plugin, spec, call, *arguments, container=container)
     if answer is None:
         return ()
-    _check_items(plugin, spec, item, answer, container)
-    checked: Sequence[Any] = answer
-    return checked
+    return _check_items(plugin, spec, item, answer, container)
 
 
-def _check_items(plugin: str, spec: Callable[..., Any], item: type, answer: object, container: str) -> None:
-    """Refuse what is no sequence of *item*."""
+def _check_items(
+    plugin: str, spec: Callable[..., Any], item: type, answer: object, container: str
+) -> Sequence[Any]:
+    """Return *answer* when it is a sequence of *item*; refuse it otherwise."""
     if not isinstance(answer, list | tuple):
         raise _wrong(plugin, spec, f"a sequence of {item.__name__}", answer, container)
     for one in answer:
         if not isinstance(one, item):
             raise _wrong(plugin, spec, f"only {item.__name__} in the sequence", one, container)
+    return answer
 
 
 def _nothing(plugin: str, spec: Callable[..., Any], call: Call, *arguments: object, container: str) -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import attrs
-
 from orlop_hookspecs.errors import CompositionError
+from orlop_hookspecs.frozen import Frozen, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-@attrs.frozen
-class PluginFault:
+@frozen
+class PluginFault(Frozen):
     """One thing that is wrong with one plugin."""
 
     plugin: str

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
+from orlop_hookspecs.frozen import Frozen, frozen
 from orlop_hookspecs.hooks import capability, commands, identity, lifecycle, live, platform
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from collections.abc import Mapping
 
 MODULES: tuple[types.ModuleType, ...] = (identity, platform, capability, live, lifecycle, commands)
@@ -19,8 +18,8 @@ MODULES: tuple[types.ModuleType, ...] = (identity, platform, capability, live, l
 _SPEC = "orlop_spec"
 
 
-@attrs.frozen
-class HookSpec:
+@frozen
+class HookSpec(Frozen):
     """One hook of the contract."""
 
     name: str

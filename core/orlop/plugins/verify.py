@@ -7,18 +7,17 @@ Code objects are read instead of :func:`inspect.signature`, which would take mos
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-
-import attrs
 
 from orlop.plugins.faults import PluginFault
 from orlop.plugins.specs import SPECS, HookSpec
 from orlop_hookspecs import CONTRACT_VERSION
+from orlop_hookspecs.frozen import Frozen, frozen
 from orlop_hookspecs.hooks import identity
 from orlop_hookspecs.hooks.identity import PluginInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from collections.abc import Iterator
 
 PREFIX = "orlop_"
@@ -33,8 +32,8 @@ _NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 _VARARGS, _VARKEYWORDS, _GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x04, 0x08, 0x20, 0x80, 0x200
 
 
-@attrs.frozen
-class Implementation:
+@frozen
+class Implementation(Frozen):
     """A plugin's function for one hook."""
 
     spec: HookSpec
@@ -43,8 +42,8 @@ class Implementation:
     """The parameters that it takes, in its own order."""
 
 
-@attrs.frozen
-class Verified:
+@frozen
+class Verified(Frozen):
     """A plugin that keeps the contract, with its identity and its hooks."""
 
     info: PluginInfo
@@ -134,7 +133,7 @@ def _option_problems(options: dict[str, Any]) -> Iterator[str]:
         yield "tryfirst and trylast are refused: declare before and after in the plugin's info"
 
 
-def _parameters(function: Any, spec: HookSpec, name: str, found: list[tuple[str, str]]) -> tuple[str, ...]:  # noqa: ANN401
+def _parameters(function: object, spec: HookSpec, name: str, found: list[tuple[str, str]]) -> tuple[str, ...]:
     """Return the parameters of *function*, and report all that keep it from being called as *spec* says."""
     plain = getattr(function, "__func__", function)
     if type(plain) is not types.FunctionType:

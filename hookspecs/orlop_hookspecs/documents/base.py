@@ -1,7 +1,6 @@
 """How a document class is made: the decorator, the field and the base class that all of them share.
 
-The classes are frozen, slotted attrs classes with keyword-only constructors. Equality, hash and ``repr`` are
-inherited instead of generated per class: what every cold ``create`` imports must be cheap to define.
+The classes are frozen attrs classes with keyword-only constructors, see :mod:`orlop_hookspecs.frozen`.
 """
 
 from __future__ import annotations
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform, overload
 import attrs
 
 from orlop_hookspecs.documents.names import json_name
+from orlop_hookspecs.frozen import Frozen, collect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import ClassVar, Self
+    from typing import Self
 
     from orlop_hookspecs.documents.kinds import Kind
 
@@ -42,30 +42,15 @@ def note(*, default: T) -> T:
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field, note))
 def document(cls: type[C]) -> type[C]:
     """Make *cls* a document class."""
-    return attrs.define(
-        cls,
-        frozen=True,
-        slots=True,
-        weakref_slot=False,
-        kw_only=True,
-        eq=False,
-        order=False,
-        repr=False,
-        getstate_setstate=False,
-    )
+    return collect(cls, keyword_only=True)
 
 
-class Document:
+class Document(Frozen):
     """The base of all document classes: immutable values that compare by class and content.
 
     An attribute is ``None`` when the document does not set the property. Arrays are tuples; objects with free
     keys are mappings, which nobody changes.
     """
-
-    __slots__ = ()
-
-    if TYPE_CHECKING:
-        __attrs_attrs__: ClassVar[tuple[attrs.Attribute[Any], ...]]
 
     def properties(self) -> Iterator[tuple[str, Any]]:
         """Yield the name in the specification and the value of each property that is set."""
@@ -77,31 +62,3 @@ class Document:
     def evolve(self, **changes: object) -> Self:
         """Return a copy with the attributes in *changes* replaced."""
         return attrs.evolve(self, **changes)  # type: ignore[misc]
-
-    def __eq__(self, other: object) -> bool:
-        """Tell whether *other* is of the same class with equal attributes."""
-        if type(other) is not type(self):
-            return NotImplemented
-        return all(getattr(self, a.name) == getattr(other, a.name) for a in self.__attrs_attrs__)
-
-    def __hash__(self) -> int:
-        """Return the hash of the content; a ``TypeError`` if a mapping is part of it."""
-        return hash((type(self), *(getattr(self, a.name) for a in self.__attrs_attrs__)))
-
-    def __repr__(self) -> str:
-        """Return the constructor call that makes an equal object, without what is not set."""
-        shown = (
-            f"{a.name}={getattr(self, a.name)!r}"
-            for a in self.__attrs_attrs__
-            if a.default is attrs.NOTHING or getattr(self, a.name) != a.default
-        )
-        return f"{type(self).__name__}({', '.join(shown)})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the attributes, for copy and pickle."""
-        return {a.name: getattr(self, a.name) for a in self.__attrs_attrs__}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over the attributes of a copy or pickle."""
-        for name, value in state.items():
-            object.__setattr__(self, name, value)

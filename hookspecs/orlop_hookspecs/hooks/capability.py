@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from orlop_hookspecs.frozen import Frozen, frozen
 from orlop_hookspecs.hooks.markers import hookspec
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from orlop_hookspecs.steps.base import Step
 
 
-@attrs.frozen
-class Handle:
+@frozen
+class Handle(Frozen):
     """A property that a plugin applies, and the values that it accepts.
 
     A handle covers its property and everything below it, unless ``exact``.
@@ -39,8 +40,8 @@ class Handle:
     """Cover only the property itself, not what is below it."""
 
 
-@attrs.frozen
-class Adjustment:
+@frozen
+class Adjustment(Frozen):
     """Changes to the config that a plugin proposes; the core applies them and records who owns each field.
 
     Values are JSON data with the names of the spec.
@@ -52,8 +53,8 @@ class Adjustment:
     """JSON pointer of an array to elements that are appended, in plugin order."""
 
 
-@attrs.frozen
-class Problem:
+@frozen
+class Problem(Frozen):
     """One reason why a config is refused."""
 
     pointer: str

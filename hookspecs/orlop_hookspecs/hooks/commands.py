@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
+from orlop_hookspecs.frozen import Frozen, frozen_keywords
 from orlop_hookspecs.hooks.markers import hookspec
 
 if TYPE_CHECKING:
-    import argparse  # noqa: TC004 - a cost at start-up; only annotations name it
+    import argparse
 
 
-@attrs.frozen(kw_only=True)
-class Command:
+@frozen_keywords
+class Command(Frozen):
     """A command: its name, one line of help, its arguments and what it does."""
 
     name: str

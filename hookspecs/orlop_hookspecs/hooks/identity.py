@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import attrs
-
+from orlop_hookspecs.frozen import Frozen, frozen_keywords
 from orlop_hookspecs.hooks.markers import hookspec
 
 
-@attrs.frozen(kw_only=True)
-class PluginInfo:
+@frozen_keywords
+class PluginInfo(Frozen):
     """A plugin's identity and its place among others. Names are those of other plugins' infos."""
 
     name: str

@@ -58,7 +58,7 @@ class WriteCgroup(Step):
     append: bool = False
     """Each pair is one line of a keyed file (rdma.max, io.max): all are written, none replaces another."""
     alternatives: bool = False
-    """The pairs are ways to say the same, best first: only the first one whose file the kernel has is written."""
+    """The pairs say the same in several ways, best first: the first whose file exists is written."""
 
 
 @step

@@ -43,6 +43,10 @@ class LiveMachine(Machine):
         """Return process id and start time of the calling runtime."""
         return self.runtime.pid, self.runtime.start_time
 
+    @call("prewarm")
+    def prewarm(self) -> None:
+        """Do nothing: a fake process is there at once."""
+
     @call("now")
     def now(self) -> str:
         """Return the virtual time of day."""

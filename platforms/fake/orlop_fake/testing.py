@@ -64,7 +64,6 @@ def every_fault(
     Raises:
         AssertionError: The promise was broken; the message names the fault and lists what was left.
     """
-
     trial = _Trial(operation, runtime, prepare, kernel)
     machine, made = trial.begin()
     points = machine.faults.record()
@@ -137,8 +136,8 @@ class _Trial:
 
 
 def _check_failed(
-    machine: FakeKernel, made: Any, before: list[str], where: str, error: BaseException
-) -> None:  # noqa: ANN401 - a runtime
+    machine: FakeKernel, made: _Runtime, before: list[str], where: str, error: BaseException
+) -> None:
     """Assert that an operation that failed undid itself, or left a container that is still known."""
     left = machine.leaks()
     listed = [identifier(one) for one in made.list()]

@@ -376,7 +376,7 @@ def test_containers_that_come_and_go_under_one_parent_do_not_disturb_each_other(
 
     def work(name: str) -> None:
         try:
-            for _ in range(15):
+            for _ in range(10):
                 mine = AnotherBox(tmp_path)
                 mine.create(path=f"/{box.name}/pod/{name}")
                 used.update(mine.directories())

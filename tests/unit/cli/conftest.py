@@ -17,6 +17,7 @@ from orlop.lifecycle.site import Site
 from orlop_fake import FakeKernel
 from orlop_fake.platform import FakePlatform
 
+
 @attrs.define
 class CommandLine:
     """Commands on a fake kernel; also the parts that :func:`main` is given."""
@@ -38,7 +39,9 @@ class CommandLine:
     ) -> orlop.Runtime:
         """Return the composition on the fake kernel."""
         self.composed.append((plugins, block))
-        chosen: list[object] | None = None if plugins is None and not self.extra else [*(plugins or ()), *self.extra]
+        chosen: list[object] | None = (
+            None if plugins is None and not self.extra else [*(plugins or ()), *self.extra]
+        )
         return orlop.Runtime.compose(FakePlatform(self.kernel), chosen, block=block, warn=warn)
 
     def __call__(self, *arguments: str) -> tuple[int, str, str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from conftest import CommandLine
+    from tests.unit.cli.conftest import CommandLine
 
 
 def create(run: CommandLine, name: str = "web", *flags: str) -> None:
@@ -87,7 +87,9 @@ def test_refusals(orlop_command: CommandLine, before: list[str], command: list[s
         else:
             assert run(*{"stop": ["kill", "web", "9"]}.get(step, [step, "web"]))[0] == 0
     earlier = run("list", "--format", "json")
-    status, out, err = run(*(["create", "--bundle", str(run.bundle), "web"] if command == ["create"] else command))
+    status, out, err = run(
+        *(["create", "--bundle", str(run.bundle), "web"] if command == ["create"] else command)
+    )
     assert (status, out) == (1, "")
     assert words in err
     assert err.count("\n") == 1
@@ -164,7 +166,9 @@ def test_stats(orlop_command: CommandLine) -> None:
     assert "container with id web is not running" in err
 
 
-@pytest.mark.parametrize("interval", ["0", "0s", "-1s", "5", "s", "5x", "", "1e3s", "NaNs", "1.2.3s", "999999h"])
+@pytest.mark.parametrize(
+    "interval", ["0", "0s", "-1s", "5", "s", "5x", "", "1e3s", "NaNs", "1.2.3s", "999999h"]
+)
 def test_intervals_that_are_none(orlop_command: CommandLine, interval: str) -> None:
     create(orlop_command)
     status, out, err = orlop_command("events", f"--interval={interval}", "web")
@@ -301,7 +305,7 @@ def test_explain(orlop_command: CommandLine) -> None:
     assert status == 0
     assert "NewNamespace(type='pid') [namespaces]" in out
     phases = run.json("explain", "--format=json", str(run.bundle))["phases"]
-    assert [phase["phase"] for phase in phases][0] == "host"
+    assert phases[0]["phase"] == "host"
     assert run("list", "-q") == (0, "", "")
 
 
@@ -407,7 +411,7 @@ class Extension:
         parser.add_argument("whom")
 
     @staticmethod
-    def run(runtime: Any, arguments: argparse.Namespace) -> int:  # noqa: ANN401 - as the contract says
+    def run(runtime: Any, arguments: argparse.Namespace) -> int:
         print(f"hello {arguments.whom} from {runtime.platform}")  # noqa: T201 - what the command is for
         return 4
 

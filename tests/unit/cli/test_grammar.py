@@ -1,4 +1,4 @@
-"""The grammar of the command line: how flags are spelled, what is refused, and with which words and exit status."""
+"""The grammar of the command line: how flags are spelled, and what is refused with which words."""
 
 from __future__ import annotations
 
@@ -204,10 +204,10 @@ def test_names_are_unique() -> None:
 def test_what_engines_send_is_understood() -> None:
     """Argument lists as conmon, go-runc, CRI-O, BuildKit and buildah make them."""
     for words in (
-        "--systemd-cgroup --log-format=json --log F create --bundle B --pid-file P --no-pivot --no-new-keyring "
-        "--preserve-fds 2 --console-socket S ID",
-        "--root R --log F --log-format json create --bundle B --pid-file P --console-socket S --no-pivot "
-        "--no-new-keyring --pidfd-socket Q --detach ID",
+        "--systemd-cgroup --log-format=json --log F create --bundle B --no-pivot --preserve-fds 2 ID",
+        "--log-format=json --log F create --bundle B --no-new-keyring --console-socket S ID",
+        "--root R --log F --log-format json create --bundle B --pid-file P --console-socket S --no-pivot ID",
+        "--root R create --no-new-keyring --pidfd-socket Q --detach ID",
         "--root=R start ID",
         "--log F --log-format json run --bundle B --no-pivot --keep ID",
         "--root R kill --all ID 9",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import errno
 import json
 import os
@@ -35,7 +35,7 @@ def test_json_on_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
     reporter(layout="json").error("went wrong", {"code": "usage"})
     entry = json.loads(capfd.readouterr().err)
     assert (entry["level"], entry["msg"], entry["error"]) == ("error", "went wrong", {"code": "usage"})
-    assert datetime.datetime.fromisoformat(entry["time"]).tzinfo is not None
+    assert dt.datetime.fromisoformat(entry["time"]).tzinfo is not None
 
 
 def test_with_a_file_the_error_is_bare_on_standard_error(
@@ -59,7 +59,7 @@ def test_the_file_is_appended_to(tmp_path: Path) -> None:
 
 
 def test_a_failed_command_writes_one_object(tmp_path: Path) -> None:
-    """podman reads the whole file as one object."""
+    """Podman reads the whole file as one object."""
     log = tmp_path / "log"
     made = reporter(str(log), "json")
     made.warning("first")
@@ -134,7 +134,12 @@ def test_full_device_and_standard_error_as_log(capfd: pytest.CaptureFixture[str]
 def test_log_is_out_of_the_way_of_passed_descriptors(tmp_path: Path) -> None:
     made = reporter(str(tmp_path / "log"))
     opened = [int(fd) for fd in os.listdir("/proc/self/fd")]
-    places = [fd for fd in opened if os.path.exists(f"/proc/self/fd/{fd}") and os.readlink(f"/proc/self/fd/{fd}") == str(tmp_path / "log")]
+    places = [
+        fd
+        for fd in opened
+        if os.path.exists(f"/proc/self/fd/{fd}")
+        and os.readlink(f"/proc/self/fd/{fd}") == str(tmp_path / "log")
+    ]
     made.close()
     assert len(places) == 1
     assert places[0] >= 128
@@ -142,7 +147,10 @@ def test_log_is_out_of_the_way_of_passed_descriptors(tmp_path: Path) -> None:
 
 def test_descriptions() -> None:
     assert describe(UsageError("no"))[1]["code"] == "usage"
-    assert describe(FileNotFoundError(errno.ENOENT, "No such file or directory", "/x"))[0] == "/x: no such file or directory"
+    assert (
+        describe(FileNotFoundError(errno.ENOENT, "No such file or directory", "/x"))[0]
+        == "/x: no such file or directory"
+    )
     assert describe(TypeError("oops"))[0] == "internal error: TypeError: oops"
     message, parts = describe(StepError("refused", errno=errno.EPERM, cleanup=OrlopError("also this")))
     assert "also this" in message

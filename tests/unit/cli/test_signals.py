@@ -60,7 +60,7 @@ def test_real_time_signals() -> None:
             "\u00b2",
             "KILL\n",
             "NSIG",
-            "kıll",
+            "k\u0131ll",
         ),
     ],
 )

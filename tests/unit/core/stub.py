@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from orlop import Runtime
 from orlop_hookspecs.documents import Config
 from orlop_hookspecs.errors import HookError, StateError, StepError, WaitTimeoutError
 from orlop_hookspecs.hooks import hookimpl
@@ -340,6 +341,18 @@ def config(**changes: Any) -> dict[str, Any]:
     return {key: value for key, value in data.items() if value is not None}
 
 
+def hooks(**kinds: str) -> dict[str, Any]:
+    """Return a config with one hook of each kind, at the given path."""
+    return config(hooks={kind: [{"path": path}] for kind, path in kinds.items()})
+
+
+def gone(host: Host, runtime: Runtime) -> None:
+    """Assert that nothing is left of any container."""
+    assert host.processes == {}
+    assert host.things == set()
+    assert runtime.site.store.list() == []
+
+
 def plugins() -> list[object]:
     return [Basics(), Groups(), HookRunner()]
 
@@ -352,6 +365,8 @@ __all__ = [
     "StubPlatform",
     "adjuster",
     "config",
+    "gone",
+    "hooks",
     "info",
     "plugins",
 ]

@@ -1,10 +1,8 @@
-"""The library's surface: composing, settings, laziness, asyncio, imports, the reference page."""
+"""The library's surface: composing, settings, laziness, entry points."""
 
 from __future__ import annotations
 
-import asyncio
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,22 +11,16 @@ import pytest
 from tests.unit.core.conftest import Compose
 from tests.unit.core.stub import Host, StubKernel, StubPlatform, config, info, plugins
 
-import orlop
-from orlop import Container, Runtime, aio
+from orlop import Runtime
 from orlop.entrypoints import entry_points
 from orlop.live import find_kernel
-from orlop.plugins import reference, sources
+from orlop.plugins import sources
 from orlop.plugins.compose import compose as compose_plugins
 from orlop.plugins.compose import compose_for_record
-from orlop.plugins.specs import SPECS
-from orlop_hookspecs import errors
 from orlop_hookspecs.errors import (
     CompositionError,
-    ContainerNotFoundError,
     PlatformError,
-    StepError,
     UsageError,
-    WaitTimeoutError,
 )
 from orlop_hookspecs.hooks import hookimpl
 from orlop_hookspecs.hooks.identity import PluginInfo
@@ -124,9 +116,6 @@ def test_options_of_the_kernel_reach_it(root: str) -> None:
 
     _ = Runtime.compose(Optional(), [], root=root, config={"kernel": {"speed": 3}}).kernel
     assert got == {"speed": 3}
-
-
-# -- entry points ------------------------------------------------------------------------------------------
 
 
 def distribution(directory: Path, name: str, text: str) -> None:
@@ -225,7 +214,11 @@ class Requiring:
 
 
 BASE = Requiring("base")
+
+
 MIDDLE = Requiring("middle", "base")
+
+
 TOP = Requiring("top", "middle")
 
 
@@ -240,245 +233,3 @@ def test_the_plugins_of_a_record_are_composed_anew() -> None:
 def test_a_platform_that_is_not_installed() -> None:
     with pytest.raises(PlatformError, match="platform nowhere is not installed"):
         find_kernel("nowhere")
-
-
-# -- asyncio -----------------------------------------------------------------------------------------------
-
-
-def test_a_life_in_asyncio(host: Host, root: str) -> None:
-    async def main() -> None:
-        async with await aio.Runtime.compose(StubPlatform(host), plugins(), root=root) as runtime:
-            assert runtime.features().oci_version_max == "1.3.0"
-            assert (await runtime.check(config())).accepted
-            assert "Execute" in str(await runtime.explain(config()))
-            container = await runtime.create("box", config())
-            assert container.id == "box"
-            await container.start()
-            await container.pause()
-            await container.resume()
-            await container.update({"memory": {"limit": 1}})
-            assert (await container.state())["status"] == "running"
-            assert await container.processes() == [101]
-            assert await container.stats() == {"pids": {"current": 1}}
-            assert [one.id for one in await runtime.list()] == ["box"]
-            with pytest.raises(WaitTimeoutError):
-                await container.wait(0)
-            await container.kill("KILL")
-            assert await container.wait() == 143
-            await (await runtime.get("box")).delete()
-            with pytest.raises(ContainerNotFoundError):
-                await container.state()
-
-    asyncio.run(main())
-    assert host.things == set()
-
-
-def test_waiting_by_descriptor_needs_no_thread(
-    host: Host, root: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ends: list[int] = []
-
-    def pidfd(_: StubKernel, record: Record) -> int:
-        read, write = os.pipe()
-        ends.append(write)
-        return read
-
-    monkeypatch.setattr(StubKernel, "pidfd", pidfd, raising=False)
-
-    async def main() -> None:
-        runtime = await aio.Runtime.compose(StubPlatform(host), plugins(), root=root)
-        container = await runtime.create("box", config())
-        with pytest.raises(WaitTimeoutError, match="still runs after 0 seconds"):
-            await container.wait(0)
-        waiting = asyncio.ensure_future(container.wait())
-        while len(ends) < 2:  # noqa: ASYNC110 - nobody tells when a thread has got so far
-            await asyncio.sleep(0)
-        await container.kill(9)
-        assert not waiting.done()
-        os.close(ends.pop())
-        assert await waiting == 143
-
-    before = len(os.listdir("/proc/self/fd"))
-    asyncio.run(main())
-    os.close(ends.pop())
-    assert len(os.listdir("/proc/self/fd")) == before
-
-
-def test_a_cancelled_creation_leaves_nothing(host: Host, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import threading
-
-    from tests.unit.core.stub import StubSandbox
-
-    entered, go_on = threading.Event(), threading.Event()
-
-    def commit(sandbox: StubSandbox) -> None:
-        entered.set()
-        assert go_on.wait(10)
-        sandbox.committed = True
-
-    monkeypatch.setattr(StubSandbox, "commit", commit)
-
-    async def main() -> None:
-        runtime = await aio.Runtime.compose(StubPlatform(host), plugins(), root=root)
-        task = asyncio.ensure_future(runtime.create("box", config()))
-        await asyncio.to_thread(entered.wait, 10)
-        task.cancel()
-        await asyncio.sleep(0)
-        go_on.set()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert await runtime.list() == []
-
-    asyncio.run(main())
-    assert host.processes == {}
-    assert host.things == set()
-
-
-def test_a_cancelled_creation_that_fails_is_just_cancelled(
-    host: Host, root: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import threading
-
-    from tests.unit.core.stub import StubSandbox
-
-    entered, go_on = threading.Event(), threading.Event()
-
-    def commit(_: StubSandbox) -> None:
-        entered.set()
-        assert go_on.wait(10)
-        raise StepError("no")
-
-    monkeypatch.setattr(StubSandbox, "commit", commit)
-
-    async def main() -> None:
-        runtime = await aio.Runtime.compose(StubPlatform(host), plugins(), root=root)
-        task = asyncio.ensure_future(runtime.create("box", config()))
-        await asyncio.to_thread(entered.wait, 10)
-        task.cancel()
-        await asyncio.sleep(0)
-        go_on.set()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(main())
-    assert host.things == set()
-
-
-# -- imports -----------------------------------------------------------------------------------------------
-
-THIN = [
-    "orlop",
-    "orlop.entrypoints",
-    "orlop.live",
-    "orlop.store",
-    "orlop.store.directory",
-    "orlop.store.identifiers",
-    "orlop.store.journal",
-    "orlop.store.jsontext",
-    "orlop.store.root",
-    "orlop.lifecycle.states",
-    "orlop.lifecycle.site",
-    "orlop.lifecycle.signals",
-    "orlop.lifecycle.state",
-    "orlop.lifecycle.start",
-    "orlop.lifecycle.kill",
-    "orlop.lifecycle.delete",
-    "orlop_hookspecs",
-    "orlop_hookspecs.errors",
-    "orlop_hookspecs.record",
-]
-
-ALLOWED = {"__future__", "_json", "_signal", "errno", "fcntl", "time", "stat", "os", "sys", "_stat"}
-
-_LOADED = "import os, sys; before = set(sys.modules); import {}; print(*sorted(set(sys.modules) - before))"
-
-
-def loaded(statement: str) -> set[str]:
-    """Return the modules that an interpreter without site packages' start-up code loads for *statement*."""
-    paths = os.pathsep.join(str(REPOSITORY / place) for place in ("core", "hookspecs"))
-    paths += os.pathsep + os.pathsep.join(path for path in sys.path if path.endswith("site-packages"))
-    environment = {"PYTHONPATH": paths, "PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", _LOADED.format(statement)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment,
-    )
-    return set(done.stdout.split())
-
-
-@pytest.mark.parametrize("module", THIN)
-def test_thin_modules_load_nothing_that_costs(module: str) -> None:
-    found = {name for name in loaded(module) if not name.startswith(("orlop.", "orlop_hookspecs."))}
-    assert found - {"orlop", "orlop_hookspecs"} <= ALLOWED
-    assert {name for name in loaded(module) if name.startswith(("orlop.", "orlop_hookspecs."))} <= set(
-        THIN
-    ) | {"orlop.lifecycle"}
-
-
-def test_importing_orlop_loads_nothing_else() -> None:
-    assert loaded("orlop") == {"__future__", "orlop"}
-
-
-def test_the_runtime_loads_no_costly_module_that_it_does_not_need() -> None:
-    found = loaded("orlop.runtime")
-    costly = {
-        "asyncio",
-        "subprocess",
-        "argparse",
-        "importlib.metadata",
-        "ctypes",
-        "socket",
-        "logging",
-        "difflib",
-        "json",
-    }
-    assert found & costly == set()
-    assert "orlop.runtime" in found
-
-
-def test_the_package_offers_what_it_says() -> None:
-    assert set(orlop.__all__) <= set(dir(orlop))
-    for name in orlop.__all__:
-        assert getattr(orlop, name) is not None
-    for name, value in vars(errors).items():
-        if isinstance(value, type) and issubclass(value, errors.OrlopError):
-            assert getattr(orlop, name) is value
-    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        orlop.nonsense  # noqa: B018
-    assert orlop.Container is Container
-
-
-# -- the reference page ------------------------------------------------------------------------------------
-
-
-def test_the_reference_of_the_hooks_is_current() -> None:
-    page = (REPOSITORY / "docs" / "reference" / "hooks.md").read_text(encoding="utf-8")
-    assert page == reference.hooks_page(), "run: python -m orlop.plugins.reference > docs/reference/hooks.md"
-
-
-@pytest.mark.parametrize("hook", SPECS)
-def test_each_hook_has_its_heading_and_answers_every_question(hook: str) -> None:
-    spec = SPECS[hook]
-    page = reference.hooks_page()
-    assert page.count(f"\n### `{reference.signature(spec)}`\n") == 1
-    summary, _, answers = reference.answers(spec)
-    assert summary[0].isupper()
-    assert tuple(answers) == reference.QUESTIONS
-    assert "return" in spec.function.__annotations__
-    assert set(spec.parameters) | {"return"} == set(spec.function.__annotations__)
-    assert spec.function.__defaults__ is None
-
-
-def test_a_docstring_that_leaves_a_question_open_is_refused() -> None:
-    import attrs
-
-    def orlop_vague() -> None:
-        """Do something.
-
-        When: sometimes.
-        """
-
-    with pytest.raises(ValueError, match="orlop_vague"):
-        reference.answers(attrs.evolve(SPECS["orlop_plan"], name="orlop_vague", function=orlop_vague))

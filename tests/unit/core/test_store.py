@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from orlop.store import directory, journal, jsontext
+from orlop.store import directory
 from orlop.store import root as roots
 from orlop.store.directory import DirectoryStore
 from orlop.store.identifiers import check_identifier, is_identifier
@@ -25,7 +25,6 @@ from orlop_hookspecs.errors import (
     StateError,
     StoreError,
 )
-from orlop_hookspecs.record import Record
 
 
 @pytest.fixture
@@ -350,111 +349,3 @@ def test_no_descriptor_leaks(store: DirectoryStore) -> None:
     with store.open("box") as slot:
         slot.remove()
     assert sorted(os.listdir("/proc/self/fd")) == before
-
-
-# -- the journal -------------------------------------------------------------------------------------------
-
-
-def record(**fields: Any) -> Record:
-    values = {"id": "box", "bundle": "/b", "phase": "creating", "creator": [2, 3], "platform": "stub"}
-    return Record(**{**values, **fields})
-
-
-def test_the_journal_is_replayed_newest_first_and_marks_what_is_undone(store: DirectoryStore) -> None:
-    with store.create("box") as slot:
-        one = journal.Journal(slot, record())
-        assert not one.used
-        assert journal.record_of(slot, "box") is None
-        one.intend("cgroup", path="/a")
-        one.intend("mount", path="/b", flags=[1, None, True])
-        entries = journal.due(slot, "box")
-        assert [(entry.undo, entry.data) for entry in entries] == [
-            ("mount", {"path": "/b", "flags": [1, None, True]}),
-            ("cgroup", {"path": "/a"}),
-        ]
-        journal.mark_undone(slot, entries[0])
-        assert [entry.undo for entry in journal.due(slot, "box")] == ["cgroup"]
-        assert len((slot.read("journal") or b"").splitlines()) == 4
-
-
-def test_the_header_is_the_record_and_the_process_completes_it(store: DirectoryStore) -> None:
-    with store.create("box") as slot:
-        mine = record()
-        one = journal.Journal(slot, mine)
-        one.intend("cgroup", path="/a")
-        mine.pid, mine.start_time, mine.kernel = 42, 7, {"cgroups": []}
-        one.process()
-        found = journal.record_of(slot, "box")
-        assert found is not None
-        assert (found.id, found.pid, found.start_time, found.kernel) == ("box", 42, 7, {"cgroups": []})
-        assert found.directory == slot.path
-
-
-@pytest.mark.parametrize("cut", range(1, 40, 3))
-def test_a_torn_last_line_is_an_act_that_was_never_begun(store: DirectoryStore, cut: int) -> None:
-    with store.create("box") as slot:
-        one = journal.Journal(slot, record())
-        one.intend("cgroup", path="/a")
-        one.intend("mount", path="/a/b/c/d/e/f/g/h")
-        content = slot.read("journal") or b""
-        slot.write("journal", content[:-cut])
-        assert [entry.undo for entry in journal.due(slot, "box")] == ["cgroup"]
-        journal.repair(slot)
-        (entry,) = journal.due(slot, "box")
-        journal.mark_undone(slot, entry)
-        assert journal.due(slot, "box") == []
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"nonsense\n",
-        b"{}\n",
-        b'{"journal":2,"record":{}}\n',
-        b'{"journal":1,"record":7}\n',
-        b'{"journal":1,"record":{}}\n[]\n',
-        b'{"journal":1,"record":{}}\n{"undo":7,"data":{}}\n',
-        b'{"journal":1,"record":{}}\n{"undo":"x"}\n',
-        b'{"journal":1,"record":{}}\nx\n',
-        b'{"journal":1,"record":{}}\n\xff\n',
-        b'{"journal":1,' + b"[" * 100_000 + b"\n",
-    ],
-)
-def test_a_forged_journal_is_not_trusted(store: DirectoryStore, content: bytes) -> None:
-    with store.create("box") as slot:
-        slot.write("journal", content)
-        refused = 0
-        for read in (journal.due, journal.record_of):
-            try:
-                read(slot, "box")
-            except StoreError:
-                refused += 1
-        assert refused
-
-
-# -- JSON --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("pair", [jsontext._with_c, jsontext._with_package])
-def test_json_both_ways(pair: Any) -> None:
-    load, dump = pair()
-    value = {"a": [1, -2, 1.5, None, True, False, 'é\n"\\ '], "b": {}, "c": 2**70}
-    text = dump(value)
-    assert text.isascii()
-    assert "\n" not in text
-    assert load(text) == value
-    assert load(' {"a" : [ ] }\n') == {"a": []}
-    for bad in ("", "{", "[1,]", "{} {}", "NaN", "[Infinity]", "'x'", '{"a":}', "\ufeff{}"):
-        with pytest.raises(ValueError):  # noqa: PT011 - the texts of the two differ
-            load(bad)
-    with pytest.raises(TypeError):
-        dump({"a": object()})
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        dump(float("nan"))
-
-
-def test_json_of_hostile_files() -> None:
-    assert jsontext.loads(b'{"a": 1}') == {"a": 1}
-    for bad in (b"\xff", b"[" * 200_000, b"\0"):
-        with pytest.raises(ValueError):  # noqa: PT011 - every refusal is one
-            jsontext.loads(bad)

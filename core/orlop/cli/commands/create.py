@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from orlop.cli.composition import prewarm
 from orlop.cli.interrupts import Interruptible
-from orlop.cli.launch import Launch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 def run(context: Context) -> int:
     """Create the container; whatever fails or interrupts, nothing of it stays."""
+    prewarm(context)
+    from orlop.cli.launch import Launch
+
     with Interruptible(), Launch(context) as launch:
         launch.create()
     return 0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from orlop.lifecycle.signals import parse_signal
 from orlop.lifecycle.kill import kill
+from orlop.lifecycle.signals import parse_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -19,15 +19,19 @@ _INDENT = "    "
 def run(context: Context) -> int:
     """Print the plugins, or with ``--order`` who is asked when by each hook."""
     composition = runtime(context).composition
-    data = _order(composition) if context.line.on("order") else _plugins(composition)
-    if context.line.text("format") == "json":
-        write(to_json(data, _INDENT) + "\n")
-    elif context.line.on("order"):
-        write(_order_text(data))
+    as_json = context.line.text("format") == "json"
+    if context.line.on("order"):
+        order = _order(composition)
+        write(to_json(order, _INDENT) + "\n" if as_json else _order_text(order))
     else:
-        rows = [(one["name"], one["state"], one["version"], one["summary"]) for one in data]
-        write(table(("NAME", "STATE", "VERSION", "SUMMARY"), rows))
+        plugins = _plugins(composition)
+        write(to_json(plugins, _INDENT) + "\n" if as_json else _table(plugins))
     return 0
+
+
+def _table(plugins: list[dict[str, Any]]) -> str:
+    rows = [(one["name"], one["state"], one["version"], one["summary"]) for one in plugins]
+    return table(("NAME", "STATE", "VERSION", "SUMMARY"), rows)
 
 
 def _plugins(composition: Composition) -> list[dict[str, Any]]:

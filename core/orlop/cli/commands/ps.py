@@ -31,8 +31,8 @@ def _ask_ps(options: Sequence[str]) -> str:
     import subprocess
 
     try:
-        asked = subprocess.run(
-            ["ps", *options],  # noqa: S607 - found in PATH, as the options are ps's own
+        asked = subprocess.run(  # noqa: S603 - the options are the caller's to choose, and there is no shell
+            ["ps", *options],  # noqa: S607 - found in PATH
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from orlop.cli.composition import prewarm
 from orlop.cli.interrupts import Interruptible
-from orlop.cli.launch import Launch
 from orlop_hookspecs.errors import PlatformError, StateError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orlop.cli.context import Context
     from orlop.cli.foreground import Forwarder
+    from orlop.cli.launch import Launch
     from orlop.cli.terminal import ConsoleSocket, Proxy
     from orlop.runtime import Container
 
 
 def run(context: Context) -> int:
     """Run the container; the exit status is its program's unless ``--detach`` is given."""
+    prewarm(context)
     if not context.line.on("detach"):
         return _foreground(context)
+    from orlop.cli.launch import Launch
+
     with Interruptible(), Launch(context) as launch:
         launch.create().start()
     return 0
@@ -26,6 +29,7 @@ def run(context: Context) -> int:
 
 def _foreground(context: Context) -> int:
     from orlop.cli.foreground import Forwarder
+    from orlop.cli.launch import Launch
 
     proxy = None
     with Forwarder() as forwarder, Launch(context) as launch:

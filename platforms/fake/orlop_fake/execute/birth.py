@@ -22,10 +22,10 @@ from orlop_fake.refusals import refusal
 from orlop_fake.vfs import NamespaceFile
 
 if TYPE_CHECKING:
-    from orlop_fake.execute.context import Context, Handler
-    from orlop_fake.machine import Machine
     from collections.abc import Callable
 
+    from orlop_fake.execute.context import Context, Handler
+    from orlop_fake.machine import Machine
     from orlop_hookspecs.steps import JoinNamespace, NewNamespace, SetIdMappings, SetTimeOffset
 
 _SIMPLE: dict[str, Callable[[int, UserNamespace], Namespace]] = {

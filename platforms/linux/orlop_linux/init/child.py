@@ -88,8 +88,8 @@ def die() -> NoReturn:
 def wait_for_mapping(channel: socket.socket, birth: Birth) -> None:
     """Ask the engine for the id maps of the new user namespace, and wait until they are written.
 
-    An unprivileged engine can only write the maps of a dumpable process. Nobody else is in the new namespaces then, so
-    nobody could use that.
+    An unprivileged engine can only write the maps of a dumpable process. Nobody else is in the new namespaces
+    then, so nobody could use that.
     """
     if birth.map_dumpable:
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
@@ -109,7 +109,7 @@ def become_root() -> None:
     try:
         os.setgroups([])
     except PermissionError:
-        pass  # setgroups is denied in this user namespace; the groups stay the caller's, as user_namespaces(7) says
+        pass  # denied in this user namespace: the groups stay the caller's, see user_namespaces(7)
     os.setresuid(0, 0, 0)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
 
@@ -191,7 +191,7 @@ def _refuse_unknown(plan: Blueprint) -> None:
                 raise _At(failure.PHASE_SPAWN, index, Failure(errno.ENOSYS, failure.DETAIL_UNKNOWN_STEP))
 
 
-class _At(Exception):  # noqa: N818 - carries a failure to the place where it is sent
+class _At(Exception):  # noqa: N818 - it carries a failure to the place where it is sent
     """A failure with its place in the plan."""
 
     def __init__(self, phase: int, index: int, error: OSError | Failure) -> None:
@@ -227,6 +227,7 @@ def build(channel: socket.socket, birth: Birth) -> Blueprint:
             become_root()
         plan = Blueprint(channel)
         context = plan.context
+        context.status_fd = channel.fileno()
         _attach_stdio(context)
     except (OSError, Failure) as error:
         raise _At(failure.PHASE_SPAWN, 0, error) from None
@@ -264,7 +265,8 @@ def start(plan: Blueprint, connection: socket.socket) -> NoReturn:
     try:
         _execute(plan.context, failure.PHASE_EXEC, plan.phases["exec"])
     except _At as failed:
-        connection.send(failed.pack(), socket.MSG_NOSIGNAL)
+        # Not by the socket: its number may belong to a preserved descriptor by now.
+        os.write(plan.context.status_fd, failed.pack())
     os._exit(1)
 
 

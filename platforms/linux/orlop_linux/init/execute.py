@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PASSWD_LIMIT = 1 << 20
+_PASSWD_FIELDS = 6
+"""A line of passwd(5) up to the home directory: name, password, uid, gid, comment, home."""
 
 
 def _bytes(text: str) -> bytes:
@@ -66,9 +68,12 @@ def enter_directory(path: str) -> None:
     A directory can be reached through a descriptor of /proc and lie outside; getcwd(3) then says so.
 
     Raises:
-        Failure: The directory is not below the root.
+        Failure: The directory cannot be entered, or is not below the root.
     """
-    os.chdir(path)
+    try:
+        os.chdir(path)
+    except OSError as error:
+        raise Failure(error.errno or 0, failure.DETAIL_CHDIR) from None
     try:
         where = os.getcwdb()
     except FileNotFoundError:
@@ -92,7 +97,8 @@ def _home(uid: int) -> str:
         os.close(fd)
     for line in text.split(b"\n"):
         fields = line.split(b":")
-        if len(fields) >= 6 and fields[2] == str(uid).encode() and fields[5].startswith(b"/"):  # noqa: PLR2004
+        known = len(fields) >= _PASSWD_FIELDS and fields[2] == str(uid).encode()
+        if known and fields[5].startswith(b"/"):
             return fields[5].decode("utf-8", "surrogateescape")
     return "/"
 
@@ -117,7 +123,7 @@ def _default_signals() -> None:
 
 
 def prepare(context: Context, fields: dict[str, Any]) -> None:
-    """Do everything that needs system calls, before a filter may forbid them."""
+    """Do everything that needs system calls or memory, before a filter may forbid them."""
     if context.prepared:
         return
     env = list(fields["env"])
@@ -131,13 +137,14 @@ def prepare(context: Context, fields: dict[str, Any]) -> None:
     _move_descriptors(context)
     _default_signals()
     os.umask(context.umask)
-    context.prepared = (_bytes(path), [_bytes(a) for a in fields["args"]], [_bytes(e) for e in env])
+    args = [_bytes(arg) for arg in fields["args"]]
+    context.prepared = (syscalls.prepare_execve(_bytes(path), args, [_bytes(entry) for entry in env]),)
 
 
-def execute(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+def execute(context: Context, fields: dict[str, Any], _index: int) -> None:
     """Execute Execute: replace the process."""
     prepare(context, fields)
-    syscalls.execve(*context.prepared)
+    context.prepared[0]()
 
 
 OPS = {"Execute": execute}

@@ -30,6 +30,8 @@ DETAIL_CWD = 6
 DETAIL_UNKNOWN_STEP = 7
 DETAIL_DIRECTORY = 8
 """The executable is a directory."""
+DETAIL_CHDIR = 9
+"""The errno is that of entering the working directory."""
 
 
 class Failure(Exception):  # noqa: N818 - it is raised, sent and never shown

@@ -28,16 +28,17 @@ def _bytes(text: str) -> bytes:
 def _state_file(context: Context, kind: str) -> int:
     """Return a descriptor to read the state from; a file cannot block a hook that reads nothing."""
     state = dict(json.loads(context.state), status=_STATUS[kind], pid=os.getpid())
-    fd = os.memfd_create("state", os.MFD_CLOEXEC)
+    fd = syscalls.memory_file("state")
     os.write(fd, json.dumps(state).encode())
     os.lseek(fd, 0, os.SEEK_SET)
     return fd
 
 
-def _become(fields: dict[str, Any], state: int, output: int, report: int) -> NoReturn:
+def _become(context: Context, fields: dict[str, Any], state: int, output: int, report: int) -> NoReturn:
     """Be the hook: its own session, exactly its environment, nothing inherited."""
     try:
         os.setsid()
+        os.umask(context.umask)
         for fd, number in ((state, 0), (output, 1), (output, 2)):
             os.dup2(fd, number)
         syscalls.close_range(3, 0xFFFFFFFF, cloexec=True)
@@ -45,7 +46,8 @@ def _become(fields: dict[str, Any], state: int, output: int, report: int) -> NoR
             signal.signal(number, signal.SIG_DFL)
         os.chdir("/")
         args = [_bytes(arg) for arg in fields["args"]] or [_bytes(fields["path"])]
-        syscalls.execve(_bytes(fields["path"]), args, [_bytes(entry) for entry in fields["env"]])
+        env = [_bytes(entry) for entry in fields["env"]]
+        syscalls.prepare_execve(_bytes(fields["path"]), args, env)()
     except OSError as error:
         os.write(report, (error.errno or errno.EIO).to_bytes(4, "little"))
     finally:
@@ -66,12 +68,14 @@ class _Tail:
         return bool(chunk)
 
 
-def _watch(pidfd: int, tail: _Tail, timeout: int | None) -> bool:
-    """Read the hook's output until it ends; return whether it did so in time."""
+def _watch(pidfd: int, tail: _Tail, engine: int, timeout: int | None) -> bool:
+    """Read the hook's output until it ends; return whether it did so in time, and while *engine* was there."""
     deadline = None if timeout is None else time.monotonic() + timeout
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
     poller.register(tail.fd, select.POLLIN)
+    if engine >= 0:
+        poller.register(engine, 0)  # only its end is reported
     while True:
         left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
         ready = dict(poller.poll(left))
@@ -79,25 +83,29 @@ def _watch(pidfd: int, tail: _Tail, timeout: int | None) -> bool:
             poller.unregister(tail.fd)
         if pidfd in ready:
             return True
-        if not ready:
+        if not ready or engine in ready:
             return False
 
 
 def run_hook(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
-    """Execute RunHook for a hook of the container's namespaces."""
+    """Execute RunHook for a hook of the container's namespaces.
+
+    While the container is being made, the hook ends with the engine. Once it is there, nobody has to wait for it.
+    """
     state = _state_file(context, fields["kind"])
     report_read, report_write = os.pipe2(os.O_CLOEXEC)
     output_read, output_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     os.set_blocking(output_write, True)
     pid = os.fork()
     if pid == 0:
-        _become(fields, state, output_write, report_write)
+        _become(context, fields, state, output_write, report_write)
     pidfd = os.pidfd_open(pid)
     for fd in (state, report_write, output_write):
         os.close(fd)
     tail = _Tail(output_read)
     try:
-        in_time = _watch(pidfd, tail, fields["timeout"])
+        engine = context.status_fd if fields["kind"] == "createContainer" else -1
+        in_time = _watch(pidfd, tail, engine, fields["timeout"])
         if not in_time:
             os.killpg(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)

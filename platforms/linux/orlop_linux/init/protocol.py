@@ -1,7 +1,7 @@
 """The handshake between the engine, the zygote and the container child.
 
-One message is one packet of an AF_UNIX SOCK_SEQPACKET socket: a type byte, then the payload. Descriptors travel as
-SCM_RIGHTS and arrive close-on-exec. Large data (the plan) travels as a memfd.
+One message is one packet of an AF_UNIX SOCK_SEQPACKET socket: a type byte, then the payload. Descriptors travel
+as SCM_RIGHTS and arrive close-on-exec. Large data (the plan) travels as a memfd.
 
     engine                        zygote              stage*                child
       | SPAWN {request}              |                   |                    |
@@ -34,13 +34,14 @@ SCM_RIGHTS and arrive close-on-exec. Large data (the plan) travels as a memfd.
 
     * A stage exists only when namespaces are joined or clocks are set: both change the process that does it.
 
-The end of the channel before COMMIT means that the engine is gone: the child ends itself. Whatever the child answers is
-input for the engine and verified there.
+The end of the channel before COMMIT means that the engine is gone: the child ends itself. Whatever the child
+answers is input for the engine and verified there.
 """
 
 from __future__ import annotations
 
 import array
+import os
 import socket
 
 TYPE_CHECKING = False
@@ -79,7 +80,8 @@ def receive(sock: socket.socket) -> tuple[bytes, bytes, list[int]]:
     """Return type, payload and descriptors of the next message.
 
     Raises:
-        EndOfChannel: The other side is gone, or sent a packet that is longer than any message.
+        EndOfChannel: The other side is gone, or sent a packet that is longer or has more descriptors than any
+            message.
     """
     space = socket.CMSG_LEN(4 * FDS_PER_MESSAGE)
     data, ancillary, flags, _ = sock.recvmsg(MESSAGE_LIMIT, space, socket.MSG_CMSG_CLOEXEC)
@@ -88,5 +90,7 @@ def receive(sock: socket.socket) -> tuple[bytes, bytes, list[int]]:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
     if not data or flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        for fd in fds:
+            os.close(fd)
         raise EndOfChannel
     return data[:1], data[1:], list(fds)

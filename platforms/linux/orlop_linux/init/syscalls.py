@@ -7,8 +7,13 @@ than any kernel's idea of them.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
@@ -109,6 +114,7 @@ KEYCTL_JOIN_SESSION_KEYRING = 1
 SECCOMP_SET_MODE_FILTER = 1
 
 _PADDING = 256
+_MFD_NOEXEC_SEAL = 0x8
 
 
 def _check(result: int) -> int:
@@ -323,11 +329,29 @@ def close_range(first: int, last: int, *, cloexec: bool) -> None:
     _call("close_range", ctypes.c_uint(first), ctypes.c_uint(last), ctypes.c_uint(4 if cloexec else 0))
 
 
-def execve(path: bytes, args: list[bytes], env: list[bytes]) -> None:
-    """Replace the program; order and duplicates of the environment are kept, see execve(2)."""
+def prepare_execve(path: bytes, args: list[bytes], env: list[bytes]) -> Callable[[], None]:
+    """Return a function that replaces the program; order and duplicates of the environment are kept.
+
+    Nothing is left for it to do but execve(2): a seccomp filter may forbid everything else.
+    """
     argv = (ctypes.c_char_p * (len(args) + 1))(*args, None)
     envp = (ctypes.c_char_p * (len(env) + 1))(*env, None)
-    _check(_libc.execve(path, argv, envp))
+    call = _libc.execve
+
+    def execve() -> None:
+        _check(call(path, argv, envp))
+
+    return execve
+
+
+def memory_file(name: str) -> int:
+    """Return a new file in memory that no program can be executed from, see memfd_create(2)."""
+    try:
+        return os.memfd_create(name, os.MFD_CLOEXEC | _MFD_NOEXEC_SEAL)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return os.memfd_create(name, os.MFD_CLOEXEC)  # before Linux 6.3
 
 
 def default_signal(number: int) -> None:

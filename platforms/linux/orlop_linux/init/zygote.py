@@ -1,7 +1,8 @@
 """The zygote: a single-threaded process, started once, from which every container child is cloned.
 
-It runs as the caller, in the caller's namespaces, from a protected copy of the interpreter, and has everything imported that a
-child may need. A clone therefore needs neither imports nor an exec, and inherits nothing but memory.
+It runs as the caller, in the caller's namespaces, from a protected copy of the interpreter, and has everything
+imported that a child may need. A clone therefore needs neither imports nor an exec, and inherits nothing but
+memory.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ def prepare() -> None:
     """Bring the process into the state that every child starts from."""
     syscalls.close_range(CONTROL_FD + 1, 0xFFFFFFFF, cloexec=False)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    os.environ.clear()
     os.chdir("/")
     os.umask(0)
     reset_signals()
@@ -67,16 +69,16 @@ def serve(control: socket.socket) -> None:
         except (protocol.EndOfChannel, ConnectionError):
             return
         if kind == protocol.SPAWN and fds:
-            spawn(control, json.loads(payload), fds)
+            spawn(control, json.loads(payload), fds.pop(0), fds)
         for fd in fds:
             os.close(fd)
 
 
-def spawn(control: socket.socket, request: dict[str, object], fds: list[int]) -> None:
-    """Clone the child, or the stage that will clone it; return only in the zygote."""
-    channel = socket.socket(fileno=os.dup(fds[0]))
+def spawn(control: socket.socket, request: dict[str, object], channel_fd: int, fds: list[int]) -> None:
+    """Clone the child, or the stage that will clone it; return only in the zygote, with the channel closed."""
+    channel = socket.socket(fileno=channel_fd)
     try:
-        birth = child.Birth(request, fds[1:])
+        birth = child.Birth(request, fds)
         try:
             staged = birth.needs_stage()
             flags = syscalls.CLONE_PARENT | (0 if staged else birth.flags)
@@ -106,10 +108,11 @@ def main() -> None:
 
     An interpreter that a container could overwrite must not serve: the engine then finds the channel closed.
     """
+    status = 1
     try:
-        if not verify_self():
-            os._exit(1)
-        prepare()
-        serve(socket.socket(fileno=CONTROL_FD))
+        if verify_self():
+            prepare()
+            serve(socket.socket(fileno=CONTROL_FD))
+            status = 0
     finally:
-        os._exit(0)
+        os._exit(status)

@@ -319,7 +319,7 @@ class Launch:
         programs = b"".join(program for program, _ in filters.values())
         preserved = list(range(3, 3 + self._options.preserve_fds))
         console = _connect(self._options.console_socket) if needs_console else None
-        blob = os.memfd_create("plan", os.MFD_CLOEXEC)
+        blob = syscalls.memory_file("plan")
         try:
             _write_all(blob, text + programs)
             sizes = {

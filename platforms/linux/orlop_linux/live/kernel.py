@@ -48,6 +48,15 @@ class LinuxLive:
         pid = os.getpid()
         return pid, start_time(pid)
 
+    def prewarm(self) -> None:
+        """Start a zygote while the caller is still importing; it ends by itself with the caller."""
+        from orlop_linux.live import warm
+
+        try:
+            warm.begin()
+        except OSError:
+            return  # the create will try again, and say why it cannot be done
+
     def now(self) -> str:
         """Return the time as RFC 3339 with nanoseconds in UTC."""
         return timestamp()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _TRIES = 30
+_MODE = 0o755
+_GONE = frozenset({errno.ENOENT, errno.ENODEV})  # ENODEV: a file of a cgroup that has been removed
 
 make_directory = os.mkdir
 """mkdir(2); a seam for tests that model cgroups on plain directories, which begin without files."""
@@ -68,16 +70,19 @@ class _Branch:
     def make_next(self) -> None:
         """Make the next missing directory, mode 0755 whatever the umask."""
         name = self.parts[len(self.fds) - 1]
+        is_leaf = len(self.fds) == len(self.parts)
+        made = True
         try:
-            make_directory(name, 0o755, dir_fd=self.fds[-1])
+            make_directory(name, _MODE, dir_fd=self.fds[-1])
         except FileExistsError:
-            if len(self.fds) == len(self.parts):
+            if is_leaf:
                 raise
+            made = False  # somebody else's, then
         fd = os.open(name, _DIRECTORY, dir_fd=self.fds[-1])
         self.fds.append(fd)
-        if os.fstat(fd).st_mode & 0o777 != 0o755:
-            os.fchmod(fd, 0o755)
-        if len(self.fds) <= len(self.parts):
+        if made and os.fstat(fd).st_mode & 0o777 != _MODE:
+            os.fchmod(fd, _MODE)
+        if made and not is_leaf:
             _mark_parent(fd)
 
     def close(self, *, but_leaf: bool = False) -> int:
@@ -150,13 +155,13 @@ class Cgroups:
         for _ in range(_TRIES):
             try:
                 self._try(step, plugin, record, journal, controllers, tolerant=tolerant)
-            except FileNotFoundError:
-                # A parent went away between looking and making: its last user was deleted. Look again.
-                self.close()
-                continue
             except OSError as error:
                 if hasattr(error, "pointer"):
                     raise
+                if error.errno in _GONE:
+                    # A parent went away between looking and making: its last user was deleted. Look again.
+                    self.close()
+                    continue
                 raise refuse_os(step, plugin, "cannot make the cgroup", error) from error
             record.kernel["cgroups"] = [one.group.to_data() for one in self.open_groups]
             return
@@ -244,10 +249,8 @@ class Cgroups:
                 raise refuse_os(
                     step, plugin, "cannot make the cgroup", error, path=hierarchy.mount + branch.path
                 ) from error
-            except FileNotFoundError:
-                raise
             except OSError as error:
-                if hasattr(error, "pointer"):
+                if hasattr(error, "pointer") or error.errno in _GONE:
                     raise
                 if branch.optional and (error.errno in _DENIED or not self._unified):
                     continue
@@ -342,6 +345,8 @@ def _enable(  # noqa: PLR0913, PLR0917 - where, and what an error needs
     try:
         write_file(fd, "cgroup.subtree_control", text)
     except OSError as error:
+        if error.errno in _GONE:
+            raise
         where = branch.hierarchy.mount + "".join(f"/{part}" for part in branch.parts[:depth])
         hint = ""
         if error.errno == errno.EBUSY:
