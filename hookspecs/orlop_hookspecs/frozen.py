@@ -54,16 +54,18 @@ class Frozen:
         """
         if values:
             fields = self._with_positions(values, fields)
-        if not fields.keys() <= set(self._names) or not self._required <= fields.keys():
-            unknown = ", ".join(sorted(fields.keys() - set(self._names)))
-            missing = ", ".join(sorted(self._required - fields.keys()))
-            what = f"has no {unknown}" if unknown else f"needs {missing}"
-            raise TypeError(f"{type(self).__name__} {what}")
+        cls = self.__class__
         content = self.__dict__
-        content.update(self._defaults)
-        for name, factory in self._factories:
+        content.update(cls._defaults)
+        for name, factory in cls._factories:
             content[name] = factory()
         content.update(fields)
+        # Exactly the known names are there, or something was unknown or missing.
+        if len(content) != len(cls._names) or not cls._required <= fields.keys():
+            unknown = ", ".join(sorted(fields.keys() - set(cls._names)))
+            missing = ", ".join(sorted(cls._required - fields.keys()))
+            what = f"has no {unknown}" if unknown else f"needs {missing}"
+            raise TypeError(f"{cls.__name__} {what}")
 
     def _with_positions(self, values: tuple[Any, ...], fields: dict[str, Any]) -> dict[str, Any]:
         if self._keyword_only or len(values) > len(self._names):

@@ -27,8 +27,12 @@ def prewarm(context: Context) -> None:
         find_kernel(_PLATFORM).prewarm()
 
 
-def runtime(context: Context) -> Runtime:
+def runtime(context: Context, *, check_features: bool = True) -> Runtime:
     """Return the composition that the command line asks for; nothing on the host is touched.
+
+    Args:
+        context: The command line.
+        check_features: False for commands that never ask for the features document.
 
     Raises:
         CompositionError: The plugins do not fit together.
@@ -39,4 +43,11 @@ def runtime(context: Context) -> Runtime:
     complete()
     from orlop.runtime import Runtime
 
-    return Runtime.compose(_PLATFORM, wanted, context.root, block=blocked, warn=context.report.warning)
+    return Runtime.compose(
+        _PLATFORM,
+        wanted,
+        context.root,
+        block=blocked,
+        warn=context.report.warning,
+        check_features=check_features,
+    )

@@ -72,7 +72,7 @@ class Launch:
             OrlopError: Nothing is left of what was begun.
         """
         context = self._context
-        made = self._runtime = runtime(context)
+        made = self._runtime = runtime(context, check_features=False)
         options = _options(context, foreground=foreground, console_socket=console_socket)
         container = self._container = made.create(context.id, self.bundle, options, config=self._config)
         if self._pid_file is not None:

@@ -41,7 +41,7 @@ def make_plan(answers: Iterable[tuple[str, Sequence[Step]]]) -> tuple[Plan, Late
                 if place < 0:
                     continue
             phase, slot = _ORDER[place]
-            planned = PlannedStep(step, phase, slot, plugin)
+            planned = PlannedStep(step=step, phase=phase, slot=slot, plugin=plugin)
             bucket = buckets.get(place)
             if bucket is None:
                 buckets[place] = [planned]

@@ -192,6 +192,8 @@ class LiveMachine(Machine):
                     text_of(error.errno or 0), errno=error.errno, step=f"undo {undo}", act="delete"
                 ) from error
         act(self, record, data)
+        if self.faults.armed:
+            self.faults.after(STEP, f"undo:{undo}")
 
     @call("run_hook")
     def run_hook(self, hook: Mapping[str, Any], state: bytes) -> None:
@@ -202,6 +204,8 @@ class LiveMachine(Machine):
             except OSError as error:
                 raise StepError(text_of(error.errno or 0), errno=error.errno, act="run hook") from error
         run_hook(self, hook, state, None)
+        if self.faults.armed:
+            self.faults.after(STEP, "RunHook", lambda: f"{hook.get('kind')} {hook['path']}")
 
     @call("apply")
     def apply(self, record: Record, steps: Iterable[Any]) -> None:

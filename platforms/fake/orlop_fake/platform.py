@@ -40,6 +40,7 @@ def orlop_plugin() -> PluginInfo:
     """Say who the plugin is."""
     return PluginInfo(
         name="fake",
+        platforms=("fake",),
         version="0.1.0",
         contract=CONTRACT_VERSION,
         summary="a deterministic kernel in memory, for tests without root",

@@ -51,6 +51,7 @@ def orlop_plugin() -> PluginInfo:
     """Say who the plugin is."""
     return PluginInfo(
         name="linux",
+        platforms=("linux",),
         version="0.1.0",
         contract=CONTRACT_VERSION,
         summary="containers of the running Linux kernel",

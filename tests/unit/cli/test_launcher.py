@@ -104,7 +104,7 @@ def test_from_anywhere(prefix: Prefix, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("library", ["site-packages", "dist-packages"])
 @pytest.mark.parametrize("copy", [False, True])
-def test_kinds_of_installation(tmp_path: Path, library: str, copy: bool) -> None:  # noqa: FBT001 - a parameter
+def test_kinds_of_installation(tmp_path: Path, library: str, copy: bool) -> None:
     made = make_prefix(tmp_path / "other place", copy=copy, library=library)
     assert made.run("--version").returncode == 0
     assert made.run("--root", f"{tmp_path}/root", "list", "--format", "json").stderr.count("\n") == 1
@@ -245,9 +245,13 @@ def test_output_that_nobody_reads(prefix: Prefix, tmp_path: Path) -> None:
 
 # What takes longer to import than a small command may take.
 HEAVY = frozenset(
-    "typing enum dataclasses re json ctypes subprocess argparse pathlib contextlib collections functools logging socket "
-    "signal inspect traceback importlib.metadata site locale string tempfile attr attrs cattr cattrs pluggy pyroute2 "
-    "orlop.runtime orlop.plugins.compose orlop.documents.codec orlop_hookspecs.documents orlop_hookspecs.steps".split()
+    [
+        *("typing", "enum", "dataclasses", "re", "json", "ctypes", "subprocess", "argparse", "pathlib", "contextlib"),
+        *("collections", "functools", "logging", "socket", "signal", "inspect", "traceback", "importlib.metadata"),
+        *("site", "locale", "string", "tempfile", "attr", "attrs", "cattr", "cattrs", "pluggy", "pyroute2"),
+        *("orlop.runtime", "orlop.plugins.compose", "orlop.documents.codec", "orlop_hookspecs.documents"),
+        "orlop_hookspecs.steps",
+    ]
 )
 
 

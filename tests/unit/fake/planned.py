@@ -33,7 +33,7 @@ class Notes:
 
 
 def made(cls: type[Step], **fields: Any) -> Step:
-    return cls(because="", **fields)  # type: ignore[call-arg]
+    return cls(because="", **fields)
 
 
 def base(*more: Step, args: tuple[str, ...] = ("/bin/sleep", "5")) -> list[Step]:
@@ -59,7 +59,7 @@ class Container:
         for one in steps:
             phases.setdefault(one.phase, []).append(PlannedStep(one, one.phase, one.slot, "test"))
         for phase, planned in phases.items():
-            planned.sort(key=lambda one: PHASES[phase].index(one.slot))  # noqa: B023 - used at once
+            planned.sort(key=lambda one: PHASES[phase].index(one.slot))
         self.kernel = kernel
         self.plan = Plan({phase: tuple(planned) for phase, planned in phases.items()})
         self.notes = Notes()

@@ -233,7 +233,11 @@ def test_the_strictest_of_several_filters_counts() -> None:
 
 def test_filters_that_libseccomp_refuses() -> None:
     refused(errno.EINVAL, filtered, "SCMP_ACT_DREAM")
-    odd = {"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}]}
+    odd = {
+        "names": ["read"],
+        "action": "SCMP_ACT_ALLOW",
+        "args": [{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}],
+    }
     refused(errno.EINVAL, filtered, "SCMP_ACT_ALLOW", odd)
 
 

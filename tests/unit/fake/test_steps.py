@@ -6,6 +6,7 @@ import errno
 from typing import Any
 
 import pytest
+from tests.unit.fake.planned import IMAGE, Container, base, machine, made
 
 from orlop_fake import Resctrl
 from orlop_fake.execute import HANDLERS
@@ -14,7 +15,6 @@ from orlop_fake.vfs import Device, Symlink
 from orlop_hookspecs import steps
 from orlop_hookspecs.errors import HookError, StepError
 from orlop_hookspecs.steps import STEP_TYPES, Step
-from tests.unit.fake.planned import IMAGE, Container, base, machine, made
 
 SAMPLES: dict[str, tuple[Step, ...]] = {
     "BringUpLoopback": (made(steps.BringUpLoopback),),
@@ -119,6 +119,7 @@ def test_effects_of_the_whole() -> None:
             continue
         seen.add(text)
         chosen.append(one)
+    chosen.sort(key=lambda one: isinstance(one, steps.MountCgroup))  # below the sysfs
     one = Container(kernel, base(*chosen)).create().start()
     process = one.process
     spaces = process.namespaces

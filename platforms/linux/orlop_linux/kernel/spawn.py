@@ -7,15 +7,17 @@ import fcntl
 import json
 import os
 import resource
-import select
+import signal
 import socket
 import time
 from typing import TYPE_CHECKING
 
 from orlop_hookspecs.errors import PlatformError, StepError
-from orlop_linux.init import protocol, syscalls
+from orlop_linux.init import failure, protocol, syscalls
 from orlop_linux.init.identity import NUMBER, RLIMITS
+from orlop_linux.kernel.channel import Channel, SilentEndError
 from orlop_linux.kernel.idmap import write_maps
+from orlop_linux.kernel.namespaces import FLAGS, open_namespace
 from orlop_linux.kernel.sources import Sources
 from orlop_linux.live.failures import Outline, error_of
 from orlop_linux.live.process import start_time
@@ -29,53 +31,8 @@ if TYPE_CHECKING:
     from orlop_hookspecs.record import Record
     from orlop_linux.kernel.zygote import Zygote
 
-FLAGS = {
-    "mount": syscalls.CLONE_NEWNS,
-    "uts": syscalls.CLONE_NEWUTS,
-    "ipc": syscalls.CLONE_NEWIPC,
-    "user": syscalls.CLONE_NEWUSER,
-    "pid": syscalls.CLONE_NEWPID,
-    "network": syscalls.CLONE_NEWNET,
-    "cgroup": syscalls.CLONE_NEWCGROUP,
-    "time": syscalls.CLONE_NEWTIME,
-}
-"""Namespace names of the spec with their flags of clone(2)."""
-
-_NS_GET_NSTYPE = 0xB703
-_NSFS_MAGIC = 0x6E736673
 _BIRTH_SECONDS = 30.0
-_PROC_ROOT_FDS = 5
-_SIGKILL = 9
-
-
-def open_namespace(planned: PlannedStep) -> tuple[int, int]:
-    """Return a descriptor and the flag of the namespace that a JoinNamespace step names, verified.
-
-    Raises:
-        StepError: The path is missing or is not a namespace of that kind.
-    """
-    step: Any = planned.step
-    wanted = FLAGS[step.type]
-    fd = -1
-    try:
-        # O_NONBLOCK: a FIFO in its place must not block.
-        fd = os.open(step.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        if syscalls.statfs_type(fd) != _NSFS_MAGIC:
-            raise OSError(errno.EINVAL, "not a namespace")
-        found = fcntl.ioctl(fd, _NS_GET_NSTYPE)
-        if found != wanted:
-            raise OSError(errno.EINVAL, "a namespace of another kind")
-    except OSError as error:
-        if fd >= 0:
-            os.close(fd)
-        why = (error.strerror or os.strerror(error.errno or 0)).lower()
-        raise StepError(
-            f"cannot join the {step.type} namespace {step.path}: {why}",
-            pointer=step.because,
-            plugin=planned.plugin,
-            errno=error.errno,
-        ) from error
-    return fd, wanted
+_MOST_PRESERVED = protocol.FDS_PER_MESSAGE - 6  # beside the plan, the standard streams, listener, console
 
 
 def caller_umask() -> int:
@@ -99,7 +56,7 @@ class Launch:
         self._zygote = zygote
         self._record = record
         self._options = options
-        self._channel: socket.socket | None = None
+        self._channel: Channel | None = None
         self._stage = (0, -1)
         self._maps: tuple[Any, Any] | None = None
         self._new: list[str] = []
@@ -117,24 +74,10 @@ class Launch:
             cgroup_fd: Directory of the v2 cgroup in which the process is born.
             task_fds: Open ``tasks`` files (v1) that it enters before anything else.
         """
-        clocks: list[tuple[str, int, int]] = []
+        self._birth = [Outline.of(planned) for planned in steps]
         joins: list[tuple[int, int]] = []
         try:
-            for planned in steps:
-                step: Any = planned.step
-                name = type(step).__name__
-                if name == "NewNamespace":
-                    self._new.append(step.type)
-                elif name == "JoinNamespace":
-                    joins.append(open_namespace(planned))
-                    self._joined.append(step.type)
-                elif name == "SetIdMappings":
-                    self._maps = (step.uid, step.gid)
-                elif name == "SetTimeOffset":
-                    clocks.append((step.clock, step.secs, step.nanosecs))
-                else:
-                    raise PlatformError(f"no step {name} in phase clone", plugin=planned.plugin)
-            self._birth = [Outline.of(planned) for planned in steps]
+            clocks = self._sort(steps, joins)
             flags = 0
             for kind in self._new:
                 flags |= FLAGS[kind]
@@ -147,43 +90,75 @@ class Launch:
                 "tasks": len(task_fds),
                 "joins": [kind for _, kind in joins],
             }
-            rest = [*([] if cgroup_fd is None else [cgroup_fd]), *task_fds, *(fd for fd, _ in joins)]
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-            self._channel = ours
-            with theirs:
-                self._zygote.request(request, [theirs.fileno(), *rest])
+            fds = [*([] if cgroup_fd is None else [cgroup_fd]), *task_fds, *(fd for fd, _ in joins)]
+            try:
+                self._bear(request, fds)
+            except SilentEndError:
+                # The zygote took the request and was killed: its successor gets it.
+                self._bear(request, fds)
+        except SilentEndError:
+            raise PlatformError(
+                "the zygote ended before it made a process", container=self._record.id
+            ) from None
         finally:
             for fd, _ in joins:
                 os.close(fd)
-        self._await_birth()
-
-    def _await_birth(self) -> None:
-        """Follow the handshake until the process is known and has its id maps."""
-        deadline = time.monotonic() + _BIRTH_SECONDS
-        mapping_asked = False
-        mapped = "user" not in self._new
-        while not (self.pid and mapped):
-            kind, payload, fds = self._receive(deadline)
-            if kind == protocol.STAGE and fds:
-                self._stage = (int(payload), fds[0])
-            elif kind == protocol.PID and fds:
-                self.pid, self.pidfd = int(payload), fds[0]
-                self.start_time = start_time(self.pid)
-            elif kind == protocol.MAP:
-                mapping_asked = True
-            elif kind == protocol.FAILED:
-                raise self._birth_error(payload)
-            target = self._stage[0] or self.pid
-            if mapping_asked and not mapped and target:
-                write_maps(target, *(self._maps or ((), ())))
-                protocol.send(self._open_channel(), protocol.MAPPED)
-                mapped = True
         self._reap_stage()
         if self._options.pidfd_socket:
             self._send_pidfd()
 
+    def _sort(self, steps: Sequence[PlannedStep], joins: list[tuple[int, int]]) -> list[tuple[str, int, int]]:
+        """Note what the steps of phase ``clone`` ask for, add to *joins*, and return the clocks."""
+        clocks: list[tuple[str, int, int]] = []
+        for planned in steps:
+            step: Any = planned.step
+            name = type(step).__name__
+            if name == "NewNamespace":
+                self._new.append(step.type)
+            elif name == "JoinNamespace":
+                joins.append(open_namespace(planned))
+                self._joined.append(step.type)
+            elif name == "SetIdMappings":
+                self._maps = (step.uid, step.gid)
+            elif name == "SetTimeOffset":
+                clocks.append((step.clock, step.secs, step.nanosecs))
+            else:
+                raise PlatformError(f"no step {name} in phase clone", plugin=planned.plugin)
+        return clocks
+
+    def _bear(self, request: dict[str, Any], fds: list[int]) -> None:
+        """Request the process and follow the handshake until it is known and has its id maps."""
+        if self._channel is not None:
+            self._channel.close()
+        channel = self._channel = Channel(self._record.id)
+        self._zygote.request(request, [channel.theirs.fileno(), *fds])
+        channel.theirs.close()
+        end = time.monotonic() + _BIRTH_SECONDS
+        asked = False
+        mapped = "user" not in self._new
+        while not (self.pid and mapped):
+            kind, payload, answered = channel.receive(end - time.monotonic())
+            if kind == protocol.STAGE and not (self._stage[0] or self.pid):
+                self._stage = channel.process(payload, answered)
+            elif kind == protocol.PID and not self.pid:
+                self.pid, self.pidfd = channel.process(payload, answered)
+                channel.pidfd = self.pidfd
+                self.start_time = start_time(self.pid)
+            elif kind == protocol.MAP and not (mapped or asked or answered):
+                asked = True
+            elif kind == protocol.FAILED and not answered:
+                raise self._birth_error(payload)
+            else:
+                raise channel.refuse(answered)
+            target = self._stage[0] or self.pid
+            if asked and not mapped and target:
+                write_maps(target, *(self._maps or ((), ())))
+                channel.send(protocol.MAPPED)
+                mapped = True
+
     def _birth_error(self, payload: bytes) -> StepError:
-        number = int.from_bytes(payload[16:24], "little", signed=True) if len(payload) >= 24 else 0  # noqa: PLR2004
+        unpacked = failure.unpack_failure(payload)
+        number = unpacked[2] if unpacked else 0
         kinds = ", ".join([*self._new, *(f"{kind} (joined)" for kind in self._joined)])
         return StepError(
             f"cannot make the container process with namespaces {kinds}: {os.strerror(number).lower()}",
@@ -192,43 +167,18 @@ class Launch:
             container=self._record.id,
         )
 
-    def _open_channel(self) -> socket.socket:
+    def _open_channel(self) -> Channel:
         if self._channel is None:
             raise PlatformError("the container process has been released", container=self._record.id)
         return self._channel
 
-    def _receive(self, deadline: float | None) -> tuple[bytes, bytes, list[int]]:
-        channel = self._open_channel()
-        poller = select.poll()
-        poller.register(channel, select.POLLIN)
-        left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
-        if not poller.poll(left):
-            raise StepError("the container process does not answer", container=self._record.id)
-        try:
-            return protocol.receive(channel)
-        except (protocol.EndOfChannel, ConnectionError):
-            raise StepError(
-                f"the container process ended while it was being made{self._last_words()}",
-                container=self._record.id,
-                hint="a memory limit below what the runtime itself needs may be the reason",
-            ) from None
-
-    def _last_words(self) -> str:
-        """Return how the process ended, when it is known."""
-        if self.pidfd < 0:
-            return ""
-        try:
-            info = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOWAIT | os.WNOHANG)
-        except ChildProcessError:
-            return ""
-        if info is None or info.si_code == os.CLD_EXITED:
-            return ""
-        return f" (signal {info.si_status})"
-
     def _reap_stage(self) -> None:
         pid, fd = self._stage
         if pid:
-            os.waitid(os.P_PIDFD, fd, os.WEXITED)
+            try:
+                os.waitid(os.P_PIDFD, fd, os.WEXITED)
+            except ChildProcessError:
+                pass  # the program that embeds us reaps all its children
             os.close(fd)
             self._stage = (0, -1)
 
@@ -257,27 +207,27 @@ class Launch:
         self._record.kernel["exec"] = [one.to_data() for one in outlines["exec"]]
         own_user = "user" in self._new or "user" in self._joined
         sources = Sources(container, cgroup_mounts, user_namespace=self.pid if own_user else None)
-        trees = list(sources.open())
+        channel = self._open_channel()
+        trees: list[tuple[str, int]] = []
         try:
+            trees.extend(sources.open())
             plan = self._plan(phases, filters, cgroup_mounts, [key for key, _ in trees], state)
             self._send_plan(plan, filters, start_listener, needs_console=_has(container, "OpenTerminal"))
             for first in range(0, len(trees), protocol.FDS_PER_MESSAGE):
                 batch = [fd for _, fd in trees[first : first + protocol.FDS_PER_MESSAGE]]
-                protocol.send(self._open_channel(), protocol.TREES, b"", batch)
+                channel.send(protocol.TREES, b"", batch)
         except (BrokenPipeError, ConnectionResetError):
             pass  # the process has ended; what it said about it is read below
         finally:
             for _, fd in trees:
                 os.close(fd)
-        kind, payload, fds = self._receive(None)
-        for fd in fds:
-            os.close(fd)
+        kind, payload, fds = channel.receive()
+        if fds:
+            raise channel.refuse(fds)
         if kind == protocol.FAILED:
             raise error_of(payload, {"clone": self._birth, **outlines}, self._record.id)
         if kind != protocol.READY:
-            raise StepError(
-                "the container process sent an answer that makes no sense", container=self._record.id
-            )
+            raise channel.refuse()
 
     def _plan(
         self,
@@ -317,7 +267,7 @@ class Launch:
     ) -> None:
         text = json.dumps(plan).encode()
         programs = b"".join(program for program, _ in filters.values())
-        preserved = list(range(3, 3 + self._options.preserve_fds))
+        preserved = self._open_preserved()
         console = _connect(self._options.console_socket) if needs_console else None
         blob = syscalls.memory_file("plan")
         try:
@@ -331,11 +281,32 @@ class Launch:
             fds = [blob, *self._options.stdio, listener, *preserved]
             if console is not None:
                 fds.append(console.fileno())
-            protocol.send(self._open_channel(), protocol.BUILD, json.dumps(sizes).encode(), fds)
+            self._open_channel().send(protocol.BUILD, json.dumps(sizes).encode(), fds)
         finally:
             os.close(blob)
             if console is not None:
                 console.close()
+
+    def _open_preserved(self) -> list[int]:
+        """Return the descriptors that the process inherits beside the standard ones, verified."""
+        count = self._options.preserve_fds
+        if count > _MOST_PRESERVED:
+            raise StepError(
+                f"more than {_MOST_PRESERVED} descriptors cannot be preserved",
+                value=count,
+                container=self._record.id,
+            )
+        preserved = list(range(3, 3 + count))
+        for fd in preserved:
+            try:
+                fcntl.fcntl(fd, fcntl.F_GETFD)
+            except OSError as error:
+                raise StepError(
+                    f"descriptor {fd} should be preserved and is not open",
+                    errno=error.errno,
+                    container=self._record.id,
+                ) from error
+        return preserved
 
     def _raise_hard_limits(self, execute: Sequence[PlannedStep]) -> None:
         """Raise hard limits for the process, which may lack the privilege in its user namespace."""
@@ -382,7 +353,7 @@ class Launch:
 
     def commit(self) -> None:
         """Release the process: it no longer ends with the engine."""
-        protocol.send(self._open_channel(), protocol.COMMIT)
+        self._open_channel().send(protocol.COMMIT)
         self._committed = True
 
     def abort(self) -> None:
@@ -405,10 +376,8 @@ class Launch:
 
 
 def _kill(pidfd: int) -> None:
-    import signal
-
     try:
-        signal.pidfd_send_signal(pidfd, _SIGKILL)
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
     except (ProcessLookupError, ChildProcessError, PermissionError):
         return

@@ -1,0 +1,165 @@
+"""Containers from the command line on the real kernel."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.linux.cli.conftest import Bundle, Runtime
+
+
+def test_life(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    output = tmp_path / "output"
+    done = run("create", "--bundle", str(bundle), "--pid-file", str(pid_file), "one", output=output)
+    assert (done.returncode, done.stdout) == (0, "")
+    state = run.state("one")
+    assert state["status"] == "created"
+    assert pid_file.read_text() == str(state["pid"])
+    assert (Path("/proc") / str(state["pid"]) / "ns" / "pid").readlink() != Path("/proc/self/ns/pid").readlink()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", state["created"])
+    for command in (["start", "one"], ["pause", "one"], ["resume", "one"]):
+        done = run(*command)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert run.state("one")["status"] == "running"
+    assert run.names() == ["one"]
+    run.end("one")
+    assert run.state("one") == {**state, "status": "stopped", "pid": 0}
+    assert run("delete", "one").returncode == 0
+    assert run.names() == []
+    assert "container does not exist" in run("state", "one").stderr
+
+
+def test_state_has_what_runc_prints(run: Runtime, runc: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    bundle.configure({"annotations": {"org.example.key": "value"}})
+    states = {}
+    for runtime in (run, runc):
+        assert runtime("create", "-b", str(bundle), "same", output=tmp_path / "output").returncode == 0
+        states[runtime.name] = runtime.state("same")
+        listed = json.loads(runtime("list", "--format", "json").stdout)
+        assert [one["id"] for one in listed] == ["same"]
+        runtime.clean()
+    ours, theirs = states["orlop"], states["runc"]
+    assert list(ours) == list(theirs)
+    for key in ("id", "status", "bundle", "rootfs", "annotations", "owner"):
+        assert ours[key] == theirs[key]
+    assert {key: type(value) for key, value in ours.items()} == {key: type(value) for key, value in theirs.items()}
+
+
+def test_ps(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    bundle.configure(args=["/bin/sh", "-c", "/bin/sleep 1000 & /bin/echo up; wait"])
+    output = tmp_path / "output"
+    run("create", "-b", str(bundle), "one", output=output)
+    run("start", "one")
+    pids: list[int] = []
+    while len(pids) < 2:  # until the shell has forked
+        pids = json.loads(run("ps", "--format", "json", "one").stdout)
+    assert run.state("one")["pid"] in pids
+    table = run("ps", "one", env={"PATH": os.environ["PATH"]}).stdout.splitlines()
+    assert "PID" in table[0].split()
+    assert len(table) == 3
+    narrow = run("ps", "one", "-o", "pid,comm", env={"PATH": os.environ["PATH"]}).stdout
+    assert {int(line.split()[0]) for line in narrow.splitlines()[1:]} == set(pids)
+    done = run("ps", "one", "-o", "comm", env={"PATH": os.environ["PATH"]})
+    assert done.returncode == 1
+    assert "no column PID" in done.stderr
+
+
+def test_events(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    run("create", "-b", str(bundle), "one", output=tmp_path / "output")
+    run("start", "one")
+    once = json.loads(run("events", "--stats", "one").stdout)
+    assert once["data"]["pids"]["current"] == 1
+    with subprocess.Popen(
+        run.arguments("events", "--interval", "10ms", "one"), env={}, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        line = json.loads(process.stdout.readline())
+        assert (line["type"], line["id"]) == ("stats", "one")
+        run.end("one")
+        process.stdout.read()
+        assert process.wait(30) == 0
+
+
+def test_features_and_version_say_nothing_else(run: Runtime) -> None:
+    for command in (["features"], ["--version"]):
+        done = run(*command)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(run("features").stdout)["ociVersionMax"] == "1.3.0"
+
+
+def test_relative_paths_are_the_callers(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    done = run(
+        *("--log", "log", "create", "--bundle", "../bundle", "--pid-file", "pid", "one"),
+        output=tmp_path / "output",
+        cwd=here,
+    )
+    assert done.returncode == 0
+    assert sorted(os.listdir(here)) == ["log", "pid"]
+    assert run.state("one")["bundle"] == str(bundle)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_missing_standard_descriptors(run: Runtime, bundle: Bundle, closed: str) -> None:
+    bundle.configure(args=["/bin/sh", "-c", "exec /bin/ls -l /proc/self/fd >/out"], cwd="/")
+    bundle.configure({"root": {"path": "rootfs", "readonly": False}}, args=["/bin/sh", "-c", "/bin/ls -l /proc/self/fd >/out"])
+    words = " ".join(f"'{word}'" for word in run.arguments("run", "-b", str(bundle), "one"))
+    done = subprocess.run(["/bin/sh", "-c", f"{words} {closed}"], env={}, stdin=subprocess.DEVNULL, check=False)
+    assert done.returncode == 0
+    places = (bundle.path / "rootfs" / "out").read_text()
+    assert "record.json" not in places
+    for target in re.findall(r"-> (\S+)", places):
+        assert target.startswith(("/dev/null", "/out", "/proc/", "pipe:", "socket:", "/dev/"))
+
+
+def test_log_of_a_failed_create_is_one_object(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    bundle.configure(args=["/bin/missing"])
+    log = tmp_path / "log"
+    done = run("--log", str(log), "--log-format=json", "create", "--bundle", str(bundle), "one")
+    assert done.returncode == 1
+    entry = json.loads(log.read_text())
+    assert entry["level"] == "error"
+    assert entry["msg"] == done.stderr.rstrip("\n")
+    assert re.search("no such file or directory|executable file not found in", entry["msg"])
+    assert run.names() == []
+
+
+def test_preserved_descriptors(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    bundle.configure(args=["/bin/sh", "-c", "cat <&3; echo; for fd in /proc/self/fd/*; do echo ${fd##*/}; done"])
+    shared = tmp_path / "shared"
+    shared.write_text("from outside")
+    output = tmp_path / "output"
+    with shared.open() as file, (tmp_path / "other").open("w") as other:
+        words = " ".join(f"'{word}'" for word in run.arguments("run", "-b", str(bundle), "--preserve-fds", "1", "one"))
+        shell = f"exec {words} 3<&{file.fileno()} 9<&{other.fileno()}"
+        with output.open("w") as out:
+            done = subprocess.run(
+                ["/bin/bash", "-c", shell],
+                env={},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                pass_fds=(file.fileno(), other.fileno()),
+                check=False,
+            )
+    first, *descriptors = output.read_text().split("\n")
+    assert (done.returncode, first) == (0, "from outside")
+    # The shell has opened the directory itself.
+    assert [int(word) for word in descriptors if word][:4] == [0, 1, 2, 3]
+    assert "9" not in descriptors
+
+
+def test_too_many_preserved_descriptors(run: Runtime, bundle: Bundle) -> None:
+    done = run("create", "-b", str(bundle), "--preserve-fds", "1", "one")
+    assert done.returncode == 1
+    assert "descriptor 3, which is not open" in done.stderr
+    assert run.names() == []

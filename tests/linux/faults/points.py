@@ -1,0 +1,146 @@
+"""The places at which a runtime is killed: every act that changes something, wrapped in a process of its own.
+
+The process is a fork of the tests' own, so that nothing needs to be imported again; it runs the command line's
+``main``. Production code knows nothing of all this.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.linux.faults.rig import Outcome, Rig
+
+import orlop.cli.main
+from orlop.lifecycle import create as _create
+from orlop.lifecycle import delete as _delete
+from orlop.store.directory import DirectorySlot, DirectoryStore
+from orlop.store.journal import Journal
+from orlop_linux.init import protocol
+from orlop_linux.kernel.cgroups.create import Cgroups
+from orlop_linux.kernel.sandbox import Sandbox
+from orlop_linux.kernel.spawn import Launch
+from orlop_linux.kernel.zygote import Zygote
+from orlop_linux.live import process
+from orlop_linux.live.kernel import LinuxLive
+
+_WRAPPED: tuple[tuple[Any, tuple[str, ...]], ...] = (
+    (DirectoryStore, ("create", "open")),
+    (DirectorySlot, ("write", "append", "remove", "close")),
+    (Journal, ("intend", "process")),
+    (Sandbox, ("host", "clone", "host_with_pid", "build", "_listen", "commit", "abort", "close")),
+    (Cgroups, ("create",)),
+    (Launch, ("clone", "_await_birth", "build", "commit", "abort")),
+    (Zygote, ("_start", "close")),
+    (LinuxLive, ("start", "terminate", "undo", "run_hook")),
+    (protocol, ("send", "receive")),
+    (process, ("send",)),
+    (os, ("mkdir", "rmdir", "rename", "unlink", "write", "posix_spawn")),
+    (_create, ("prepare", "save")),
+    (_delete, ("run_poststop",)),
+)
+
+MOMENTS = ("before", "after")
+
+
+class Point(NamedTuple):
+    """The *number*-th wrapped call of a command, and whether before or after it."""
+
+    number: int
+    moment: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.moment} {self.name} (call {self.number})"
+
+
+class _Wrapper:
+    """Counts the calls; acts at one of them, or writes down all."""
+
+    def __init__(self, act: Callable[[], None], at: Point | None, trace: Path | None) -> None:
+        self.act = act
+        self.at = at
+        self.trace = None if trace is None else trace.open("w")
+        self.count = 0
+
+    def install(self) -> None:
+        for owner, names in _WRAPPED:
+            for name in names:
+                label = f"{getattr(owner, '__name__', owner)}.{name}"
+                setattr(owner, name, self._wrap(getattr(owner, name), label))
+
+    def _wrap(self, real: Any, label: str) -> Any:
+        def wrapped(*arguments: Any, **options: Any) -> Any:
+            number = self.count
+            self.count += 1
+            self._pass(number, "before", label)
+            result = real(*arguments, **options)
+            self._pass(number, "after", label)
+            return result
+
+        return wrapped
+
+    def _pass(self, number: int, moment: str, label: str) -> None:
+        if self.trace is not None:
+            self.trace.write(f"{number} {moment} {label}\n")
+            self.trace.flush()
+        if self.at is not None and (number, moment) == self.at[:2]:
+            self.act()
+
+
+def run(rig: Rig, *command: str, arm: Callable[[], None] | None = None) -> Outcome:
+    """Run ``orlop`` with *command* in a fork of this process, which calls *arm* first."""
+    out, err = rig.place / "forked.out", rig.place / "forked.err"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        status = 99
+        try:
+            for number, path in ((0, "/dev/null"), (1, out), (2, err)):
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+                os.dup2(fd, number)
+                os.close(fd)
+            if arm is not None:
+                arm()
+            status = orlop.cli.main.main(["--root", str(rig.root), *command])
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return Outcome(status, out.read_text(), err.read_text())
+
+
+def trace(rig: Rig, *command: str) -> list[Point]:
+    """Run *command* undisturbed and return its points."""
+    lines = rig.place / "trace"
+    outcome = run(rig, *command, arm=_Wrapper(lambda: None, None, lines).install)
+    assert outcome.status == 0, outcome
+    found = []
+    for line in lines.read_text().splitlines():
+        number, moment, name = line.split()
+        found.append(Point(int(number), moment, name))
+    return found
+
+
+def run_to(rig: Rig, point: Point, act: Callable[[], None], *command: str) -> Outcome:
+    """Run *command*, which does *act* at *point*."""
+    return run(rig, *command, arm=_Wrapper(act, point, None).install)
+
+
+def die() -> None:
+    """End like a process that is killed."""
+    os.kill(os.getpid(), 9)
+
+
+@contextmanager
+def named(point: object) -> Iterator[None]:
+    """Name *point* beside whatever fails inside."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"at {point}")
+        raise

@@ -1,0 +1,297 @@
+"""Real containers by the command line, and what must not be left of them.
+
+While a rig is open this process adopts what its descendants leave behind (PR_SET_CHILD_SUBREAPER), so that no
+process of a container whose runtime was killed can hide.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PATIENCE = 20.0
+BUSYBOX = Path("/bin/busybox")
+NAMESPACES = ("pid", "mount", "ipc", "uts", "network", "cgroup")
+
+_SET_CHILD_SUBREAPER = 36
+_KILLED = 128
+_numbers = itertools.count(1)
+
+_ENTRY = """
+import sys
+sys.path[:0] = {path!r}
+sys.argv[0] = "orlop"
+{before}
+from orlop.cli.main import entry
+entry()
+"""
+
+
+class Outcome:
+    """How a command ended."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status = status
+        self.out = out
+        self.err = err
+
+    def __repr__(self) -> str:
+        return f"status {self.status}\n{self.out}{self.err}"
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What ``state`` has printed."""
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+
+class Running:
+    """A command that has not been waited for."""
+
+    def __init__(self, process: subprocess.Popen[bytes], output: Path) -> None:
+        self.process = process
+        self._output = output
+
+    def end(self, timeout: float = PATIENCE) -> Outcome:
+        """Wait for the command."""
+        try:
+            status = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            pytest.fail(f"the command hangs: {self.process.args!r}\n{self.texts()}")
+        return Outcome(status, *self.texts())
+
+    def texts(self) -> tuple[str, str]:
+        """Return what the command has written so far."""
+        out, err = (self._output.with_suffix(one) for one in (".out", ".err"))
+        return out.read_text(errors="replace"), err.read_text(errors="replace")
+
+
+class Rig:
+    """A state root, a bundle and the command line."""
+
+    def __init__(self, place: Path) -> None:
+        self.name = f"orlop-rig-{os.getpid()}-{next(_numbers)}"
+        self.place = place
+        self.root = place / "state"
+        self.bundle = place / "bundle"
+        self.rootfs = self.bundle / "rootfs"
+        self._outputs = itertools.count()
+        self._commands: list[subprocess.Popen[bytes]] = []
+        self._known = set(children())
+        self._mounts = mounts()
+        self.make_image()
+        self.write(self.config())
+        ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    def make_image(self) -> None:
+        """Make the root file system: static busybox and empty directories."""
+        for name in ("bin", "dev", "proc", "sys", "tmp", "etc"):
+            (self.rootfs / name).mkdir(parents=True)
+        shutil.copy2(BUSYBOX, self.rootfs / "bin/busybox")
+        for applet in ("sh", "sleep", "true"):
+            (self.rootfs / "bin" / applet).symlink_to("busybox")
+
+    def config(self, *args: str, **changes: Any) -> dict[str, Any]:
+        """Return a config; *changes* replace its top level, those of ``linux`` and ``process`` are added."""
+        made: dict[str, Any] = {
+            "ociVersion": "1.2.0",
+            "root": {"path": "rootfs"},
+            "process": {
+                "args": list(args) or ["/bin/sleep", "1000"],
+                "cwd": "/",
+                "user": {"uid": 0, "gid": 0},
+                "env": ["PATH=/bin"],
+            },
+            "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+            "linux": {
+                "cgroupsPath": f"/{self.name}/box",
+                "resources": {"pids": {"limit": 32}},
+                "namespaces": [{"type": kind} for kind in NAMESPACES],
+            },
+        }
+        for name, value in changes.items():
+            if name in {"linux", "process"}:
+                made[name].update(value)
+            else:
+                made[name] = value
+        return made
+
+    def write(self, config: dict[str, Any]) -> None:
+        """Write the bundle's config."""
+        (self.bundle / "config.json").write_text(json.dumps(config))
+
+    def begin(
+        self,
+        *command: str,
+        before: str = "",
+        root: Path | None = None,
+        prefix: tuple[str, ...] = (),
+        **options: Any,
+    ) -> Running:
+        """Run ``orlop --root ROOT`` with *command*, after the Python code *before* in the same process."""
+        script = _ENTRY.format(path=[one for one in sys.path if one], before=before)
+        output = self.place / f"command-{next(self._outputs)}"
+        # Files, not pipes: a container keeps its creator's output open.
+        with output.with_suffix(".out").open("wb") as out, output.with_suffix(".err").open("wb") as err:
+            process = subprocess.Popen(
+                [*prefix, sys.executable, "-I", "-c", script, "--root", str(root or self.root), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                cwd="/",
+                **options,
+            )
+        self._commands.append(process)
+        return Running(process, output)
+
+    def run(self, *command: str, **options: Any) -> Outcome:
+        """Run a command and wait for it."""
+        return self.begin(*command, **options).end()
+
+    def good(self, *command: str, **options: Any) -> Outcome:
+        """Run a command that must succeed."""
+        outcome = self.run(*command, **options)
+        assert outcome.status == 0, outcome
+        return outcome
+
+    def bad(self, *command: str, **options: Any) -> Outcome:
+        """Run a command that must fail with one line of explanation."""
+        outcome = self.run(*command, **options)
+        assert outcome.status > 0, outcome
+        lines = [line for line in outcome.err.splitlines() if "level=warning" not in line]
+        assert len(lines) == 1, outcome
+        assert "Traceback" not in outcome.err, outcome
+        return outcome
+
+    def create(self, container: str = "box", *flags: str, **options: Any) -> Outcome:
+        """Create a container of the bundle, which must succeed."""
+        return self.good("create", "--bundle", str(self.bundle), *flags, container, **options)
+
+    def status(self, container: str = "box") -> str:
+        """Return the container's status, or the error of ``state`` in one line."""
+        outcome = self.run("state", container)
+        if outcome.status == 0:
+            return str(outcome.state["status"])
+        assert outcome.status > 0, outcome
+        assert len(outcome.err.splitlines()) == 1, outcome
+        assert "Traceback" not in outcome.err, outcome
+        return outcome.err.strip()
+
+    def destroy(self, container: str = "box") -> None:
+        """Delete by force, which always succeeds, and leave nothing."""
+        outcome = self.good("delete", "--force", container)
+        assert "warning" not in outcome.err, outcome
+        assert self.left() == []
+
+    def left(self) -> list[str]:
+        """Return what is left of containers: processes, cgroups, mounts, entries of the state root."""
+        found = [f"process {pid}: {what}" for pid, what in self._processes()]
+        found += [f"cgroup {path}" for path in cgroups(self.name)]
+        found += [f"mount {line}" for line in mounts() - self._mounts]
+        if self.root.is_dir():
+            found += [f"state of {name}" for name in os.listdir(self.root)]
+        return found
+
+    def _processes(self) -> list[tuple[int, str]]:
+        """Reap what has ended; return what does not end by itself, which helpers do when their channel closes."""
+        deadline = time.monotonic() + PATIENCE / 4
+        left: list[tuple[int, str]] = []
+        commands = {one.pid for one in self._commands if one.poll() is None}
+        for pid in sorted(set(children()) - self._known - commands):
+            try:
+                fd = os.pidfd_open(pid)
+            except ProcessLookupError:
+                continue
+            try:
+                poller = select.poll()
+                poller.register(fd, select.POLLIN)
+                if poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                    os.waitid(os.P_PIDFD, fd, os.WEXITED)
+                else:
+                    left.append((pid, describe(pid)))
+            except ChildProcessError:
+                continue
+            finally:
+                os.close(fd)
+        return left
+
+    def close(self) -> None:
+        """End and remove everything, whatever the test did."""
+        for command in self._commands:
+            if command.poll() is None:
+                command.kill()
+                command.wait()
+        for _ in range(3):
+            for pid in set(children()) - self._known:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+                except (ProcessLookupError, ChildProcessError):
+                    continue
+        for path in cgroups(self.name):
+            for pid in (path / "cgroup.procs").read_text().split():
+                os.kill(int(pid), signal.SIGKILL)
+        deadline = time.monotonic() + PATIENCE
+        while (there := cgroups(self.name)) and time.monotonic() < deadline:
+            for path in sorted(there, key=lambda one: len(one.parts), reverse=True):
+                try:
+                    path.rmdir()
+                except OSError:
+                    continue
+        ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+def children() -> list[int]:
+    """Return the children of this process, of whichever thread."""
+    found: list[int] = []
+    for task in os.listdir("/proc/self/task"):
+        found += map(int, Path(f"/proc/self/task/{task}/children").read_text().split())
+    return found
+
+
+def describe(pid: int) -> str:
+    """Return what can be told about a process."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return f"{state} {command}"
+    except FileNotFoundError:
+        return "gone"
+
+
+def mounts() -> set[str]:
+    """Return the mounts of this mount namespace, with their propagation, without their numbers."""
+    found = set()
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields = line.split()
+        found.add(" ".join(fields[3:]))
+    return found
+
+
+def cgroups(name: str) -> list[Path]:
+    """Return the cgroups of all hierarchies with *name* at the top, the upper ones first."""
+    roots = {
+        line.split()[4]
+        for line in Path("/proc/self/mountinfo").read_text().splitlines()
+        if " - cgroup" in line
+    }
+    found: list[Path] = []
+    for root in roots:
+        top = Path(root) / name
+        if top.is_dir():
+            found += [Path(at) for at, _, _ in os.walk(top)]
+    return found
