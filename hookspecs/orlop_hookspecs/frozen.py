@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
 import attrs
 
+if TYPE_CHECKING:
+    from typing import Self
+
 _T = TypeVar("_T", bound=type)
 
 
@@ -75,6 +78,10 @@ class Frozen:
             twice = ", ".join(sorted(named.keys() & fields.keys()))
             raise TypeError(f"{type(self).__name__} got {twice} twice")
         return named | fields
+
+    def evolve(self, **changes: Any) -> Self:  # noqa: ANN401 - each field has its own type
+        """Return a copy with the fields in *changes* replaced."""
+        return self.__class__(**{**self.__dict__, **changes})
 
     def __setattr__(self, name: str, value: object) -> None:
         """Refuse: the object is frozen."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,12 @@ from tests.rules.world import Config, World
 
 import orlop
 from orlop_fake import FakeKernel, FakePlatform, HookCall
+
+
+@functools.cache
+def _composition() -> Any:
+    """Return every installed plugin, composed once for all worlds."""
+    return orlop.Runtime.compose(platform="fake").composition
 
 
 class MarkingKernel(FakeKernel):
@@ -31,7 +38,7 @@ class FakeWorld(World):
     def __init__(self, place: Path, cgroups: str = "hybrid") -> None:
         self.kernel = MarkingKernel(cgroups=cgroups)
         self.kernel.show_disk(str(place))
-        super().__init__(orlop.Runtime.compose(platform=FakePlatform(self.kernel)), place)
+        super().__init__(orlop.Runtime(_composition(), FakePlatform(self.kernel)), place)
         self._states: dict[str, Config] = {}
 
     def _create(self, container: str, bundle: Path) -> orlop.Container:

@@ -11,14 +11,14 @@ from orlop_hookspecs.errors import UNSET, ConfigError, DocumentError, PluginErro
 from orlop_hookspecs.frozen import Frozen, frozen
 
 if TYPE_CHECKING:
-    from orlop_hookspecs.plan import Plan
-    from orlop_hookspecs.launch import PlanContext
-    from orlop_hookspecs.documents.config import Config
     from collections.abc import Sequence
 
     from orlop.engine.coverage import Finding
     from orlop.plugins.compose import Composition
+    from orlop_hookspecs.documents.config import Config
     from orlop_hookspecs.hooks.capability import Problem
+    from orlop_hookspecs.launch import PlanContext
+    from orlop_hookspecs.plan import Plan
 
 _NAMED = 3
 

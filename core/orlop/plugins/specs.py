@@ -9,8 +9,7 @@ from orlop_hookspecs.frozen import Frozen, frozen
 from orlop_hookspecs.hooks import capability, commands, identity, lifecycle, live, platform
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 MODULES: tuple[types.ModuleType, ...] = (identity, platform, capability, live, lifecycle, commands)
 """The contract's modules with hooks, in the order in which a container lives."""

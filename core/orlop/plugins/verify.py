@@ -17,8 +17,7 @@ from orlop_hookspecs.hooks import identity
 from orlop_hookspecs.hooks.identity import PluginInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PREFIX = "orlop_"
 """Every hook's name starts so; a plugin's function with such a name is meant as a hook."""

@@ -14,7 +14,6 @@ from orlop_hookspecs.frozen import Frozen, collect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Self
 
     from orlop_hookspecs.documents.kinds import Kind
 
@@ -58,7 +57,3 @@ class Document(Frozen):
             value = getattr(self, attribute.name)
             if value is not None and KIND in attribute.metadata:
                 yield json_name(attribute.name), value
-
-    def evolve(self, **changes: object) -> Self:
-        """Return a copy with the attributes in *changes* replaced."""
-        return attrs.evolve(self, **changes)  # type: ignore[misc]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from orlop_fake.namespaces import NamespaceSet
 
 _KILLED = 128 + SIGKILL
-_WAKEUPS_MAX = 200_000
+_WAKEUPS_MAX = 100_000
 _CGROUP_V2 = 2
 
 

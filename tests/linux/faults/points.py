@@ -48,14 +48,14 @@ MOMENTS = ("before", "after")
 
 
 class Point(NamedTuple):
-    """The *number*-th wrapped call of a command, and whether before or after it."""
+    """The *number*-th call of one function in a command, and whether before or after it."""
 
     number: int
     moment: str
     name: str
 
     def __str__(self) -> str:
-        return f"{self.moment} {self.name} (call {self.number})"
+        return f"{self.moment} call {self.number} of {self.name}"
 
 
 class _Wrapper:
@@ -64,10 +64,17 @@ class _Wrapper:
     def __init__(self, act: Callable[[], None], at: Point | None, trace: Path | None) -> None:
         self.act = act
         self.at = at
-        self.trace = None if trace is None else trace.open("w")
-        self.count = 0
+        self.trace = trace
+        self.lines: list[str] = []
+        self.counts: dict[str, int] = {}
+
+    def save(self) -> None:
+        """Write down what has been passed."""
+        if self.trace is not None:
+            self.trace.write_text("".join(self.lines))
 
     def install(self) -> None:
+        """Wrap, in this process."""
         for owner, names in _WRAPPED:
             for name in names:
                 label = f"{getattr(owner, '__name__', owner)}.{name}"
@@ -75,8 +82,8 @@ class _Wrapper:
 
     def _wrap(self, real: Any, label: str) -> Any:
         def wrapped(*arguments: Any, **options: Any) -> Any:
-            number = self.count
-            self.count += 1
+            number = self.counts.get(label, 0)
+            self.counts[label] = number + 1
             self._pass(number, "before", label)
             result = real(*arguments, **options)
             self._pass(number, "after", label)
@@ -86,14 +93,15 @@ class _Wrapper:
 
     def _pass(self, number: int, moment: str, label: str) -> None:
         if self.trace is not None:
-            self.trace.write(f"{number} {moment} {label}\n")
-            self.trace.flush()
-        if self.at is not None and (number, moment) == self.at[:2]:
+            self.lines.append(f"{number} {moment} {label}\n")
+        if self.at is not None and (number, moment, label) == self.at:
             self.act()
 
 
-def run(rig: Rig, *command: str, arm: Callable[[], None] | None = None) -> Outcome:
-    """Run ``orlop`` with *command* in a fork of this process, which calls *arm* first."""
+def run(
+    rig: Rig, *command: str, arm: Callable[[], None] | None = None, end: Callable[[], None] | None = None
+) -> Outcome:
+    """Run ``orlop`` with *command* in a fork of this process, which calls *arm* first and *end* last."""
     out, err = rig.place / "forked.out", rig.place / "forked.err"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -108,6 +116,8 @@ def run(rig: Rig, *command: str, arm: Callable[[], None] | None = None) -> Outco
             if arm is not None:
                 arm()
             status = orlop.cli.main.main(["--root", str(rig.root), *command])
+            if end is not None:
+                end()
         finally:
             os._exit(status)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -115,14 +125,16 @@ def run(rig: Rig, *command: str, arm: Callable[[], None] | None = None) -> Outco
 
 
 def trace(rig: Rig, *command: str) -> list[Point]:
-    """Run *command* undisturbed and return its points."""
+    """Run *command* undisturbed and return its points, of those between the same two acts only one."""
     lines = rig.place / "trace"
-    outcome = run(rig, *command, arm=_Wrapper(lambda: None, None, lines).install)
+    wrapper = _Wrapper(lambda: None, None, lines)
+    outcome = run(rig, *command, arm=wrapper.install, end=wrapper.save)
     assert outcome.status == 0, outcome
     found = []
     for line in lines.read_text().splitlines():
         number, moment, name = line.split()
-        found.append(Point(int(number), moment, name))
+        if moment == "after" or not found or found[-1].moment == "before":
+            found.append(Point(int(number), moment, name))
     return found
 
 

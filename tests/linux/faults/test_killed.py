@@ -62,7 +62,7 @@ def test_create_killed_at_any_point(rig: Rig) -> None:
     _delete(rig)
     assert len(found) > 60
     seen = set()
-    for number, point in enumerate(_spread(found, 90)):
+    for number, point in enumerate(_spread(found, 60)):
         with named(point):
             assert run_to(rig, point, points.die, *_creation(rig)).status == -signal.SIGKILL
             status = _judge_state(rig)

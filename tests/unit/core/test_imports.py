@@ -123,8 +123,6 @@ def test_each_hook_has_its_heading_and_answers_every_question(hook: str) -> None
 
 
 def test_a_docstring_that_leaves_a_question_open_is_refused() -> None:
-    import attrs
-
     def orlop_vague() -> None:
         """Do something.
 
@@ -132,4 +130,4 @@ def test_a_docstring_that_leaves_a_question_open_is_refused() -> None:
         """
 
     with pytest.raises(ValueError, match="orlop_vague"):
-        reference.answers(attrs.evolve(SPECS["orlop_plan"], name="orlop_vague", function=orlop_vague))
+        reference.answers(SPECS["orlop_plan"].evolve(name="orlop_vague", function=orlop_vague))

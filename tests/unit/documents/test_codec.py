@@ -207,7 +207,7 @@ def test_faults_are_limited_and_values_shortened() -> None:
 
 
 @pytest.mark.parametrize("data", [None, [], "x", 1, True])
-def test_the_document_itself_must_be_an_object(data: Any) -> None:  # noqa: ANN401
+def test_the_document_itself_must_be_an_object(data: Any) -> None:
     for read in (decode_config, decode_state, decode_features):
         with pytest.raises(InvalidDocumentError) as caught:
             read(data)

@@ -118,7 +118,7 @@ def test_annotations_and_kinds_say_the_same(name: str) -> None:
 
 def test_constructors_can_be_inspected() -> None:
     assert get_type_hints(package.Root)["readonly"] == bool | None
-    assert [field.name for field in attrs.fields(package.Root)] == ["path", "readonly"]  # type: ignore[arg-type]
+    assert [field.name for field in attrs.fields(package.Root)] == ["path", "readonly"]
 
 
 def test_the_table_of_names_has_only_what_is_irregular_and_used() -> None:

@@ -116,7 +116,7 @@ def test_a_flood_of_faults_is_cut() -> None:
 
 
 @given(st.dictionaries(KEYS, JSON_VALUES, max_size=4), st.booleans())
-def test_reads_what_json_writes(data: dict[str, Any], ascii_only: bool) -> None:  # noqa: FBT001
+def test_reads_what_json_writes(data: dict[str, Any], ascii_only: bool) -> None:
     text = json.dumps(data, ensure_ascii=ascii_only, allow_nan=False)
     assert parse(text.encode()) == json.loads(text)
 

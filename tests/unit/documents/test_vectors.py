@@ -32,7 +32,7 @@ def test_there_are_vectors_of_each_kind() -> None:
 
 
 @EACH
-def test_the_codec_judges_rightly(document: str, good: bool, path: Path) -> None:  # noqa: FBT001
+def test_the_codec_judges_rightly(document: str, good: bool, path: Path) -> None:
     text = path.read_bytes()
     if good:
         assert encode(decode(text, CLASSES[document])) == _known(json.loads(text), CLASSES[document])
@@ -52,7 +52,7 @@ def test_only_the_version_rule_refuses_configs_from_before_1_0(path: Path) -> No
 
 
 @EACH
-def test_our_schemas_judge_as_the_published_ones(document: str, good: bool, path: Path) -> None:  # noqa: FBT001
+def test_our_schemas_judge_as_the_published_ones(document: str, good: bool, path: Path) -> None:
     if path.stem == "invalid-json":
         with pytest.raises(json.JSONDecodeError):
             json.loads(path.read_bytes())

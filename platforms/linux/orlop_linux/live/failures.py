@@ -109,14 +109,14 @@ def error_of(payload: bytes, outlines: dict[str, Sequence[Outline]], container: 
     name = _PHASES.get(phase, "")
     steps = outlines.get(name, ())
     one = steps[index] if 0 <= index < len(steps) else Outline("", "", "", "", "")
-    where = {"container": container, "plugin": one.plugin, "pointer": one.because}
     if one.name == "RunHook":
-        return HookError(_hook(one, number, detail, output), errno=number, **where)
-    if one.name in ("Execute", "CheckExecutable"):
-        return StepError(_executable(one, number, detail), errno=number, **where)
-    if detail == failure.DETAIL_UNKNOWN_STEP:
-        return StepError(
-            "the container child does not know this step", step=one.describe, errno=number, **where
-        )
-    what = one.describe or "the birth of the container process"
-    return StepError(f"{what}: {os.strerror(number).lower()}", errno=number, **where)
+        error: OrlopError = HookError(_hook(one, number, detail, output), errno=number)
+    elif one.name in ("Execute", "CheckExecutable"):
+        error = StepError(_executable(one, number, detail), errno=number)
+    elif detail == failure.DETAIL_UNKNOWN_STEP:
+        error = StepError("the container child does not know this step", step=one.describe, errno=number)
+    else:
+        what = one.describe or "the birth of the container process"
+        error = StepError(f"{what}: {os.strerror(number).lower()}", errno=number)
+    error.container, error.plugin, error.pointer = container, one.plugin, one.because
+    return error

@@ -1,0 +1,207 @@
+"""Namespaces of all eight kinds: new ones, joined ones, and what is not a namespace."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.linux.child.support import Box, environment_of, namespaces_of, status_of
+
+import orlop
+
+ALL = ("cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts")
+FILES = {kind: {"mount": "mnt", "network": "net"}.get(kind, kind) for kind in ALL}
+MAPPING = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+
+
+def listed(*kinds: str, **paths: str) -> list[dict[str, str]]:
+    """Return ``linux.namespaces`` with new *kinds* and joined *paths*."""
+    new = [{"type": kind} for kind in kinds]
+    return [*new, *({"type": kind, "path": path} for kind, path in paths.items())]
+
+
+def namespaces(*kinds: str, **paths: str) -> dict[str, Any]:
+    """Return the ``linux`` object for these namespaces; a new user namespace gets mappings."""
+    made: dict[str, Any] = {"namespaces": listed(*kinds, **paths)}
+    if "user" in kinds:
+        made |= {"uidMappings": MAPPING, "gidMappings": MAPPING}
+    return made
+
+
+@pytest.fixture
+def owner(box: Box) -> Iterator[int]:
+    """Return a process that has namespaces of its own of every kind but user."""
+    made = box.start(box.config(linux=namespaces(*(kind for kind in ALL if kind != "user"))), "owner")
+    yield made.pid
+    made.delete(force=True)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_new_one(box: Box, kind: str) -> None:
+    if kind == "user":
+        os.chmod(box.place, 0o755)  # noqa: S103 - the mapped root has to reach the bundle
+    pid = box.start(box.config(linux=namespaces(*{"mount", "pid", kind}))).pid
+    mine, its = namespaces_of("self"), namespaces_of(pid)
+    changed = {name for name in mine if mine[name] != its[name]}
+    assert changed == {FILES[one] for one in ("mount", "pid", kind)}
+
+
+def test_all_at_once(box: Box) -> None:
+    linux = namespaces(*ALL) | {"timeOffsets": {"boottime": {"secs": 1000}}}
+    pid = box.start(box.config(linux=linux)).pid
+    mine, its = namespaces_of("self"), namespaces_of(pid)
+    assert [name for name in mine if mine[name] == its[name]] == []
+    assert status_of(pid)["NSpid"].split() == [str(pid), "1"]
+
+
+def test_network_has_a_loopback_that_is_up(box: Box) -> None:
+    ended = box.run(
+        box.script("busybox ip addr show lo", linux=namespaces("pid", "mount", "network"))
+    )
+    assert "UP" in ended.output
+    assert "127.0.0.1/8" in ended.output
+
+
+def test_user_mappings(box: Box) -> None:
+    pid = box.start(box.config(process={"user": {"uid": 7, "gid": 8}}, linux=namespaces(*ALL))).pid
+    for name in ("uid_map", "gid_map"):
+        assert Path(f"/proc/{pid}/{name}").read_text().split() == ["0", "100000", "65536"]
+    assert status_of(pid)["Uid"].split() == ["100007"] * 4
+    assert status_of(pid)["Gid"].split() == ["100008"] * 4
+
+
+def test_two_mappings(box: Box) -> None:
+    maps = [
+        {"containerID": 0, "hostID": 100000, "size": 10},
+        {"containerID": 1000, "hostID": 300000, "size": 5},
+    ]
+    linux = namespaces("pid", "mount", "user") | {"uidMappings": maps, "gidMappings": maps}
+    pid = box.start(box.config(process={"user": {"uid": 1004, "gid": 1001}}, linux=linux)).pid
+    assert status_of(pid)["Uid"].split() == ["300004"] * 4
+    assert status_of(pid)["Gid"].split() == ["300001"] * 4
+
+
+def test_time_offsets_are_visible(box: Box) -> None:
+    offsets = {"boottime": {"secs": 500_000_000}, "monotonic": {"secs": 400_000_000, "nanosecs": 5}}
+    linux = namespaces("pid", "mount", "time") | {"timeOffsets": offsets}
+    made = box.start(box.config(linux=linux))
+    text = Path(f"/proc/{made.pid}/timens_offsets").read_text().split()
+    assert text == ["monotonic", "400000000", "5", "boottime", "500000000", "0"]
+    made.delete(force=True)
+    ended = box.run(box.script("cat /proc/uptime", linux=linux))
+    assert float(ended.output.split()[0]) > 500_000_000
+
+
+def test_cgroup_namespace_is_rooted_at_the_containers_cgroup(box: Box) -> None:
+    ended = box.run(box.script("cat /proc/self/cgroup", linux=namespaces("pid", "mount", "cgroup")))
+    assert {line.split(":", 2)[2] for line in ended.output.splitlines()} == {"/"}
+
+
+def test_without_a_cgroup_namespace_the_path_is_the_hosts(box: Box) -> None:
+    ended = box.run(box.script("cat /proc/self/cgroup"))
+    assert f"pids:{box.cgroup}/box" in ended.output
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ALL if kind not in {"mount", "user"}])
+def test_joined(box: Box, owner: int, kind: str) -> None:
+    new = [one for one in ("mount", "pid") if one != kind]
+    linux = namespaces(*new, **{kind: f"/proc/{owner}/ns/{FILES[kind]}"})
+    made = box.start(box.config(linux=linux | {"cgroupsPath": f"{box.cgroup}/box/joined"}), "joined")
+    mine, its = namespaces_of(owner), namespaces_of(made.pid)
+    assert its[FILES[kind]] == mine[FILES[kind]]
+    assert {name for name in mine if mine[name] == its[name]} - set(same_as_the_host(made.pid)) == {FILES[kind]}
+    made.delete(force=True)
+
+
+def same_as_the_host(pid: int) -> list[str]:
+    mine, its = namespaces_of("self"), namespaces_of(pid)
+    return [name for name in mine if mine[name] == its[name]]
+
+
+def test_joined_all_together_in_any_order(box: Box, owner: int) -> None:
+    kinds = ("uts", "time", "pid", "network", "ipc", "cgroup")
+    paths = {kind: f"/proc/{owner}/ns/{FILES[kind]}" for kind in kinds}
+    made = box.start(box.config(linux=namespaces("mount", **paths) | {"cgroupsPath": f"{box.cgroup}/box/x"}), "b")
+    mine, its = namespaces_of(owner), namespaces_of(made.pid)
+    assert {name for name in mine if mine[name] != its[name]} == {"mnt"} | {"user"} - {"user"}
+    made.delete(force=True)
+
+
+def test_joined_user_namespace_with_those_it_owns(box: Box) -> None:
+    owner = box.start(box.config(linux=namespaces(*ALL)), "owner")
+    kinds = ("user", "network", "ipc", "uts", "pid")
+    paths = {kind: f"/proc/{owner.pid}/ns/{FILES[kind]}" for kind in kinds}
+    linux = namespaces("mount", **paths) | {"cgroupsPath": f"{box.cgroup}/box/b"}
+    config = box.config(process={"user": {"uid": 3, "gid": 4}}, linux=linux)
+    made = box.start(config, "b")
+    mine, its = namespaces_of(owner.pid), namespaces_of(made.pid)
+    assert {name for name in mine if mine[name] == its[name]} >= {FILES[kind] for kind in kinds}
+    assert status_of(made.pid)["Uid"].split()[0] == "100003"
+    made.delete(force=True)
+
+
+def test_joined_mount_namespace(box: Box, owner: int) -> None:
+    paths = {"mount": f"/proc/{owner}/ns/mnt", "pid": f"/proc/{owner}/ns/pid"}
+    config = box.config(mounts=[], linux=namespaces(**paths) | {"cgroupsPath": f"{box.cgroup}/box/b"})
+    try:
+        made = box.start(config, "b")
+    except orlop.ConfigError:
+        pytest.skip("the planners refuse to join a mount namespace")
+    assert namespaces_of(made.pid)["mnt"] == namespaces_of(owner)["mnt"]
+    made.delete(force=True)
+
+
+def test_joined_pid_namespace_is_killed_as_a_whole(box: Box, owner: int) -> None:
+    linux = namespaces("mount", pid=f"/proc/{owner}/ns/pid") | {"cgroupsPath": f"{box.cgroup}/box/b"}
+    made = box.start(box.script("sleep 1000 & echo; sleep 1000", linux=linux), "b")
+    assert status_of(made.pid)["NSpid"].split()[-1] != "1"
+    made.kill(signal.SIGKILL)
+    made.wait(10)
+    made.delete()
+    assert box.runtime.get("owner").status == "running"
+
+
+WRONG = {
+    "another kind": ("/proc/self/ns/ipc", "another kind"),
+    "regular file": ("{place}/file", "not a namespace"),
+    "fifo": ("{place}/fifo", "not a namespace"),
+    "directory": ("{place}", "not a namespace"),
+    "missing": ("{place}/missing", "no such file"),
+    "procfs file": ("/proc/self/status", "not a namespace"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_path_that_is_no_such_namespace(box: Box, tmp_path: Path, case: str) -> None:
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "fifo")
+    path, text = WRONG[case]
+    path = path.format(place=tmp_path)
+    with pytest.raises(orlop.StepError, match=text) as caught:
+        box.create(box.config(linux=namespaces("mount", "pid", network=path)))
+    assert caught.value.pointer == "/linux/namespaces/2"
+    assert caught.value.plugin == "namespaces"
+    assert path in str(caught.value)
+    assert box.left() == []
+
+
+def test_a_mapping_that_the_kernel_refuses(box: Box) -> None:
+    maps = [{"containerID": 0, "hostID": 4294967294, "size": 5}]
+    linux = namespaces("pid", "mount", "user") | {"uidMappings": maps}
+    with pytest.raises(orlop.OrlopError) as caught:
+        box.create(box.config(linux=linux))
+    assert caught.value.pointer.startswith("/linux/uidMappings")
+    assert box.left() == []
+
+
+def test_environment_of_the_waiting_child_is_empty_of_the_runtimes(box: Box) -> None:
+    os.environ["ORLOP_CANARY"] = "runtime"
+    try:
+        made = box.create()
+        assert not any("CANARY" in entry for entry in environment_of(made.pid))
+    finally:
+        del os.environ["ORLOP_CANARY"]
