@@ -30,7 +30,8 @@ test: ## set up, then every check and every test; what CI runs
 	for check in $(CHECKS); do
 	    $(MAKE) $$check || failed+=" $$check"
 	done
-	$(BIN)/python -m pytest $(ARGS) || failed+=" pytest"
+	$(BIN)/python -m pytest tests/unit --numprocesses auto $(ARGS) || failed+=" unit"
+	$(BIN)/python -m pytest --ignore tests/unit $(ARGS) || failed+=" real"
 	if [ -n "$$failed" ]; then echo "make test: failed:$$failed" >&2; exit 1; fi
 
 .PHONY: lint
@@ -59,7 +60,7 @@ imports: ## the import rules between the packages
 .PHONY: unit
 unit: ## unit tests: no root, no kernel, seconds
 	@tools/setup check
-	$(BIN)/python -m pytest tests/unit $(ARGS)
+	$(BIN)/python -m pytest tests/unit --numprocesses auto $(ARGS)
 
 .PHONY: unit-others
 unit-others: ## unit tests on each other supported Python that is here
@@ -67,7 +68,7 @@ unit-others: ## unit tests on each other supported Python that is here
 	failed=
 	for python in build/pythons/*/bin/python; do
 	    [ -x "$$python" ] || continue
-	    "$$python" -m pytest tests/unit -q -o cache_dir="$${python%/bin/python}/pytest" $(ARGS) || failed+=" $$python"
+	    "$$python" -m pytest tests/unit --numprocesses auto -q -o cache_dir="$${python%/bin/python}/pytest" $(ARGS) || failed+=" $$python"
 	done
 	[ -z "$$failed" ]
 

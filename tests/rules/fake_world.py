@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.rules.programs import PROGRAMS
-from tests.rules.world import Config, World
+from tests.rules.world import DIRECTORIES, Config, World
 
 import orlop
-from orlop_fake import FakeKernel, FakePlatform, HookCall
+from orlop_fake import Directory, FakeKernel, FakePlatform, File, HookCall, Symlink
 
 
 @functools.cache
@@ -40,6 +40,18 @@ class FakeWorld(World):
         self.kernel.show_disk(str(place))
         super().__init__(orlop.Runtime(_composition(), FakePlatform(self.kernel)), place)
         self._states: dict[str, Config] = {}
+
+    def _make_image(self, root: Path) -> None:
+        # Only what rules touch on the disk is there; the rest is laid over it in memory.
+        (root / "etc").mkdir(parents=True)
+        (root / "proc").mkdir()
+        (root / "etc/os-release").write_text("ID=rules\n")
+        (root / "etc/plain").write_text("not executable\n")
+        self.kernel.show_disk(str(root))
+        overlay: dict[str, Any] = {name: {} for name in DIRECTORIES if name not in {"etc", "proc"}}
+        overlay |= {f"bin/{name}": File(mode=0o755) for name in ("busybox", *PROGRAMS)}
+        overlay |= {"tmp": Directory(0o1777), "bin/sh": Symlink("busybox")}
+        self.kernel.add_files({f"{root}/{name}": value for name, value in overlay.items()})
 
     def _create(self, container: str, bundle: Path) -> orlop.Container:
         return self.runtime.create(container, bundle)

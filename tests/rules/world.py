@@ -26,6 +26,9 @@ RULES: dict[str, Rule] = {}
 """Every rule by its name."""
 
 CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
+DIRECTORIES = ("bin", "dev", "etc", "proc", "sys", "tmp", "work", "events", "hooks", "usr/bin")
+"""The directories of the image."""
+
 BASE: Config = {
     "ociVersion": "1.2.0",
     "process": {
@@ -87,7 +90,7 @@ class World:
 
     platform = ""
     shell = ""
-    """Path of a static busybox for the image; empty: an empty file takes its place."""
+    """Path of a static busybox for the image."""
 
     def __init__(self, runtime: orlop.Runtime, place: Path) -> None:
         self.runtime = runtime
@@ -114,23 +117,17 @@ class World:
         (bundle / "config.json").write_text(json.dumps(config))
 
     def _make_image(self, root: Path) -> None:
-        for name in ("bin", "dev", "etc", "proc", "sys", "tmp", "work", "events", "hooks", "usr/bin"):
+        for name in DIRECTORIES:
             (root / name).mkdir(parents=True)
         (root / "tmp").chmod(0o1777)
         (root / "etc/os-release").write_text("ID=rules\n")
         (root / "etc/plain").write_text("not executable\n")
-        busybox = root / "bin/busybox"
-        if self.shell:
-            shutil.copy(self.shell, busybox)
-        else:
-            busybox.touch()
-        busybox.chmod(0o755)
+        shutil.copy(self.shell, root / "bin/busybox")
+        (root / "bin/busybox").chmod(0o755)
         (root / "bin/sh").symlink_to("busybox")
         for name, (script, _) in PROGRAMS.items():
             file = root / "bin" / name
-            file.write_text(
-                f'#!/bin/busybox sh\nexport PATH=/bin\nbusybox() {{ /bin/busybox "$@"; }}\n{script}\n'
-            )
+            file.write_text(f'#!/bin/busybox sh\nbusybox() {{ /bin/busybox "$@"; }}\n{script}\n')
             file.chmod(0o755)
 
     # Containers ------------------------------------------------------------

@@ -84,25 +84,15 @@ def _receive(number: int, frame: object) -> None:
     """Do nothing: the wakeup descriptor has been told already."""
 
 
-def is_child(pid: int) -> bool:
-    """Tell whether *pid* is a process that this one can wait for."""
-    try:
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except OSError:
-        return False
-    return pid > 0
-
-
-def follow(pid: int, forwarder: Forwarder, proxy: Proxy | None, send: Any) -> None:  # noqa: ANN401 - a function of one int
-    """Return when process *pid*, a child of this one that has not been waited for, has ended.
+def follow(process: int, forwarder: Forwarder, proxy: Proxy | None, send: Any) -> None:  # noqa: ANN401 - a function of one int
+    """Return when the process behind the pidfd *process* has ended; the descriptor is closed.
 
     Args:
-        pid: The container process.
+        process: The container process.
         forwarder: Where signals come from.
         proxy: The container's terminal, if it has one.
         send: Called with the number of each signal that has come.
     """
-    process = os.pidfd_open(pid)
     try:
         while True:
             poll = select.poll()

@@ -92,6 +92,16 @@ class Launch:
             return False
         return isinstance(process, dict) and process.get("terminal") is True
 
+    def process(self) -> int | None:
+        """Return a pidfd of the container process, or ``None`` where the platform has none."""
+        assert self._runtime is not None  # noqa: S101 - the container has been created
+        assert self._container is not None  # noqa: S101 - as above
+        pidfd = getattr(self._runtime.kernel, "pidfd", None)
+        if pidfd is None:
+            return None
+        descriptor: int | None = pidfd(self._container.record())
+        return descriptor
+
     def keep(self) -> None:
         """From now on an error leaves the container as it is."""
         self._container = None

@@ -172,7 +172,7 @@ class DirectoryStore:
     def __init__(self, root: str) -> None:
         """Name the root; nothing is touched or checked before the first operation."""
         self.root = os.path.abspath(root)
-        if self.root == "/":
+        if not self.root.strip("/"):  # POSIX lets a path begin with two slashes
             raise StoreError("the state root cannot be the root directory", path=root)
 
     def create(self, container: str) -> DirectorySlot:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 import os
 import select
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -229,3 +232,32 @@ class Box:
                 path.rmdir()
         failures += [f"process {pid}" for pid in children_of("self") - self._children]
         assert failures == []
+
+
+def orlop_command() -> str:
+    """Return the path of the command line under test."""
+    return str(Path(sys.executable).parent / "orlop")
+
+
+def command_line(
+    box: Box, *arguments: str, before: str = "", config: dict[str, Any] | None = None, **options: Any
+) -> subprocess.CompletedProcess[bytes]:
+    """Run the command in a process that has executed the Python code *before*; its output goes to a file.
+
+    A container holds its creator's streams open, so nobody can wait for the end of a pipe.
+    """
+    if config is not None:
+        (box.bundle / "config.json").write_text(json.dumps(config))
+    script = f"import os, signal, sys\n{before}\nos.execv(sys.argv[1], sys.argv[1:])"
+    command = [orlop_command(), "--root", str(box.place / "state"), *arguments]
+    with open(box.place / "command-output", "ab") as written:
+        return subprocess.run(
+            [sys.executable, "-I", "-S", "-c", script, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=written,
+            stderr=written,
+            cwd=box.bundle,
+            check=False,
+            timeout=60,
+            **options,
+        )

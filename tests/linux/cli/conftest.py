@@ -26,7 +26,22 @@ import orlop_linux
 from orlop.cli.template import config
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "orlop"
-APPLETS = ("sh", "cat", "echo", "false", "id", "kill", "ls", "mkdir", "readlink", "sleep", "stty", "true", "tty", "wc")
+APPLETS = (
+    "sh",
+    "cat",
+    "echo",
+    "false",
+    "id",
+    "kill",
+    "ls",
+    "mkdir",
+    "readlink",
+    "sleep",
+    "stty",
+    "true",
+    "tty",
+    "wc",
+)
 DEADLINE = 30.0
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Break = Callable[["Bundle"], Any]
 
 
-def _set(path: str, value: Any) -> Break:  # noqa: ANN401 - any JSON
+def _set(path: str, value: Any) -> Break:
     def change(bundle: Bundle) -> None:
         made: Any = bundle.configure()
         place = made
@@ -34,11 +34,10 @@ def _fifo(bundle: Bundle) -> None:
     os.mkfifo(bundle.path / "config.json")
 
 
-def _host() -> tuple[int, list[str]]:
-    """Return what a failed create could leave behind."""
-    mounts = len(Path("/proc/self/mountinfo").read_text().splitlines())
-    groups = [str(path) for path in Path("/sys/fs/cgroup").rglob("*orlop*")]
-    return mounts, groups
+def _left_behind(bundle: Bundle, name: str) -> list[str]:
+    """Return what a failed create has left behind: mounts of the bundle, cgroups of the container."""
+    mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(bundle) in line]
+    return mounts + [str(path) for path in Path("/sys/fs/cgroup").rglob(name)]
 
 
 REFUSED: dict[str, tuple[Break, str]] = {
@@ -59,7 +58,10 @@ REFUSED: dict[str, tuple[Break, str]] = {
 REFUSED_BY_US: dict[str, tuple[Break, str]] = {
     "trailing garbage": (lambda b: b.write(json.dumps(b.configure()) + "}"), "config.json"),
     "duplicate key": (lambda b: b.write('{"ociVersion": "1.0.2", "ociVersion": "1.0.2"}'), "duplicate"),
-    "huge": (lambda b: b.write('{"ociVersion": "1.0.2"' + " " * (17 << 20) + "}"), "too large"),
+    "huge": (
+        lambda b: b.write('{"ociVersion": "1.0.2"' + " " * (17 << 20) + "}"),
+        "more than 16777216 bytes",
+    ),
     "deep": (lambda b: b.write('{"a":' * 100_000), "deep"),
     "unknown version": (_set("ociVersion", "2.0.0"), "/ociVersion"),
     "malformed version": (_set("ociVersion", "one"), "/ociVersion"),
@@ -75,14 +77,14 @@ def test_create_refuses_as_runc(
 ) -> None:
     change, words = REFUSED[case]
     change(bundle)
-    before = _host()
-    done = run("create", "--bundle", str(bundle), "one")
+    name = f"refused-{os.getpid()}"
+    done = run("create", "--bundle", str(bundle), name)
     theirs = runc("create", "--bundle", str(bundle), "one", output=tmp_path / "output")
     assert done.returncode == theirs.returncode == 1
     assert words in done.stderr
     assert (done.stdout, done.stderr.count("\n")) == ("", 1)
     assert run.names() == []
-    assert _host() == before
+    assert _left_behind(bundle, name) == []
 
 
 @pytest.mark.parametrize("case", REFUSED_BY_US)
@@ -132,7 +134,9 @@ ARGUMENTS: list[tuple[list[str], str]] = [
 
 
 @pytest.mark.parametrize(("arguments", "words"), ARGUMENTS, ids=lambda value: " ".join(value)[:40])
-def test_same_status_as_runc(run: Runtime, runc: Runtime, bundle: Bundle, arguments: list[str], words: str) -> None:
+def test_same_status_as_runc(
+    run: Runtime, runc: Runtime, bundle: Bundle, arguments: list[str], words: str
+) -> None:
     run.root.mkdir(mode=0o700)
     arguments = [str(bundle) if word == "BUNDLE" else word for word in arguments]
     ours, theirs = run(*arguments), runc(*arguments)
@@ -142,12 +146,12 @@ def test_same_status_as_runc(run: Runtime, runc: Runtime, bundle: Bundle, argume
     assert run.names() == []
 
 
-def test_missing_roots_as_runc(run: Runtime, runc: Runtime, tmp_path: Path) -> None:
-    runc.root.rmdir()
-    for runtime in (run, runc):
-        done = runtime("list")
-        assert done.returncode == 1
-        assert "no such file or directory" in done.stderr
+def test_a_root_that_does_not_exist(run: Runtime) -> None:
+    done = run("list")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no such file or directory" in done.stderr
+    assert "container does not exist" in run("state", "one").stderr
+    assert not run.root.exists()
 
 
 def test_root_directory_is_refused(run: Runtime) -> None:
@@ -157,7 +161,9 @@ def test_root_directory_is_refused(run: Runtime) -> None:
         assert "root" in done.stderr
 
 
-def test_operations_that_the_state_does_not_allow(run: Runtime, runc: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+def test_operations_that_the_state_does_not_allow(
+    run: Runtime, runc: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
     for runtime in (run, runc):
         create = ("create", "--bundle", str(bundle), "one")
         assert runtime(*create, output=tmp_path / "output").returncode == 0

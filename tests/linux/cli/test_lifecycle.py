@@ -23,7 +23,9 @@ def test_life(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     state = run.state("one")
     assert state["status"] == "created"
     assert pid_file.read_text() == str(state["pid"])
-    assert (Path("/proc") / str(state["pid"]) / "ns" / "pid").readlink() != Path("/proc/self/ns/pid").readlink()
+    assert (Path("/proc") / str(state["pid"]) / "ns" / "pid").readlink() != Path(
+        "/proc/self/ns/pid"
+    ).readlink()
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", state["created"])
     for command in (["start", "one"], ["pause", "one"], ["resume", "one"]):
         done = run(*command)
@@ -50,7 +52,9 @@ def test_state_has_what_runc_prints(run: Runtime, runc: Runtime, bundle: Bundle,
     assert list(ours) == list(theirs)
     for key in ("id", "status", "bundle", "rootfs", "annotations", "owner"):
         assert ours[key] == theirs[key]
-    assert {key: type(value) for key, value in ours.items()} == {key: type(value) for key, value in theirs.items()}
+    assert {key: type(value) for key, value in ours.items()} == {
+        key: type(value) for key, value in theirs.items()
+    }
 
 
 def test_ps(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
@@ -110,15 +114,17 @@ def test_relative_paths_are_the_callers(run: Runtime, bundle: Bundle, tmp_path: 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_missing_standard_descriptors(run: Runtime, bundle: Bundle, closed: str) -> None:
-    bundle.configure(args=["/bin/sh", "-c", "exec /bin/ls -l /proc/self/fd >/out"], cwd="/")
-    bundle.configure({"root": {"path": "rootfs", "readonly": False}}, args=["/bin/sh", "-c", "/bin/ls -l /proc/self/fd >/out"])
+    script = "/bin/ls -l /proc/self/fd >/out"
+    bundle.configure({"root": {"path": "rootfs", "readonly": False}}, args=["/bin/sh", "-c", script])
     words = " ".join(f"'{word}'" for word in run.arguments("run", "-b", str(bundle), "one"))
-    done = subprocess.run(["/bin/sh", "-c", f"{words} {closed}"], env={}, stdin=subprocess.DEVNULL, check=False)
+    nothing = subprocess.DEVNULL
+    shell = ["/bin/sh", "-c", f"{words} {closed}"]
+    done = subprocess.run(shell, env={}, stdin=nothing, stdout=nothing, stderr=nothing, check=False)
     assert done.returncode == 0
     places = (bundle.path / "rootfs" / "out").read_text()
-    assert "record.json" not in places
-    for target in re.findall(r"-> (\S+)", places):
-        assert target.startswith(("/dev/null", "/out", "/proc/", "pipe:", "socket:", "/dev/"))
+    targets = re.findall(r" ([0-9]+) -> (\S+)", places)
+    assert {number for number, _ in targets} >= {"0", "1", "2"}
+    assert {target for number, target in targets if number in "02"} == {"/dev/null"}
 
 
 def test_log_of_a_failed_create_is_one_object(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
@@ -134,12 +140,16 @@ def test_log_of_a_failed_create_is_one_object(run: Runtime, bundle: Bundle, tmp_
 
 
 def test_preserved_descriptors(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
-    bundle.configure(args=["/bin/sh", "-c", "cat <&3; echo; for fd in /proc/self/fd/*; do echo ${fd##*/}; done"])
+    bundle.configure(
+        args=["/bin/sh", "-c", "cat <&3; echo; for fd in /proc/self/fd/*; do echo ${fd##*/}; done"]
+    )
     shared = tmp_path / "shared"
     shared.write_text("from outside")
     output = tmp_path / "output"
     with shared.open() as file, (tmp_path / "other").open("w") as other:
-        words = " ".join(f"'{word}'" for word in run.arguments("run", "-b", str(bundle), "--preserve-fds", "1", "one"))
+        words = " ".join(
+            f"'{word}'" for word in run.arguments("run", "-b", str(bundle), "--preserve-fds", "1", "one")
+        )
         shell = f"exec {words} 3<&{file.fileno()} 9<&{other.fileno()}"
         with output.open("w") as out:
             done = subprocess.run(

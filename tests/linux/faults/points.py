@@ -7,6 +7,7 @@ The process is a fork of the tests' own, so that nothing needs to be imported ag
 from __future__ import annotations
 
 import os
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,10 +33,10 @@ _WRAPPED: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (DirectoryStore, ("create", "open")),
     (DirectorySlot, ("write", "append", "remove", "close")),
     (Journal, ("intend", "process")),
-    (Sandbox, ("host", "clone", "host_with_pid", "build", "_listen", "commit", "abort", "close")),
+    (Sandbox, ("host", "clone", "host_with_pid", "build", "commit", "abort", "close")),
     (Cgroups, ("create",)),
-    (Launch, ("clone", "_await_birth", "build", "commit", "abort")),
-    (Zygote, ("_start", "close")),
+    (Launch, ("clone", "build", "commit", "abort")),
+    (Zygote, ("request", "close")),
     (LinuxLive, ("start", "terminate", "undo", "run_hook")),
     (protocol, ("send", "receive")),
     (process, ("send",)),
@@ -118,6 +119,8 @@ def run(
             status = orlop.cli.main.main(["--root", str(rig.root), *command])
             if end is not None:
                 end()
+        except BaseException:  # noqa: BLE001 - the fork must not go on as if it were the tests' process
+            os.write(2, traceback.format_exc().encode())
         finally:
             os._exit(status)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -95,6 +95,7 @@ class Rig:
         self._mounts = mounts()
         self.make_image()
         self.write(self.config())
+        self.root.mkdir(0o700)
         ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     def make_image(self) -> None:

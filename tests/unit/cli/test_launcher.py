@@ -246,8 +246,28 @@ def test_output_that_nobody_reads(prefix: Prefix, tmp_path: Path) -> None:
 # What takes longer to import than a small command may take.
 HEAVY = frozenset(
     [
-        *("typing", "enum", "dataclasses", "re", "json", "ctypes", "subprocess", "argparse", "pathlib", "contextlib"),
-        *("collections", "functools", "logging", "socket", "signal", "inspect", "traceback", "importlib.metadata"),
+        *(
+            "typing",
+            "enum",
+            "dataclasses",
+            "re",
+            "json",
+            "ctypes",
+            "subprocess",
+            "argparse",
+            "pathlib",
+            "contextlib",
+        ),
+        *(
+            "collections",
+            "functools",
+            "logging",
+            "socket",
+            "signal",
+            "inspect",
+            "traceback",
+            "importlib.metadata",
+        ),
         *("site", "locale", "string", "tempfile", "attr", "attrs", "cattr", "cattrs", "pluggy", "pyroute2"),
         *("orlop.runtime", "orlop.plugins.compose", "orlop.documents.codec", "orlop_hookspecs.documents"),
         "orlop_hookspecs.steps",

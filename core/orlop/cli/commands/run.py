@@ -40,8 +40,9 @@ def _foreground(context: Context) -> int:
                     foreground=not console, console_socket=console.path if console else ""
                 )
                 proxy = _proxy(console)
-                container.start()
-            status = _stay(container, forwarder, proxy)
+            # From here on the program may run at any moment: signals wait, and are then for it.
+            container.start()
+            status = _stay(launch, container, forwarder, proxy)
         finally:
             if proxy is not None:
                 proxy.close()
@@ -73,8 +74,8 @@ def _proxy(console: ConsoleSocket | None) -> Proxy | None:
     return Proxy(console.receive())
 
 
-def _stay(container: Container, forwarder: Forwarder, proxy: Proxy | None) -> int | None:
-    from orlop.cli.foreground import follow, is_child
+def _stay(launch: Launch, container: Container, forwarder: Forwarder, proxy: Proxy | None) -> int | None:
+    from orlop.cli.foreground import follow
 
     def send(number: int) -> None:
         try:
@@ -82,9 +83,10 @@ def _stay(container: Container, forwarder: Forwarder, proxy: Proxy | None) -> in
         except StateError:
             pass  # it has just ended; so will the wait
 
-    pid = container.record().pid
-    if is_child(pid):
-        follow(pid, forwarder, proxy, send)
+    # A platform without pidfds runs its containers in this process: nothing comes from outside meanwhile.
+    process = launch.process()
+    if process is not None:
+        follow(process, forwarder, proxy, send)
     status = container.wait()
     if proxy is not None:
         proxy.drain()

@@ -124,12 +124,13 @@ def _drop_bounding(keep: int) -> None:
 
 def set_capabilities(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
     """Execute SetCapabilities: what the process does not have cannot be given and is left out."""
-    _, had, inherited = syscalls.capget()
-    syscalls.capset(had, had, inherited)
+    _, had, _ = syscalls.capget()
     bounding = _mask(fields["bounding"])
     permitted = _mask(fields["permitted"]) & had
     effective = _mask(fields["effective"]) & permitted
     inheritable = _mask(fields["inheritable"]) & had
+    # While the bounding set is full: it limits what can be added to the inheritable one, not what stays there.
+    syscalls.capset(had, had, inheritable)
     _drop_bounding(bounding)
     syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_CLEAR_ALL)
     syscalls.capset(effective, permitted, inheritable)

@@ -7,7 +7,8 @@ import fcntl
 import os
 import socket
 
-from orlop_linux.init import execute, procfs, syscalls
+from orlop_linux.init import execute, failure, procfs, syscalls
+from orlop_linux.init.failure import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,9 +75,24 @@ def new_session(context: Context, fields: dict[str, Any], index: int) -> None:  
         pass  # already the leader of a session, by OpenTerminal
 
 
+def _make_directory(path: str) -> None:
+    """Make the working directory, where the links of the image lead to.
+
+    Raises:
+        Failure: It cannot be made, or something else is in its place.
+    """
+    if os.path.isdir(path):
+        return
+    try:
+        os.makedirs(os.path.realpath(path), 0o755, exist_ok=True)
+    except OSError as error:
+        number = errno.ENOTDIR if error.errno == errno.EEXIST else error.errno
+        raise Failure(number or 0, failure.DETAIL_CHDIR) from None
+
+
 def check_executable(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
     """Execute CheckExecutable: make the working directory if it is missing, then find the program."""
-    os.makedirs(fields["cwd"], 0o755, exist_ok=True)
+    _make_directory(fields["cwd"])
     execute.find(fields["args"][0], fields["path"], fields["cwd"])
 
 

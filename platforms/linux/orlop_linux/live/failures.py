@@ -73,7 +73,7 @@ def _executable(one: Outline, number: int, detail: int) -> str:
     if detail == failure.DETAIL_CWD:
         return "the working directory is not inside the root file system of the container"
     if detail == failure.DETAIL_CHDIR:
-        return f"cannot enter the working directory: {os.strerror(number).lower()}"
+        return f"cannot make or enter the working directory: {os.strerror(number).lower()}"
     if number == _ENOENT and one.name == "Execute":
         return f'exec: "{name}": it or its interpreter does not exist: no such file or directory'
     if number == _ENOENT:
