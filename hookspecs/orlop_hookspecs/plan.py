@@ -40,6 +40,10 @@ class PlannedStep(Frozen):
     slot: str
     plugin: str
 
+    def __init__(self, step: Step, phase: str, slot: str, plugin: str) -> None:
+        """Set the fields; each plan has dozens of these, so they are set without being verified."""
+        self.__dict__.update(step=step, phase=phase, slot=slot, plugin=plugin)
+
 
 @frozen
 class Plan(Frozen):

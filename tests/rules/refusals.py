@@ -85,9 +85,9 @@ def an_unknown_namespace_is_refused(w: World) -> None:
 
 
 @rule
-def an_unknown_capability_is_not_granted(w: World) -> None:
+def an_unknown_capability_is_refused(w: World) -> None:
     sets = {"bounding": ["CAP_DREAM"], "effective": [], "permitted": []}
-    assert w.facts(change={"process": {"capabilities": sets}})["CapBnd"] == "0" * 16
+    _refused(w, w.bundle(change={"process": {"capabilities": sets}}), "CAP_DREAM")
 
 
 @rule

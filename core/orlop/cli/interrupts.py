@@ -5,6 +5,7 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # typeshed has only signal
 
 from orlop.cli.main import Interrupted
+from orlop_hookspecs.critical import critical
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,4 +48,9 @@ class Interruptible:
     def _stop(self, number: int, _: object) -> None:
         if not self._raised:
             self._raised = True
-            raise Interrupted(number)
+
+            def leave() -> None:
+                raise Interrupted(number)
+
+            if not critical.defers(leave):
+                leave()

@@ -19,6 +19,7 @@ from orlop.lifecycle.state import document
 from orlop.store import jsontext
 from orlop.store.identifiers import check_identifier
 from orlop.store.journal import Journal
+from orlop_hookspecs.critical import critical
 from orlop_hookspecs.errors import HookError, OrlopError, StepError
 from orlop_hookspecs.launch import LaunchOptions, PlanContext
 from orlop_hookspecs.record import Record
@@ -71,16 +72,11 @@ def create(  # noqa: PLR0913 - the parts of one creation
         prepared = prepare_bundle(
             composition, container, bundle, source=source, options=options or _DEFAULT_OPTIONS
         )
-        creation = _Creation(composition, site, kernel, prepared)
-        slot = site.store.create(container)
+        return _Creation(composition, site, kernel, prepared).run()
     except OrlopError as error:
         error.act = error.act or "create"
         error.container = error.container or container
         raise
-    try:
-        return creation.run(slot)
-    finally:
-        slot.close()
 
 
 def prepare_bundle(
@@ -143,8 +139,11 @@ class _Creation:
             plugins=composition.names,
         )
 
-    def run(self, slot: Slot) -> Record:
+    def run(self) -> Record:
+        slot: Slot | None = None
         try:
+            with critical:
+                slot = self._site.store.create(self._record.id)
             self._make(slot)
         # A process that is told to end cleans up as well; one that is killed cannot, and neither does a
         # simulated crash.
@@ -165,6 +164,8 @@ class _Creation:
         finally:
             if self._sandbox is not None:
                 self._sandbox.close()
+            if slot is not None:
+                slot.close()
         return self._record
 
     def _make(self, slot: Slot) -> None:
@@ -233,8 +234,10 @@ class _Creation:
         if failure is not None:
             error.cleanup = failure
 
-    def _roll_back(self, slot: Slot) -> OrlopError | None:
+    def _roll_back(self, slot: Slot | None) -> OrlopError | None:
         """Undo everything; return what could not be, and then keep the slot, so that delete can try again."""
+        if slot is None:
+            return None
         record, kernel = self._record, self._kernel
         made = self._journal is not None and self._journal.used
         try:

@@ -23,7 +23,8 @@ def call(name: str) -> Callable[[F], F]:
         def wrapper(self: Any, *args: Any, **named: Any) -> Any:  # noqa: ANN401 - the signature is the function's
             kernel = self.kernel
             with kernel.lock:
-                self.check()
+                if kernel.generation:
+                    self.check()
                 faults: Faults = kernel.faults
                 if not faults.armed:
                     return function(self, *args, **named)

@@ -66,6 +66,8 @@ class Machine:
         hostname: str = "fake",
     ) -> None:
         """Boot."""
+        self.kernel = self
+        """The machine itself: what the wrapper of all calls asks for."""
         self.lock = threading.RLock()
         self.condition = threading.Condition(self.lock)
         self.clock = Clock()
@@ -94,6 +96,7 @@ class Machine:
         self.open_sandboxes: dict[FakeSandbox, None] = {}
         self._crash_seen: RuntimeCrash | None = None
         self._inode = _FIRST_INODE
+        self._shown: set[str] = set()
         self._outputs: dict[str, dict[int, bytearray]] = {}
         self._procfs: dict[PidNamespace, Directory] = {}
         self._boot(files, hostname)
@@ -140,11 +143,6 @@ class Machine:
         if self.uid:
             runtime.credentials.permitted = runtime.credentials.effective = frozenset()
         return runtime
-
-    @property
-    def kernel(self) -> Machine:
-        """The machine itself: what the wrapper of all calls asks for."""
-        return self
 
     # The death of the runtime ------------------------------------------------------------
 
@@ -275,6 +273,8 @@ class Machine:
 
         Bundles and root file systems are shown by themselves; what else a config mounts must be shown first.
         """
+        if path in self._shown:
+            return
         parts = [part for part in path.split("/") if part]
         directory = self.root
         for position, part in enumerate(parts):
@@ -288,6 +288,7 @@ class Machine:
             if not isinstance(below, Directory):
                 return
             directory = below
+        self._shown.add(path)
 
     # For the other parts ------------------------------------------------------------
 

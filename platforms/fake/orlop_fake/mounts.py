@@ -68,7 +68,11 @@ class Mount:
 
     def duplicate(self) -> Mount:
         """Return an unattached mount of the same node with the same attributes, in the same peer group."""
-        twin = Mount(self.type, self.source, self.root)
+        twin = Mount.__new__(Mount)
+        twin.type = self.type
+        twin.source = self.source
+        twin.root = self.root
+        twin.parent = twin.at = None
         twin.path = self.path
         twin.attributes = self.attributes
         twin.superblock = self.superblock
@@ -116,13 +120,14 @@ class Location(NamedTuple):
 class MountNamespace:
     """A tree of mounts."""
 
-    __slots__ = ("_over", "mounts", "root")
+    __slots__ = ("covered", "mounts", "root")
 
     def __init__(self, root: Mount) -> None:
         """Make a namespace with one mount."""
         self.root = root
         self.mounts: list[Mount] = [root]
-        self._over: dict[tuple[Mount, Node], Mount] = {}
+        self.covered: dict[tuple[Mount, Node], Mount] = {}
+        """What is mounted on a node of a mount."""
 
     def copy(self) -> MountNamespace:
         """Return what CLONE_NEWNS makes of this namespace; its mounts are in the same order."""
@@ -134,12 +139,12 @@ class MountNamespace:
                 twin.at = mount.at
         made = MountNamespace(twins[self.root])
         made.mounts = list(twins.values())
-        made._over = {(twins[on], node): twins[mount] for (on, node), mount in self._over.items()}
+        made.covered = {(twins[on], node): twins[mount] for (on, node), mount in self.covered.items()}
         return made
 
     def top(self, where: Location) -> Location:
         """Return what is seen at *where*: the root of the uppermost mount on it, or *where* itself."""
-        over = self._over
+        over = self.covered
         while True:
             mount = over.get(where)
             if mount is None:
@@ -151,7 +156,7 @@ class MountNamespace:
         if isinstance(where.node, Directory) != isinstance(mount.root, Directory):
             raise refusal(errno.ENOTDIR, path)
         mount.parent, mount.at, mount.path = where.mount, where.node, path
-        self._over[where] = mount
+        self.covered[where] = mount
         self.mounts.append(mount)
 
     def below(self, mount: Mount) -> Iterator[Mount]:
@@ -167,15 +172,15 @@ class MountNamespace:
         """Take *mount* and all under it out of the tree, as umount2(2) does with MNT_DETACH."""
         gone = set(self.below(mount))
         self.mounts = [other for other in self.mounts if other not in gone]
-        self._over = {key: other for key, other in self._over.items() if other not in gone}
+        self.covered = {key: other for key, other in self.covered.items() if other not in gone}
 
     def become(self, root: Mount) -> None:
         """Make *root* the root and drop all that is not under it: pivot_root(2), then MNT_DETACH."""
         kept = list(self.below(root))
         inside = set(kept)
         self.mounts = kept
-        self._over = {
-            key: mount for key, mount in self._over.items() if mount in inside and mount is not root
+        self.covered = {
+            key: mount for key, mount in self.covered.items() if mount in inside and mount is not root
         }
         self.root = root
         root.parent = root.at = None
@@ -214,7 +219,7 @@ class MountNamespace:
         """Add mounts whose parents are in the tree already."""
         for mount in mounts:
             if mount.parent is not None and mount.at is not None:
-                self._over[mount.parent, mount.at] = mount
+                self.covered[mount.parent, mount.at] = mount
                 self.mounts.append(mount)
 
     def find(self, path: str, root: Location | None = None) -> Location:
@@ -262,9 +267,12 @@ def walk(  # noqa: C901, PLR0912, PLR0913 - one loop over components is the clea
     if len(path) >= _PATH_MAX:
         raise refusal(errno.ENAMETOOLONG, path)
     stack = [namespace.top(root)]
+    if path == "/":
+        return stack[0]
     parts = path.split("/")
     parts.reverse()
     budget = _LINKS_MAX
+    over = namespace.covered
     while parts:
         name = parts.pop()
         if name in ("", "."):
@@ -298,7 +306,8 @@ def walk(  # noqa: C901, PLR0912, PLR0913 - one loop over components is the clea
                 del stack[1:]
             parts.extend(reversed(node.target.split("/")))
             continue
-        stack.append(namespace.top(Location(here.mount, node)))
+        where = Location(here.mount, node)
+        stack.append(namespace.top(where) if where in over else where)
     return stack[-1]
 
 

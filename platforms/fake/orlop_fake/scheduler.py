@@ -89,7 +89,7 @@ class Scheduler:
 
     def settle(self) -> None:
         """Run whatever can run until everybody waits."""
-        if self._settling:
+        if self._settling or not self._ready:
             return
         self._settling = True
         kernel = self._kernel

@@ -97,6 +97,8 @@ class MemorySlot:
                 self._kernel.condition.notify_all()
 
     def _check(self) -> None:
+        if not self._kernel.generation:
+            return
         self._kernel.check_alive()
         if self._generation != self._kernel.generation:
             raise RuntimeCrash("the runtime that opened this slot is dead")

@@ -56,7 +56,7 @@ def test_environment_arguments_and_directory(box: Box, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_environment(box: Box, kind: str) -> None:
     tool = box.busybox if kind == "createContainer" else "/bin/busybox"
-    commands = f"{tool} cat /proc/self/environ; echo end"
+    commands = f"{tool} cat </proc/self/environ; echo end"
     box.start(box.config(hooks=hook_of(box, kind, reporting(box, kind, commands))))
     assert report_of(box, kind).read_text() == "end\n"
 

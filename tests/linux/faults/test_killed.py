@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 from typing import Any
 
@@ -96,8 +97,7 @@ def test_delete_killed_at_any_point(rig: Rig) -> None:
             if start:
                 _quick(rig, "start", "box")
             if not force:
-                _quick(rig, "kill", "box", "KILL")
-                _await_stop(rig)
+                _kill(rig)
 
         prepare()
         found = trace(rig, *deletion)
@@ -112,11 +112,12 @@ def test_delete_killed_at_any_point(rig: Rig) -> None:
     _delete(rig)
 
 
-def _await_stop(rig: Rig) -> None:
-    fd = os.pidfd_open(int(run(rig, "state", "box").state["pid"]) or 1)
+def _kill(rig: Rig) -> None:
+    """Kill the container and return when it has ended."""
+    pid = run(rig, "state", "box").state["pid"]
+    fd = os.pidfd_open(pid)
     try:
-        import select
-
+        _quick(rig, "kill", "box", "KILL")
         poller = select.poll()
         poller.register(fd, select.POLLIN)
         assert poller.poll(20_000)

@@ -40,10 +40,11 @@ def prepare_root(context: Context, step: PrepareRoot) -> None:
 
 
 def _place(context: Context, path: str) -> tuple[Location, Directory, str]:
-    head, name = split(path)
+    head, _, name = path.rpartition("/")
     where = context.places.get(head)
     if where is None:
         tree = context.process.namespaces.mount.tree
+        head, name = split(path)
         where = context.places[head] = walk(tree, context.root, head, make="dir")
     if not isinstance(where.node, Directory):
         raise refusal(errno.ENOTDIR, head)

@@ -13,6 +13,7 @@ import os
 import select
 import time
 
+from orlop_hookspecs.critical import critical
 from orlop_hookspecs.errors import HookError
 from orlop_linux.live.process import SIGKILL, exit_status, has_ended, reason, send
 
@@ -44,15 +45,20 @@ def run_hook(hook: Mapping[str, Any], state: bytes) -> None:
     deadline = None if timeout is None else time.monotonic() + timeout
     stdin = _state_file(state)
     reader, writer = os.pipe2(os.O_CLOEXEC)
+    child = None
     try:
         try:
-            pid = _spawn(hook, stdin, writer)
+            with critical:
+                child = _Child(_spawn(hook, stdin, writer))
         except OSError as error:
             raise _failure(hook, f"cannot run it: {reason(error)}", number=error.errno) from error
         finally:
             os.close(writer)
-        _supervise(hook, pid, reader, deadline)
+        _supervise(hook, child, reader, deadline)
     finally:
+        if child is not None:
+            # Also when the caller is interrupted.
+            child.finish()
         os.close(stdin)
         os.close(reader)
 
@@ -140,20 +146,40 @@ def _spawn_publicly(path: bytes, argv: list[bytes], env: list[bytes], stdin: int
     return child.pid
 
 
-def _supervise(hook: Mapping[str, Any], pid: int, reader: int, deadline: float | None) -> None:
+class _Child:
+    """The hook's process, which does not outlive the call."""
+
+    __slots__ = ("_end", "_pid", "pidfd")
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._end: Any = None
+        try:
+            self.pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self.pidfd = -1  # it has ended, and the caller has the kernel reap its children
+
+    def finish(self) -> Any:  # noqa: ANN401 - the result of waitid(2), or None
+        """Kill the hook if it has not ended, and reap it; one that does not end is left to the system."""
+        if self.pidfd >= 0:
+            if not has_ended(self.pidfd):
+                _kill(self._pid, self.pidfd)
+            if has_ended(self.pidfd, _PATIENCE):
+                try:
+                    self._end = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+                except ChildProcessError:
+                    pass
+            os.close(self.pidfd)
+            self.pidfd = -1
+        return self._end
+
+
+def _supervise(hook: Mapping[str, Any], child: _Child, reader: int, deadline: float | None) -> None:
     tail = bytearray()
     in_time = True
-    try:
-        pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        found = None  # it has ended, and the caller has the kernel reap its children
-    else:
-        try:
-            in_time = _follow(pidfd, reader, tail, deadline)
-        finally:
-            # Also when the caller is interrupted.
-            found = _finish(pid, pidfd)
-            os.close(pidfd)
+    if child.pidfd >= 0:
+        in_time = _follow(child.pidfd, reader, tail, deadline)
+    found = child.finish()
     if not in_time:
         raise _failure(hook, f"it ran out of time after {hook['timeout']} s and was killed", tail=tail)
     if found is None:
@@ -164,18 +190,6 @@ def _supervise(hook: Mapping[str, Any], pid: int, reader: int, deadline: float |
         raise _failure(hook, f"killed by signal {number}", tail=tail)
     if found.si_status:
         raise _failure(hook, f"exit status {found.si_status}", tail=tail)
-
-
-def _finish(pid: int, pidfd: int) -> Any:  # noqa: ANN401 - the result of waitid(2), or None
-    """Kill the hook if it has not ended, and reap it; one that does not end is left to the system."""
-    if not has_ended(pidfd):
-        _kill(pid, pidfd)
-    if not has_ended(pidfd, _PATIENCE):
-        return None
-    try:
-        return os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
-    except ChildProcessError:
-        return None
 
 
 def _follow(pidfd: int, reader: int, tail: bytearray, deadline: float | None) -> bool:

@@ -178,17 +178,18 @@ def orlop_plan(config: Config) -> Sequence[Step]:
         )
     if skipped:
         return steps
-    defaults = [
-        CreateDevice(because=DEVICES, path=path, type="c", major=major, minor=minor, mode=MODE)
-        for path, major, minor in DEFAULTS
-        if path not in made
-    ]
-    links = [
-        CreateSymlink(because=DEVICES, path=path, target=target) for path, target in LINKS if path not in made
-    ]
     return [
-        *defaults,
+        *(step for step in _DEFAULT_DEVICES if step.path not in made),
         *steps,
-        *links,
-        CreateSymlink(because=DEVICES, path=PTMX, target="pts/ptmx", replace=True),
+        *(step for step in _DEFAULT_LINKS if step.path not in made),
+        _PTMX_LINK,
     ]
+
+
+# Steps are frozen, and these are the same for every container.
+_DEFAULT_DEVICES = tuple(
+    CreateDevice(because=DEVICES, path=path, type="c", major=major, minor=minor, mode=MODE)
+    for path, major, minor in DEFAULTS
+)
+_DEFAULT_LINKS = tuple(CreateSymlink(because=DEVICES, path=path, target=target) for path, target in LINKS)
+_PTMX_LINK = CreateSymlink(because=DEVICES, path=PTMX, target="pts/ptmx", replace=True)
