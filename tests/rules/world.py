@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ def merge(base: Any, change: Any) -> Any:
     return made
 
 
-class World:
+class World(ABC):
     """A runtime, a place for bundles, and a way to look at containers."""
 
     platform = ""
@@ -107,7 +108,7 @@ class World:
         self._make_image(bundle / "rootfs")
         made = copy.deepcopy(BASE)
         made["process"]["args"] = list(args) or ["/bin/sleeper"]
-        made["linux"]["cgroupsPath"] = f"/orlop-rules/{self.place.name}-{self._bundles}"
+        made["linux"]["cgroupsPath"] = f"/orlop-rules-{self.place.name}-{self._bundles}"
         made = merge(made, change or {})
         self.write_config(bundle, config if config is not None else made)
         return bundle
@@ -161,22 +162,23 @@ class World:
         assert status == 0, text
         return dict(line.split("=", 1) for line in text.splitlines())
 
+    @abstractmethod
     def _create(self, container: str, bundle: Path) -> orlop.Container:
-        raise NotImplementedError
+        """Create *container* from *bundle*."""
 
+    @abstractmethod
     def output(self, container: str) -> str:
         """Return what the container has written so far."""
-        raise NotImplementedError
 
+    @abstractmethod
     def until_output(self, container: str, text: str) -> None:
         """Return when the container has written *text*."""
-        raise NotImplementedError
 
     # Hooks ------------------------------------------------------------
 
+    @abstractmethod
     def hook(self, bundle: Path, kind: str, name: str = "", *, status: int = 0, sleep: int = 0) -> Config:
         """Make a hook that notes its run and its state, sleeps, exits; return its entry for the config."""
-        raise NotImplementedError
 
     def hooked(self, hooks: dict[str, Config], *args: str, change: Config | None = None) -> Path:
         """Make a bundle with one hook of each kind in *hooks*: arguments of :meth:`hook`, and ``timeout``."""
@@ -192,36 +194,36 @@ class World:
         self.write_config(bundle, config)
         return bundle
 
+    @abstractmethod
     def events(self, bundle: Path) -> list[str]:
         """Return what hooks and programs have noted, in order."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hook_states(self, bundle: Path) -> dict[str, Config]:
         """Return the state document that each hook got, by the hook's name."""
-        raise NotImplementedError
 
     # The machine ------------------------------------------------------------
 
+    @abstractmethod
     def cgroup_value(self, container: str, controller: str, v1: str, v2: str) -> str:
         """Return the content of a cgroup file of the container: *v1* or *v2*, whichever the host has."""
-        raise NotImplementedError
 
+    @abstractmethod
     def alive(self, pid: int) -> bool:
         """Tell whether the host has a process *pid* that has not ended."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hostname(self) -> str:
         """Return the host's name."""
-        raise NotImplementedError
 
     def settle(self, container: str) -> None:
         """Return when the container process has ended."""
         made = self.containers[container]
         made.wait(timeout=20)
 
+    @abstractmethod
     def left(self) -> list[str]:
         """Return what is left of containers on the machine, as lines."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Remove all containers."""

@@ -57,6 +57,7 @@ class Launch:
         line = context.line
         self._context = context
         self._container: Container | None = None
+        self._kept = False
         self._runtime: Runtime | None = None
         self._pid_file = PidFile(line.text("pid-file")) if line.text("pid-file") else None
         self.bundle, self._config = bundle_and_config(line)
@@ -104,7 +105,19 @@ class Launch:
 
     def keep(self) -> None:
         """From now on an error leaves the container as it is."""
+        self._kept = True
         self._container = None
+
+    def _unreturned(self) -> Container | None:
+        """Return the container that was complete when a signal came, before its creation had returned it."""
+        if self._runtime is None:
+            return None
+        try:
+            found = self._runtime.get(self._context.id)
+            made_here = found.record().creator == list(self._runtime.kernel.identity())
+        except OrlopError:
+            return None
+        return found if made_here else None
 
     def __enter__(self) -> Self:
         """Return the launch."""
@@ -113,6 +126,8 @@ class Launch:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Delete what an error has left unfinished, and close the runtime."""
         try:
+            if isinstance(error, KeyboardInterrupt) and self._container is None and not self._kept:
+                self._container = self._unreturned()
             if error is not None and self._container is not None:
                 self._container.delete(force=True)
         except OrlopError as failure:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from orlop.cli.context import Context, Parts
     from orlop.cli.flags import Command
+    from orlop.cli.pack import Pack
 
 _SIGNAL_STATUS = 128
 
@@ -36,8 +37,12 @@ class Interrupted(KeyboardInterrupt):
         self.number = number
 
 
-def entry() -> NoReturn:
-    """Run the command line of this process and end it."""
+def entry(pack: Pack | None = None) -> NoReturn:
+    """Run the command line of this process and end it.
+
+    Args:
+        pack: Where modules were found; it is brought up to date at the end, if bytecode may be written at all.
+    """
     # Garbage of a short-lived process is the kernel's to collect. A descriptor that is missing from 0 to 2
     # would be taken by the next file that is opened, and messages would go into that file.
     import gc
@@ -46,8 +51,11 @@ def entry() -> NoReturn:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         os.set_inheritable(descriptor, True)  # noqa: FBT003 - the function's only form
     os.close(descriptor)
+    status = main()
+    if pack is not None and not sys.dont_write_bytecode:
+        pack.keep()
     # Finalizers have nothing to do here that is not done already, and cost a millisecond.
-    os._exit(main())
+    os._exit(status)
 
 
 def main(arguments: Sequence[str] | None = None, parts: Parts | None = None) -> int:

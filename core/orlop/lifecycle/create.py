@@ -162,10 +162,11 @@ class _Creation:
                 self._site.warn(f"clean-up of container {self._record.id} failed: {failure}")
             raise
         finally:
-            if self._sandbox is not None:
-                self._sandbox.close()
-            if slot is not None:
-                slot.close()
+            with critical:
+                if self._sandbox is not None:
+                    self._sandbox.close()
+                if slot is not None:
+                    slot.close()
         return self._record
 
     def _make(self, slot: Slot) -> None:

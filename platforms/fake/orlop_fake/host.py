@@ -64,6 +64,17 @@ class Host:
         self.kill_all: Callable[[Iterable[Process]], None] = lambda _: None
         self.thawed: Callable[[], None] = lambda: None
 
+    def boot(self) -> Host:
+        """Return a machine of the same parts for one kernel: what runs on it is that kernel's alone."""
+        return Host(
+            cpus=self.cpus,
+            nodes=self.nodes,
+            huge_pages=self.huge_pages,
+            block_devices=self.block_devices,
+            rdma_devices=self.rdma_devices,
+            interfaces=self.interfaces,
+        )
+
 
 def host_tree(seed: Seed | None) -> Directory:
     """Return the host's root: the usual directories, a few programs, and *seed* over them."""

@@ -180,7 +180,7 @@ class LiveMachine(Machine):
 
     @call("undo")
     def undo(self, record: Record, undo: str, data: Mapping[str, Any]) -> None:
-        """Undo one journal entry: ``cgroup``, ``resctrl`` or ``mount``. Idempotent."""
+        """Undo one journal entry: ``process``, ``cgroup``, ``resctrl`` or ``mount``. Idempotent."""
         act = _UNDO.get(undo)
         if act is None:
             raise StoreError(f"the journal is not usable: unknown kind {undo!r}", container=record.id)
@@ -341,6 +341,15 @@ def _undo_resctrl(kernel: Machine, record: Record, data: Mapping[str, Any]) -> N
     resctrl.remove(data["clos"])
 
 
+def _undo_process(kernel: Machine, record: Record, data: Mapping[str, Any]) -> None:
+    del record
+    process = find(kernel, data["pid"], data["start_time"])
+    if process is not None:
+        kernel.scheduler.exit(process, 128 + SIGKILL)
+        if process.parent is kernel.runtime:
+            kernel.scheduler.reap(process)
+
+
 def _undo_mount(kernel: Machine, record: Record, data: Mapping[str, Any]) -> None:
     for process in kernel.all_processes():
         space = process.namespaces.mount
@@ -352,4 +361,9 @@ def _undo_mount(kernel: Machine, record: Record, data: Mapping[str, Any]) -> Non
             return
 
 
-_UNDO = {"cgroup": _undo_cgroup, "mount": _undo_mount, "resctrl": _undo_resctrl}
+_UNDO = {
+    "cgroup": _undo_cgroup,
+    "mount": _undo_mount,
+    "process": _undo_process,
+    "resctrl": _undo_resctrl,
+}

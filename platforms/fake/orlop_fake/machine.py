@@ -72,7 +72,7 @@ class Machine:
         self.condition = threading.Condition(self.lock)
         self.clock = Clock()
         self.faults = Faults(self._crash)
-        self.host = host or Host()
+        self.host = (host or Host()).boot()
         self.uid = uid
         self.programs: dict[str, Callable[..., Any]] = dict(programs or {})
         self.hooks: dict[str, Callable[[HookCall], Any]] = dict(hooks or {})

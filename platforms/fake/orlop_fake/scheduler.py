@@ -171,9 +171,9 @@ class Scheduler:
                 request.timer.cancel()
             self._ready.append((process, value))
 
-    def sleep(self, process: Process, request: Request, seconds: float, value: Any = None) -> Request:  # noqa: ANN401
-        """Let *request* end with *value* after *seconds* at the latest."""
-        request.timer = self._clock.call_after(seconds, lambda: self.wake(process, request, value))
+    def sleep(self, process: Process, request: Request, seconds: float) -> Request:
+        """Let *request* end with nothing after *seconds* at the latest."""
+        request.timer = self._clock.call_after(seconds, lambda: self.wake(process, request, None))
         return request
 
     def is_frozen(self, process: Process) -> bool:

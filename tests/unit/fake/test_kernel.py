@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from orlop_fake import DeadlockError, FakeKernel, FakePlatform, Host, Task
 from orlop_fake.platform import orlop_platform, orlop_plugin
 from orlop_fake.pytest_plugin import config_of
 from orlop_hookspecs import CONTRACT_VERSION
-from orlop_hookspecs.errors import ContainerExistsError, ContainerNotFoundError
+from orlop_hookspecs.errors import ContainerExistsError, ContainerNotFoundError, StoreError
 
 pytest_plugins = ["pytester"]
 
@@ -81,6 +80,28 @@ def test_another_thread_may_end_what_is_waited_for() -> None:
     thread.join(10)
     assert statuses == [137]
     container.delete()
+
+
+def test_asyncio_waits_while_others_act() -> None:
+    import asyncio
+
+    import orlop.aio
+
+    kernel = machine()
+
+    async def story() -> int | None:
+        engine = await orlop.aio.Runtime.compose(platform=FakePlatform(kernel))
+        config = config_of("/bin/sleep", "inf") | {"root": {"path": "/image"}}
+        container = await engine.create("one", config)
+        await container.start()
+        waiting = asyncio.create_task(container.wait())
+        await container.kill("KILL")
+        status: int | None = await asyncio.wait_for(waiting, 10)
+        await container.delete()
+        return status
+
+    assert asyncio.run(story()) == 137
+    assert kernel.leaks() == []
 
 
 def test_many_threads_at_once() -> None:
@@ -172,6 +193,29 @@ def test_namespaces_can_be_kept_and_joined() -> None:
     one.delete()
 
 
+def test_machines_share_a_description_and_nothing_else() -> None:
+    host = Host(cpus=1)
+    one, two = machine(host=host), machine(host=host)
+    box = Container(one, base()).create().start()
+    one.freeze(box.record, frozen=True)
+    assert (one.host.frozen, two.host.frozen, host.frozen) == (1, 0, 0)
+    one.freeze(box.record, frozen=False)
+    assert one.wait(box.record) == 0
+
+
+def test_a_journalled_process_is_ended() -> None:
+    kernel = machine()
+    one = Container(kernel, base()).create()
+    data = {"pid": one.record.pid, "start_time": one.record.start_time}
+    for _ in range(2):
+        kernel.undo(one.record, "process", data)
+    assert kernel.status(one.record) == "stopped"
+    with pytest.raises(StoreError, match="unknown kind 'dream'"):
+        kernel.undo(one.record, "dream", {})
+    one.delete()
+    assert kernel.leaks() == []
+
+
 def test_consoles_are_sent_to_their_socket() -> None:
     from orlop_hookspecs.steps import MountFilesystem, OpenTerminal
 
@@ -261,6 +305,5 @@ def test_live_calls_cover_the_contract() -> None:
     }
     missing: list[str] = [name for name in names if not callable(getattr(FakeKernel, name, None))]
     assert missing in ([], ["name"])
-    check: Callable[..., Any] = FakeKernel
-    typed: contract.Kernel = check()
+    typed: contract.Kernel = FakeKernel()
     assert typed.name == "fake"

@@ -15,6 +15,7 @@ def run(context: Context) -> int:
     prewarm(context)
     from orlop.cli.launch import Launch
 
-    with Interruptible(), Launch(context) as launch:
+    with Interruptible() as interruptible, Launch(context) as launch:
         launch.create()
+        interruptible.finish()
     return 0

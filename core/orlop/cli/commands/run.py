@@ -22,8 +22,9 @@ def run(context: Context) -> int:
         return _foreground(context)
     from orlop.cli.launch import Launch
 
-    with Interruptible(), Launch(context) as launch:
+    with Interruptible() as interruptible, Launch(context) as launch:
         launch.create().start()
+        interruptible.finish()
     return 0
 
 

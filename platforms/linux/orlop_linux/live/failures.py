@@ -22,6 +22,8 @@ _PHASES = {
 }
 _ENOENT = 2
 _DESCRIBE_LIMIT = 120
+_LAST_NUMBER = 4095  # errno(3): the kernel knows no larger one; exit statuses and signals are smaller
+_SHOWN = 2000  # characters of a hook's output in the message, which is one line
 
 
 class Outline:
@@ -65,23 +67,23 @@ class Outline:
 
 
 def _executable(one: Outline, number: int, detail: int) -> str:
-    name = one.subject
-    if detail == failure.DETAIL_NOT_IN_PATH:
-        return f'exec: "{name}": executable file not found in $PATH'
-    if detail == failure.DETAIL_DIRECTORY:
-        return f'exec: "{name}": is a directory'
     if detail == failure.DETAIL_CWD:
         return "the working directory is not inside the root file system of the container"
+    why = os.strerror(number).lower()
     if detail == failure.DETAIL_CHDIR:
-        return f"cannot make or enter the working directory: {os.strerror(number).lower()}"
-    if number == _ENOENT and one.name == "Execute":
-        return f'exec: "{name}": it or its interpreter does not exist: no such file or directory'
-    if number == _ENOENT:
-        return f'exec: "{name}": stat {name}: no such file or directory'
-    return f'exec: "{name}": {os.strerror(number).lower()}'
+        return f"cannot make or enter the working directory: {why}"
+    if detail == failure.DETAIL_NOT_IN_PATH:
+        why = "executable file not found in $PATH"
+    elif detail == failure.DETAIL_DIRECTORY:
+        why = "is a directory"
+    elif number == _ENOENT and one.name == "CheckExecutable":
+        why = f"stat {one.subject}: {why}"
+    elif number == _ENOENT:
+        why = f"the program or its interpreter is missing: {why}"
+    return f'exec: "{one.subject}": {why}'
 
 
-def _hook(one: Outline, number: int, detail: int, output: bytes) -> str:
+def _hook(one: Outline, number: int, detail: int, text: str) -> str:
     if detail == failure.DETAIL_HOOK_EXIT:
         why = f"exit status {number}"
     elif detail == failure.DETAIL_HOOK_SIGNAL:
@@ -90,8 +92,8 @@ def _hook(one: Outline, number: int, detail: int, output: bytes) -> str:
         why = "timeout"
     else:
         why = os.strerror(number).lower()
-    text = output.decode("utf-8", "replace").strip()
-    return f"{one.subject} failed: {why}" + (f", output: {text}" if text else "")
+    shown = text if len(text) <= _SHOWN else "..." + text[-_SHOWN:]
+    return f"{one.subject} failed: {why}" + (f", output: {shown}" if shown else "")
 
 
 def error_of(payload: bytes, outlines: dict[str, Sequence[Outline]], container: str) -> OrlopError:
@@ -103,14 +105,17 @@ def error_of(payload: bytes, outlines: dict[str, Sequence[Outline]], container: 
         container: Identifier for the error.
     """
     unpacked = failure.unpack_failure(payload)
-    if unpacked is None:
+    if unpacked is None or not 0 <= unpacked[2] <= _LAST_NUMBER:
         return StepError("the container process sent an answer that makes no sense", container=container)
     phase, index, number, detail, output = unpacked
     name = _PHASES.get(phase, "")
     steps = outlines.get(name, ())
     one = steps[index] if 0 <= index < len(steps) else Outline("", "", "", "", "")
     if one.name == "RunHook":
-        error: OrlopError = HookError(_hook(one, number, detail, output), errno=number)
+        text = output.decode("utf-8", "replace").strip()
+        error: OrlopError = HookError(_hook(one, number, detail, text), errno=number)
+        if text:
+            error.add_note(text)
     elif one.name in ("Execute", "CheckExecutable"):
         error = StepError(_executable(one, number, detail), errno=number)
     elif detail == failure.DETAIL_UNKNOWN_STEP:

@@ -143,8 +143,9 @@ class Ends:
             return status
 
     def recall(self, pid: int, started: int) -> int | None:
-        """Return the status of a process that was reaped here before."""
-        return self._known.get((pid, started))
+        """Return the status of a process that was reaped here before, or is being reaped just now."""
+        with self._lock:
+            return self._known.get((pid, started))
 
 
 def timestamp() -> str:
