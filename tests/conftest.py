@@ -13,7 +13,7 @@ import pytest
 from hypothesis.configuration import set_hypothesis_home_dir
 
 ROOT = Path(__file__).resolve().parent.parent
-_NEED_KERNEL = (ROOT / "tests" / "linux", ROOT / "tests" / "engines")
+_NEED_KERNEL = tuple(ROOT / "tests" / name for name in ("attacks", "engines", "linux"))
 
 # The same examples on every run; HYPOTHESIS_PROFILE=explore looks for new ones.
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None, database=None)

@@ -1,8 +1,9 @@
 """Frozen attrs classes that cost little to define.
 
 attrs writes and compiles a constructor and a dozen other methods for each class. A cold ``create`` defines a
-hundred classes, and that code would be half of its time. Here attrs only collects the fields; the methods are
-inherited from :class:`Frozen`, once for all. ``attrs.fields``, ``attrs.evolve`` and ``attrs.asdict`` work.
+hundred classes, and that code would be half of its time. Here attrs only collects the fields, when it is asked; the
+methods are inherited from :class:`Frozen`, once for all. ``attrs.fields``, ``attrs.evolve`` and ``attrs.asdict``
+work.
 """
 
 from __future__ import annotations
@@ -30,9 +31,8 @@ class Frozen:
     _keyword_only: ClassVar[bool] = False
 
     @classmethod
-    def note_fields(cls, *, keyword_only: bool) -> None:
-        """Note the fields that attrs has collected; called once, by the decorator."""
-        defaults = {field.name: field.default for field in cls.__attrs_attrs__}
+    def note_fields(cls, defaults: dict[str, Any], *, keyword_only: bool) -> None:
+        """Note the fields and their defaults (``attrs.NOTHING``: none); called once, by the decorator."""
         cls._names = tuple(defaults)
         cls._required = frozenset(name for name, default in defaults.items() if default is attrs.NOTHING)
         # attrs.Factory is typed as a function that makes one.
@@ -112,9 +112,24 @@ class Frozen:
         return f"{type(self).__name__}({shown})"
 
 
-def collect(cls: _T, *, keyword_only: bool) -> _T:
-    """Let attrs collect the fields of *cls* and note them for the inherited constructor."""
-    made: Any = attrs.define(
+_DECLARED = type(attrs.field())
+
+
+class _Later:
+    """Stands for ``__attrs_attrs__`` until somebody asks for it."""
+
+    def __init__(self, cls: type, *, keyword_only: bool) -> None:
+        self._cls = cls
+        self._keyword_only = keyword_only
+
+    def __get__(self, instance: object, owner: type) -> Any:  # noqa: ANN401 - what attrs puts there
+        del self._cls.__attrs_attrs__  # type: ignore[attr-defined]
+        return _ask_attrs(self._cls, keyword_only=self._keyword_only).__attrs_attrs__
+
+
+def _ask_attrs(cls: type, *, keyword_only: bool) -> Any:  # noqa: ANN401 - the class, now of attrs
+    """Let attrs collect the fields of *cls*, and generate nothing."""
+    return attrs.define(
         cls,
         kw_only=keyword_only,
         init=False,
@@ -125,7 +140,24 @@ def collect(cls: _T, *, keyword_only: bool) -> _T:
         getstate_setstate=False,
         on_setattr=None,
     )
-    made.note_fields(keyword_only=keyword_only)
+
+
+def collect(cls: _T, *, keyword_only: bool) -> _T:
+    """Make *cls* an attrs class whose methods are those of :class:`Frozen`.
+
+    Where the annotations and plain defaults say all, attrs itself is not asked before somebody wants its view of
+    the class: a third of a millisecond for each class is more than most commands can spend.
+    """
+    made: Any = cls
+    own = cls.__dict__
+    names = [name for name, kind in own.get("__annotations__", {}).items() if not kind.startswith("ClassVar")]
+    if any(isinstance(own.get(name), _DECLARED) for name in names):
+        made = _ask_attrs(cls, keyword_only=keyword_only)
+        defaults = {field.name: field.default for field in made.__attrs_attrs__}
+    else:
+        defaults = {name: own.get(name, attrs.NOTHING) for name in names}
+        made.__attrs_attrs__ = _Later(cls, keyword_only=keyword_only)
+    made.note_fields(defaults, keyword_only=keyword_only)
     return made  # type: ignore[no-any-return]
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from orlop.cli.context import Context, Parts
     from orlop.cli.flags import Command
-    from orlop.cli.pack import Pack
+    from orlop.cli.pack import Kit
 
 _SIGNAL_STATUS = 128
 
@@ -37,11 +37,11 @@ class Interrupted(KeyboardInterrupt):
         self.number = number
 
 
-def entry(pack: Pack | None = None) -> NoReturn:
+def entry(kit: Kit | None = None) -> NoReturn:
     """Run the command line of this process and end it.
 
     Args:
-        pack: Where modules were found; it is brought up to date at the end, if bytecode may be written at all.
+        kit: Where the launcher found modules; it is brought up to date if bytecode may be written at all.
     """
     # Garbage of a short-lived process is the kernel's to collect. A descriptor that is missing from 0 to 2
     # would be taken by the next file that is opened, and messages would go into that file.
@@ -52,10 +52,23 @@ def entry(pack: Pack | None = None) -> NoReturn:
         os.set_inheritable(descriptor, True)  # noqa: FBT003 - the function's only form
     os.close(descriptor)
     status = main()
-    if pack is not None and not sys.dont_write_bytecode:
-        pack.keep()
+    if kit is not None and not sys.dont_write_bytecode:
+        _keep_modules(kit)
     # Finalizers have nothing to do here that is not done already, and cost a millisecond.
     os._exit(status)
+
+
+def _keep_modules(kit: Kit) -> None:
+    """Write the pack anew when modules had to be searched for."""
+    _, _, packed, before = kit
+    for name, module in sys.modules.items():
+        if name not in before:
+            loader = type(getattr(getattr(module, "__spec__", None), "loader", None)).__name__
+            if loader == "SourceFileLoader" or (loader == "ExtensionFileLoader" and name not in packed):
+                from orlop.cli.pack import keep
+
+                keep(kit)
+                return
 
 
 def main(arguments: Sequence[str] | None = None, parts: Parts | None = None) -> int:

@@ -5,6 +5,8 @@ holds their bytecode side by side. It lies beside the interpreter's own caches, 
 treated like them: made by whoever may write there, never needed, and each module in it counts only as long as its
 source has the size and the time of change that it had. There are two: what small commands load need not be read together
 with what a create loads.
+
+:mod:`orlop.cli.boot` reads packs; this module writes them.
 """
 
 from __future__ import annotations
@@ -12,117 +14,67 @@ from __future__ import annotations
 import os
 import sys
 from _frozen_importlib_external import (  # type: ignore[import-not-found]  # what importlib itself is made of
-    MAGIC_NUMBER,
+    ExtensionFileLoader,
     SourceFileLoader,
-    spec_from_file_location,
 )
-from marshal import dumps, loads
+from marshal import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from importlib.machinery import ModuleSpec
-    from types import CodeType, ModuleType
     from typing import Any
 
-    Entry = tuple[str, int, int, bool, bytes]
-    """Path, time of change and size of the source; whether it is a package; the marshalled code."""
+    Entry = tuple[str, tuple[int, int], str | None, list[str] | None, bytes]
+    """Path of the source, its time of change and size; where the bytecode is cached otherwise; where the modules of a
+    package are; the marshalled code. For an extension module the path is its library's, and there is no code.
+    """
+    Modules = dict[str, Entry]
+    Kit = tuple[str, object, Modules, frozenset[str]]
+    """What the launcher hands over: the name of a pack, what must be as it was for it to count, its modules, and the
+    names of those that the interpreter had imported before.
+    """
 
-_FORMAT = 1
-_SIZE_LIMIT = 64 << 20
-_LARGE = frozenset(("create", "run", "features", "plugins", "check", "explain", "schema"))
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class _Loader(SourceFileLoader):  # type: ignore[misc]  # it has no types
-    """The usual loader of a source file, but for where the code comes from."""
+def keep(kit: Kit) -> None:
+    """Write the pack anew, with the modules that were imported and that it does not hold or that have changed.
 
-    def __init__(self, name: str, path: str, code: bytes) -> None:
-        super().__init__(name, path)
-        self._code = code
-
-    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - the loader's interface
-        code: CodeType = loads(self._code)
-        return code
-
-
-class Pack:
-    """One pack, as a finder of modules (:data:`sys.meta_path`)."""
-
-    def __init__(self, path: str) -> None:
-        """Read the pack at *path*; one that is missing, damaged or of another installation is empty."""
-        self._path = path
-        # What decides which file a module's name stands for.
-        self._header = (_FORMAT, MAGIC_NUMBER, tuple(sys.path))
-        self._entries: dict[str, Entry] = {}
-        try:
-            header, entries = loads(_read(path))
-        except (OSError, ValueError, EOFError, TypeError):
-            return
-        if header == self._header and isinstance(entries, dict):
-            self._entries = entries
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:  # noqa: ARG002
-        """Return the spec of module *name*, or ``None`` when it is not in the pack or has changed since."""
-        entry = self._entries.get(name)
-        if entry is None:
-            return None
-        source, changed, size, package, code = entry
-        if _stamp(source) != (changed, size):
-            del self._entries[name]
-            return None
-        places = [source.rpartition("/")[0]] if package else None
-        found: ModuleSpec | None = spec_from_file_location(
-            name, source, loader=_Loader(name, source, code), submodule_search_locations=places
-        )
-        return found
-
-    def keep(self) -> None:
-        """Write the pack anew when modules were imported that it does not hold; where that cannot be done, do nothing."""
-        missing = [
-            (name, module)
-            for name, module in list(sys.modules.items())
-            if name not in self._entries and _packable(name, module)
-        ]
-        if not missing:
-            return
-        entries = dict(self._entries)
-        for name, module in missing:
-            entry = _entry(name, module)
+    Where it cannot be written, nothing happens: it is only a cache.
+    """
+    name, header, packed, before = kit
+    made = dict(packed)
+    for known, module in list(sys.modules.items()):
+        spec = getattr(module, "__spec__", None)
+        if known in before or spec is None or spec.name != known or not str(spec.origin).startswith("/"):
+            continue
+        fresh = type(spec.loader) is SourceFileLoader
+        if fresh or (type(spec.loader) is ExtensionFileLoader and known not in packed):
+            entry = _entry(known, spec)
             if entry is not None:
-                entries[name] = entry
+                made[known] = entry
+    if made != packed:
+        _compile_boot()
         try:
-            _write(self._path, dumps((self._header, entries)))
+            _write(f"{os.path.dirname(__file__)}/__pycache__/{name}", dumps((header, made)))
         except OSError:
             pass
 
 
-def use() -> Pack:
-    """Find modules in the pack for this command line first, and return it."""
-    large = not _LARGE.isdisjoint(sys.argv)
-    name = f"{'large' if large else 'small'}.{sys.implementation.cache_tag}.pack"
-    pack = Pack(f"{os.path.dirname(__file__)}/__pycache__/{name}")
-    finders: list[Any] = sys.meta_path
-    finders.insert(0, pack)
-    return pack
+def _compile_boot() -> None:
+    """See to it that the program that reads packs is cached as well; a program is not by itself."""
+    path = f"{os.path.dirname(__file__)}/boot.py"
+    try:
+        SourceFileLoader("orlop.cli.boot", path).get_code("orlop.cli.boot")
+    except (OSError, ImportError, SyntaxError, ValueError):
+        pass
 
 
-def _packable(name: str, module: ModuleType) -> bool:
-    spec = getattr(module, "__spec__", None)
-    return (
-        spec is not None
-        and spec.name == name
-        and type(spec.loader) is SourceFileLoader
-        and isinstance(spec.origin, str)
-        and spec.origin.startswith("/")
-    )
-
-
-def _entry(name: str, module: ModuleType) -> Entry | None:
-    spec: Any = module.__spec__
+def _entry(name: str, spec: Any) -> Entry | None:  # noqa: ANN401 - a module's spec
     stamp = _stamp(spec.origin)
     if stamp is None:
         return None
+    if type(spec.loader) is ExtensionFileLoader:
+        return spec.origin, stamp, None, None, b""
     try:
         code = dumps(spec.loader.get_code(name))
     except (OSError, ImportError, SyntaxError, ValueError):
@@ -130,7 +82,8 @@ def _entry(name: str, module: ModuleType) -> Entry | None:
     # A source that was changed meanwhile is taken by the next command.
     if _stamp(spec.origin) != stamp:
         return None
-    return spec.origin, *stamp, spec.submodule_search_locations is not None, code
+    places = spec.submodule_search_locations
+    return spec.origin, stamp, spec.cached, None if places is None else list(places), code
 
 
 def _stamp(path: str) -> tuple[int, int] | None:
@@ -139,15 +92,6 @@ def _stamp(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size
-
-
-def _read(path: str) -> bytes:
-    descriptor = os.open(path, _READ)
-    try:
-        size = os.fstat(descriptor).st_size
-        return os.read(descriptor, min(size, _SIZE_LIMIT))
-    finally:
-        os.close(descriptor)
 
 
 def _write(path: str, data: bytes) -> None:

@@ -8,8 +8,6 @@ object: the error then carries them.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import stat
 import time
@@ -125,6 +123,9 @@ def _try_write(text: str, descriptor: int) -> None:
 
 def _open_log(path: str) -> int:
     """Open *path* for appending, without following a planted link or waiting for a reader."""
+    import errno
+    import fcntl
+
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
     # /dev/stderr and its like are links by nature; everywhere else a link may have been planted.
     if not path.startswith(("/dev/", "/proc/self/fd/")):
@@ -142,6 +143,8 @@ def _open_log(path: str) -> int:
 
 
 def _away(descriptor: int) -> int:
+    import fcntl
+
     for least in _LOG_DESCRIPTORS:
         try:
             moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, least)

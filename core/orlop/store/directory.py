@@ -8,7 +8,6 @@ through a link.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
 import time
@@ -268,6 +267,8 @@ class DirectoryStore:
 
         With *gone* true, it may have been removed even before it could be opened.
         """
+        import fcntl  # what only reads does not pay for it
+
         try:
             descriptor = os.open(container, _DIRECTORY, dir_fd=root)
         except FileNotFoundError:

@@ -17,5 +17,7 @@ def box(tmp_path: Path) -> Iterator[Box]:
     before = set(fds_of("self"))
     yield made
     made.close()
-    assert set(fds_of("self")) <= before | {number for number, what in fds_of("self").items() if "python" in what}
+    assert set(fds_of("self")) <= before | {
+        number for number, what in fds_of("self").items() if "python" in what
+    }
     assert Path("/proc/self/mountinfo").read_text() == mounts

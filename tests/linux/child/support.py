@@ -151,16 +151,24 @@ class Box:
                 {"destination": "/proc", "type": "proc", "source": "proc"},
                 {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"]},
             ],
-            "linux": {
-                "cgroupsPath": f"{self.cgroup}/box",
-                "namespaces": [{"type": name} for name in NAMESPACES],
-            },
+            "linux": {"namespaces": [{"type": name} for name in NAMESPACES]},
         }
         return merge(made, over)
 
     def script(self, text: str, **over: Any) -> dict[str, Any]:
         """Return a config for a shell script."""
         return self.config("/bin/sh", "-c", text, **over)
+
+    def placed(self, config: dict[str, Any], name: str) -> dict[str, Any]:
+        """Return *config* with cgroups where the box finds them again."""
+        return merge({"linux": {"cgroupsPath": f"{self.cgroup}/{name}"}}, config)
+
+    def status(self, name: str = "box") -> str:
+        """Return the status of a container; empty when it is not there."""
+        try:
+            return self.runtime.get(name).status
+        except orlop.ContainerNotFoundError:
+            return ""
 
     def output(self, number: int | None = None) -> str:
         """Return what the latest container wrote, or that with *number* (from 1)."""
@@ -176,13 +184,14 @@ class Box:
     ) -> orlop.Container:
         """Create a container with its output in a file."""
         self._count += 1
+        config = self.placed(config or self.config(), name)
         null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         written = os.open(self.place / f"output-{self._count}", flags, 0o666)
         options.setdefault("stdio", (null, written, written))
         try:
             return (runtime or self.runtime).create(
-                name, self.bundle, LaunchOptions(**options), config=config or self.config()
+                name, self.bundle, LaunchOptions(**options), config=config
             )
         finally:
             os.close(null)
@@ -210,11 +219,8 @@ class Box:
         found = [f"state {name}" for name in (os.listdir(state) if state.exists() else ())]
         mounts = Path("/proc/self/mountinfo").read_text().splitlines()
         found += [f"mount {line}" for line in mounts if str(self.place) in line]
-        found += [
-            f"cgroup {mount}{self.cgroup}/box"
-            for mount in cgroup_mounts()
-            if Path(f"{mount}{self.cgroup}/box").exists()
-        ]
+        for mount in cgroup_mounts():
+            found += [f"cgroup {path}" for path in Path(mount + self.cgroup).glob("*/")]
         return found
 
     def close(self) -> None:
@@ -223,7 +229,7 @@ class Box:
         for container in self.runtime.list():
             try:
                 container.delete(force=True)
-            except orlop.errors.OrlopError as error:
+            except orlop.OrlopError as error:
                 failures.append(str(error))
         self.runtime.close()
         failures += self.left()
@@ -247,7 +253,7 @@ def command_line(
     A container holds its creator's streams open, so nobody can wait for the end of a pipe.
     """
     if config is not None:
-        (box.bundle / "config.json").write_text(json.dumps(config))
+        (box.bundle / "config.json").write_text(json.dumps(box.placed(config, "box")))
     script = f"import os, signal, sys\n{before}\nos.execv(sys.argv[1], sys.argv[1:])"
     command = [orlop_command(), "--root", str(box.place / "state"), *arguments]
     with open(box.place / "command-output", "ab") as written:

@@ -13,7 +13,13 @@ import orlop
 from orlop_linux.init.identity import NUMBER
 from orlop_linux.init.syscalls import capget
 
-SETS = {"CapBnd": "bounding", "CapEff": "effective", "CapPrm": "permitted", "CapInh": "inheritable", "CapAmb": "ambient"}
+SETS = {
+    "CapBnd": "bounding",
+    "CapEff": "effective",
+    "CapPrm": "permitted",
+    "CapInh": "inheritable",
+    "CapAmb": "ambient",
+}
 SOME = ["CAP_CHOWN", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 MORE = [*SOME, "CAP_SETPCAP", "CAP_SYS_ADMIN"]
 
@@ -28,7 +34,7 @@ def sets_of(pid: int) -> dict[str, int]:
 
 
 CASES: dict[str, tuple[int, dict[str, list[str]], dict[str, list[str]]]] = {
-    # root's permitted and effective sets come from the bounding and inheritable ones when it executes a program
+    # When root executes a program, its permitted and effective sets are the bounding and inheritable ones.
     "root": (
         0,
         {"bounding": MORE, "effective": SOME, "permitted": SOME},
@@ -37,7 +43,13 @@ CASES: dict[str, tuple[int, dict[str, list[str]], dict[str, list[str]]]] = {
     "root with an empty bounding set": (
         0,
         {"effective": SOME, "permitted": SOME, "inheritable": SOME[:1]},
-        {"bounding": [], "effective": SOME[:1], "permitted": SOME[:1], "inheritable": SOME[:1], "ambient": []},
+        {
+            "bounding": [],
+            "effective": SOME[:1],
+            "permitted": SOME[:1],
+            "inheritable": SOME[:1],
+            "ambient": [],
+        },
     ),
     "root with nothing": (
         0,
@@ -51,13 +63,31 @@ CASES: dict[str, tuple[int, dict[str, list[str]], dict[str, list[str]]]] = {
     ),
     "user with ambient ones": (
         1000,
-        {"bounding": MORE, "effective": SOME[:1], "permitted": SOME, "inheritable": SOME, "ambient": SOME[1:]},
-        {"bounding": MORE, "effective": SOME[1:], "permitted": SOME[1:], "inheritable": SOME, "ambient": SOME[1:]},
+        {
+            "bounding": MORE,
+            "effective": SOME[:1],
+            "permitted": SOME,
+            "inheritable": SOME,
+            "ambient": SOME[1:],
+        },
+        {
+            "bounding": MORE,
+            "effective": SOME[1:],
+            "permitted": SOME[1:],
+            "inheritable": SOME,
+            "ambient": SOME[1:],
+        },
     ),
     "user with ambient ones that are not inheritable": (
         1000,
         {"bounding": MORE, "permitted": SOME, "inheritable": SOME[:1], "ambient": SOME},
-        {"bounding": MORE, "effective": SOME[:1], "permitted": SOME[:1], "inheritable": SOME[:1], "ambient": SOME[:1]},
+        {
+            "bounding": MORE,
+            "effective": SOME[:1],
+            "permitted": SOME[:1],
+            "inheritable": SOME[:1],
+            "ambient": SOME[:1],
+        },
     ),
 }
 
@@ -77,7 +107,7 @@ def test_no_capabilities_in_the_config_are_no_capabilities(box: Box) -> None:
 def test_all_that_the_caller_has(box: Box) -> None:
     _, had, _ = capget()
     names = [name for name, number in NUMBER.items() if had >> number & 1]
-    asked = {name: names for name in ("bounding", "effective", "permitted", "inheritable", "ambient")}
+    asked = dict.fromkeys(SETS.values(), names)
     found = sets_of(box.start(box.config(process={"capabilities": asked})).pid)
     assert set(found.values()) == {had}
     assert box.warnings == []

@@ -59,9 +59,7 @@ def test_all_at_once(box: Box) -> None:
 
 
 def test_network_has_a_loopback_that_is_up(box: Box) -> None:
-    ended = box.run(
-        box.script("busybox ip addr show lo", linux=namespaces("pid", "mount", "network"))
-    )
+    ended = box.run(box.script("busybox ip addr show lo", linux=namespaces("pid", "mount", "network")))
     assert "UP" in ended.output
     assert "127.0.0.1/8" in ended.output
 
@@ -110,10 +108,12 @@ def test_without_a_cgroup_namespace_the_path_is_the_hosts(box: Box) -> None:
 def test_joined(box: Box, owner: int, kind: str) -> None:
     new = [one for one in ("mount", "pid") if one != kind]
     linux = namespaces(*new, **{kind: f"/proc/{owner}/ns/{FILES[kind]}"})
-    made = box.start(box.config(linux=linux | {"cgroupsPath": f"{box.cgroup}/box/joined"}), "joined")
+    made = box.start(box.config(linux=linux), "joined")
     mine, its = namespaces_of(owner), namespaces_of(made.pid)
     assert its[FILES[kind]] == mine[FILES[kind]]
-    assert {name for name in mine if mine[name] == its[name]} - set(same_as_the_host(made.pid)) == {FILES[kind]}
+    assert {name for name in mine if mine[name] == its[name]} - set(same_as_the_host(made.pid)) == {
+        FILES[kind]
+    }
     made.delete(force=True)
 
 
@@ -125,7 +125,7 @@ def same_as_the_host(pid: int) -> list[str]:
 def test_joined_all_together_in_any_order(box: Box, owner: int) -> None:
     kinds = ("uts", "time", "pid", "network", "ipc", "cgroup")
     paths = {kind: f"/proc/{owner}/ns/{FILES[kind]}" for kind in kinds}
-    made = box.start(box.config(linux=namespaces("mount", **paths) | {"cgroupsPath": f"{box.cgroup}/box/x"}), "b")
+    made = box.start(box.config(linux=namespaces("mount", **paths)), "b")
     mine, its = namespaces_of(owner), namespaces_of(made.pid)
     assert {name for name in mine if mine[name] != its[name]} == {"mnt"}
     made.delete(force=True)
@@ -135,7 +135,7 @@ def test_joined_user_namespace_with_those_it_owns(box: Box) -> None:
     owner = box.start(box.config(linux=namespaces(*ALL)), "owner")
     kinds = ("user", "network", "ipc", "uts", "pid")
     paths = {kind: f"/proc/{owner.pid}/ns/{FILES[kind]}" for kind in kinds}
-    linux = namespaces("mount", **paths) | {"cgroupsPath": f"{box.cgroup}/box/b"}
+    linux = namespaces("mount", **paths)
     config = box.config(process={"user": {"uid": 3, "gid": 4}}, linux=linux)
     made = box.start(config, "b")
     mine, its = namespaces_of(owner.pid), namespaces_of(made.pid)
@@ -146,7 +146,7 @@ def test_joined_user_namespace_with_those_it_owns(box: Box) -> None:
 
 def test_joined_mount_namespace(box: Box, owner: int) -> None:
     paths = {"mount": f"/proc/{owner}/ns/mnt", "pid": f"/proc/{owner}/ns/pid"}
-    config = box.config(mounts=[], linux=namespaces(**paths) | {"cgroupsPath": f"{box.cgroup}/box/b"})
+    config = box.config(mounts=[], linux=namespaces(**paths))
     try:
         made = box.start(config, "b")
     except orlop.ConfigError:
@@ -156,7 +156,7 @@ def test_joined_mount_namespace(box: Box, owner: int) -> None:
 
 
 def test_joined_pid_namespace_is_killed_as_a_whole(box: Box, owner: int) -> None:
-    linux = namespaces("mount", pid=f"/proc/{owner}/ns/pid") | {"cgroupsPath": f"{box.cgroup}/box/b"}
+    linux = namespaces("mount", pid=f"/proc/{owner}/ns/pid")
     made = box.start(box.script("sleep 1000 & echo; sleep 1000", linux=linux), "b")
     assert status_of(made.pid)["NSpid"].split()[-1] != "1"
     made.kill(signal.SIGKILL)

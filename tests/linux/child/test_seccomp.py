@@ -34,12 +34,25 @@ def denied(*names: str, action: str = "SCMP_ACT_ERRNO", **more: Any) -> dict[str
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a program that needs three system calls: execve, write, exit_group."""
-    if shutil.which("cc") is None or subprocess.run(["uname", "-m"], capture_output=True, text=True, check=True).stdout.strip() != "x86_64":
+    if (
+        shutil.which("cc") is None
+        or subprocess.run(["uname", "-m"], capture_output=True, text=True, check=True).stdout.strip()
+        != "x86_64"
+    ):
         pytest.skip("needs a C compiler, and x86_64")
     place = tmp_path_factory.mktemp("tiny")
     (place / "tiny.c").write_text(TINY)
     subprocess.run(
-        ["cc", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-o", place / "tiny", place / "tiny.c"],
+        [
+            "cc",
+            "-static",
+            "-nostdlib",
+            "-ffreestanding",
+            "-fno-stack-protector",
+            "-o",
+            place / "tiny",
+            place / "tiny.c",
+        ],
         check=True,
     )
     return place / "tiny"
@@ -47,7 +60,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("early", [True, False])
 def test_denied_with_an_errno(box: Box, early: bool) -> None:
-    config = box.script("mkdir() { busybox mkdir /tmp/made 2>&1; }; mkdir; busybox id -u", process={"noNewPrivileges": not early})
+    config = box.script(
+        "mkdir() { busybox mkdir /tmp/made 2>&1; }; mkdir; busybox id -u",
+        process={"noNewPrivileges": not early},
+    )
     ended = box.run(with_filter(config, "SCMP_ACT_ALLOW", denied("mkdir", "mkdirat", errnoRet=77)))
     assert "File descriptor in bad state" in ended.output  # what errno 77, EBADFD, says
     assert ended.output.endswith("0\n")
@@ -56,7 +72,9 @@ def test_denied_with_an_errno(box: Box, early: bool) -> None:
 
 @pytest.mark.parametrize("early", [True, False])
 def test_mode_of_the_program(box: Box, early: bool) -> None:
-    config = with_filter(box.config(process={"noNewPrivileges": not early}), "SCMP_ACT_ALLOW", denied("mkdir"))
+    config = with_filter(
+        box.config(process={"noNewPrivileges": not early}), "SCMP_ACT_ALLOW", denied("mkdir")
+    )
     found = status_of(box.start(config).pid)
     assert found["Seccomp"] == "2"
     assert found["Seccomp_filters"] == "1"
@@ -64,7 +82,7 @@ def test_mode_of_the_program(box: Box, early: bool) -> None:
 
 
 def test_early_filter_leaves_what_setting_up_needs(box: Box) -> None:
-    """Without noNewPrivileges the filter is loaded while CAP_SYS_ADMIN is there: changing the user comes after."""
+    """Without noNewPrivileges a filter needs CAP_SYS_ADMIN, so it is loaded before the user changes."""
     config = box.config(process={"user": {"uid": 5, "gid": 6}, "capabilities": {"bounding": ["CAP_KILL"]}})
     found = status_of(box.start(with_filter(config, "SCMP_ACT_ALLOW", denied("mkdir"))).pid)
     assert found["Uid"].split()[0] == "5"

@@ -1,4 +1,4 @@
-"""The process that containers are cloned from: it may be killed, it serves several threads, and it leaks nothing."""
+"""What containers are cloned from: it may be killed, it serves several threads, and it leaks nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.linux.child.support import Box, children_of, command_line, environment_of, fds_of, is_gone, status_of, until
+from tests.linux.child.support import (
+    Box,
+    children_of,
+    command_line,
+    environment_of,
+    fds_of,
+    is_gone,
+    status_of,
+    until,
+)
 
 import orlop
 
@@ -17,7 +26,7 @@ import orlop
 def zygote_of(box: Box) -> int:
     """Return the process id of the runtime's zygote."""
     kernel: Any = box.runtime.kernel
-    return int(kernel.zygote._pid)
+    return int(kernel._zygote._pid)
 
 
 def socket_pairs() -> list[str]:
@@ -73,8 +82,7 @@ def test_two_threads(box: Box) -> None:
         try:
             for number in range(10):
                 name = f"{letter}{number}"
-                config = box.config(linux={"cgroupsPath": f"{box.cgroup}/box/{name}"})
-                made = box.create(config, name)
+                made = box.create(name=name)
                 made.start()
                 pids[name] = made.pid
         except BaseException as error:  # noqa: BLE001 - told by the other thread
@@ -103,7 +111,9 @@ def test_two_threads(box: Box) -> None:
 def test_failures_leak_nothing(box: Box) -> None:
     wrong = [
         box.config("/no/such"),
-        box.config(linux={"namespaces": [{"type": "mount"}, {"type": "network", "path": "/proc/self/ns/ipc"}]}),
+        box.config(
+            linux={"namespaces": [{"type": "mount"}, {"type": "network", "path": "/proc/self/ns/ipc"}]}
+        ),
         box.config(hooks={"createContainer": [{"path": "/no/such"}]}),
         box.config(mounts=[{"destination": "/x", "source": "/no/such/source", "options": ["bind"]}]),
         box.config(mounts=[{"destination": "/x", "type": "tmpfs", "source": "x", "options": ["size=bad"]}]),

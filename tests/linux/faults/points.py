@@ -103,7 +103,7 @@ def run(
     rig: Rig, *command: str, arm: Callable[[], None] | None = None, end: Callable[[], None] | None = None
 ) -> Outcome:
     """Run ``orlop`` with *command* in a fork of this process, which calls *arm* first and *end* last."""
-    out, err = rig.place / "forked.out", rig.place / "forked.err"
+    out, err = rig.output()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
@@ -124,7 +124,7 @@ def run(
         finally:
             os._exit(status)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return Outcome(status, out.read_text(), err.read_text())
+    return Outcome(status, out, err)
 
 
 def trace(rig: Rig, *command: str) -> list[Point]:

@@ -33,19 +33,23 @@ _ENTRY = """
 import sys
 sys.path[:0] = {path!r}
 sys.argv[0] = "orlop"
-{before}
 from orlop.cli.main import entry
 entry()
 """
 
 
 class Outcome:
-    """How a command ended."""
+    """How a command ended; a container that it left goes on writing to the same files."""
 
-    def __init__(self, status: int, out: str, err: str) -> None:
+    def __init__(self, status: int, out: Path, err: Path) -> None:
         self.status = status
-        self.out = out
-        self.err = err
+        self._files = (out, err)
+        self.out = out.read_text(errors="replace")
+        self.err = err.read_text(errors="replace")
+
+    def text(self) -> str:
+        """Return everything that has been written by now."""
+        return "".join(one.read_text(errors="replace") for one in self._files)
 
     def __repr__(self) -> str:
         return f"status {self.status}\n{self.out}{self.err}"
@@ -60,9 +64,9 @@ class Outcome:
 class Running:
     """A command that has not been waited for."""
 
-    def __init__(self, process: subprocess.Popen[bytes], output: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], out: Path, err: Path) -> None:
         self.process = process
-        self._output = output
+        self._files = (out, err)
 
     def end(self, timeout: float = PATIENCE) -> Outcome:
         """Wait for the command."""
@@ -71,13 +75,8 @@ class Running:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            pytest.fail(f"the command hangs: {self.process.args!r}\n{self.texts()}")
-        return Outcome(status, *self.texts())
-
-    def texts(self) -> tuple[str, str]:
-        """Return what the command has written so far."""
-        out, err = (self._output.with_suffix(one) for one in (".out", ".err"))
-        return out.read_text(errors="replace"), err.read_text(errors="replace")
+            pytest.fail(f"the command hangs: {Outcome(0, *self._files)!r}")
+        return Outcome(status, *self._files)
 
 
 class Rig:
@@ -135,52 +134,48 @@ class Rig:
         """Write the bundle's config."""
         (self.bundle / "config.json").write_text(json.dumps(config))
 
-    def begin(
-        self,
-        *command: str,
-        before: str = "",
-        root: Path | None = None,
-        prefix: tuple[str, ...] = (),
-        **options: Any,
-    ) -> Running:
-        """Run ``orlop --root ROOT`` with *command*, after the Python code *before* in the same process."""
-        script = _ENTRY.format(path=[one for one in sys.path if one], before=before)
-        output = self.place / f"command-{next(self._outputs)}"
-        # Files, not pipes: a container keeps its creator's output open.
-        with output.with_suffix(".out").open("wb") as out, output.with_suffix(".err").open("wb") as err:
+    def begin(self, *command: str) -> Running:
+        """Run ``orlop --root ROOT`` with *command*, in a process that has nothing of this one."""
+        script = _ENTRY.format(path=[one for one in sys.path if one])
+        out, err = self.output()
+        with out.open("wb") as stdout, err.open("wb") as stderr:
             process = subprocess.Popen(
-                [*prefix, sys.executable, "-I", "-c", script, "--root", str(root or self.root), *command],
+                [sys.executable, "-I", "-c", script, "--root", str(self.root), *command],
                 stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
+                stdout=stdout,
+                stderr=stderr,
                 cwd="/",
-                **options,
             )
         self._commands.append(process)
-        return Running(process, output)
+        return Running(process, out, err)
 
-    def run(self, *command: str, **options: Any) -> Outcome:
+    def output(self) -> tuple[Path, Path]:
+        """Return files for a command's output: not pipes, because a container keeps its creator's open."""
+        number = next(self._outputs)
+        return self.place / f"command-{number}.out", self.place / f"command-{number}.err"
+
+    def run(self, *command: str) -> Outcome:
         """Run a command and wait for it."""
-        return self.begin(*command, **options).end()
+        return self.begin(*command).end()
 
-    def good(self, *command: str, **options: Any) -> Outcome:
+    def good(self, *command: str) -> Outcome:
         """Run a command that must succeed."""
-        outcome = self.run(*command, **options)
+        outcome = self.run(*command)
         assert outcome.status == 0, outcome
         return outcome
 
-    def bad(self, *command: str, **options: Any) -> Outcome:
+    def bad(self, *command: str) -> Outcome:
         """Run a command that must fail with one line of explanation."""
-        outcome = self.run(*command, **options)
+        outcome = self.run(*command)
         assert outcome.status > 0, outcome
         lines = [line for line in outcome.err.splitlines() if "level=warning" not in line]
         assert len(lines) == 1, outcome
         assert "Traceback" not in outcome.err, outcome
         return outcome
 
-    def create(self, container: str = "box", *flags: str, **options: Any) -> Outcome:
+    def create(self, container: str = "box", *flags: str) -> Outcome:
         """Create a container of the bundle, which must succeed."""
-        return self.good("create", "--bundle", str(self.bundle), *flags, container, **options)
+        return self.good("create", "--bundle", str(self.bundle), *flags, container)
 
     def status(self, container: str = "box") -> str:
         """Return the container's status, or the error of ``state`` in one line."""

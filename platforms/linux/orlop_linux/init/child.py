@@ -1,6 +1,7 @@
 """The container child: from its birth as a clone of the zygote to execve(2).
 
-Every step that it may execute is in :data:`OPERATIONS`; a plan with another step is refused before anything is done.
+Every step that it may execute is in :data:`OPERATIONS`; a plan with another step is refused before anything
+is done.
 """
 
 from __future__ import annotations

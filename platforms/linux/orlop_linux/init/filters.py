@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def load_seccomp(context: Context, fields: dict[str, Any], index: int) -> None:
     """Execute LoadSeccomp with the program that the engine compiled for this step.
 
-    A late filter is the last thing before execve(2): whatever the program forbids, nothing of ours still needs it.
+    A late filter is the last thing before execve(2): whatever the program forbids, nothing of ours still
+    needs it.
     """
     program, flags = context.filters.get(index, (b"", 0))
     if not program:

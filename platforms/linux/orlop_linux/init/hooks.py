@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from orlop_linux.init.context import Context
 
 _STATUS = {"createContainer": "creating", "startContainer": "created"}
+_PIPE = 65536  # what a pipe holds, pipe(7)
+_DRAINS = 4
+_ERRNO_SIZE = 4
 
 
 def _bytes(text: str) -> bytes:
@@ -49,7 +52,7 @@ def _become(context: Context, fields: dict[str, Any], state: int, output: int, r
         env = [_bytes(entry) for entry in fields["env"]]
         syscalls.prepare_execve(_bytes(fields["path"]), args, env)()
     except OSError as error:
-        os.write(report, (error.errno or errno.EIO).to_bytes(4, "little"))
+        os.write(report, (error.errno or errno.EIO).to_bytes(_ERRNO_SIZE, "little"))
     finally:
         os._exit(127)
 
@@ -63,13 +66,26 @@ class _Tail:
 
     def read(self) -> bool:
         """Take what is there; return whether there may be more."""
-        chunk = os.read(self.fd, 65536)
+        chunk = os.read(self.fd, _PIPE)
         self.data = (self.data + chunk)[-failure.OUTPUT_LIMIT :]
         return bool(chunk)
 
+    def drain(self) -> None:
+        """Take what the hook had written when it ended; who it left behind may write on for ever."""
+        for _ in range(_DRAINS):
+            try:
+                if not self.read():
+                    return
+            except BlockingIOError:
+                return
+
 
 def _watch(pidfd: int, tail: _Tail, engine: int, timeout: int | None) -> bool:
-    """Read the hook's output until it ends; return whether it did so in time, and while *engine* was there."""
+    """Read the hook's output until it ends.
+
+    Returns:
+        Whether it ended in time, and while the other side of *engine* was there.
+    """
     deadline = None if timeout is None else time.monotonic() + timeout
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
@@ -77,46 +93,59 @@ def _watch(pidfd: int, tail: _Tail, engine: int, timeout: int | None) -> bool:
     if engine >= 0:
         poller.register(engine, 0)  # only its end is reported
     while True:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
-        ready = dict(poller.poll(left))
-        if tail.fd in ready and not tail.read():
-            poller.unregister(tail.fd)
+        left = None if deadline is None else deadline - time.monotonic()
+        # The time is over even if the output never stops.
+        ready = dict(poller.poll(None if left is None else max(0.0, left) * 1000))
         if pidfd in ready:
             return True
-        if not ready or engine in ready:
+        if not ready or engine in ready or (left is not None and left <= 0):
             return False
+        if tail.fd in ready and not tail.read():
+            poller.unregister(tail.fd)
 
 
-def run_hook(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
-    """Execute RunHook for a hook of the container's namespaces.
+def _kill(pid: int, pidfd: int) -> None:
+    """Kill a hook with its session; the number is the hook's until it is reaped."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it has no session of its own yet
+    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
-    While the container is being made, the hook ends with the engine. Once it is there, nobody has to wait for it.
-    """
+
+def _spawn(context: Context, fields: dict[str, Any]) -> tuple[int, int, int]:
+    """Fork the hook; return its process id, and from where its output and a refused execve(2) are read."""
     state = _state_file(context, fields["kind"])
     report_read, report_write = os.pipe2(os.O_CLOEXEC)
-    output_read, output_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    os.set_blocking(output_write, True)
+    output_read, output_write = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(output_read, False)
     pid = os.fork()
     if pid == 0:
         _become(context, fields, state, output_write, report_write)
-    pidfd = os.pidfd_open(pid)
     for fd in (state, report_write, output_write):
         os.close(fd)
-    tail = _Tail(output_read)
+    return pid, output_read, report_read
+
+
+def run_hook(context: Context, fields: dict[str, Any], _index: int) -> None:
+    """Execute RunHook for a hook of the container's namespaces.
+
+    While the container is being made, the hook ends with the engine. Once it is there, nobody has to wait for
+    it.
+    """
+    pid, output, report = _spawn(context, fields)
+    pidfd = os.pidfd_open(pid)
+    tail = _Tail(output)
     try:
         engine = context.status_fd if fields["kind"] == "createContainer" else -1
         in_time = _watch(pidfd, tail, engine, fields["timeout"])
         if not in_time:
-            os.killpg(pid, signal.SIGKILL)
+            _kill(pid, pidfd)
         _, status = os.waitpid(pid, 0)
-        refused = os.read(report_read, 4)
-        try:
-            while tail.read():
-                pass
-        except BlockingIOError:
-            pass
+        refused = os.read(report, _ERRNO_SIZE)
+        tail.drain()
     finally:
-        for fd in (pidfd, report_read, output_read):
+        for fd in (pidfd, report, output):
             os.close(fd)
     if refused:
         raise Failure(int.from_bytes(refused, "little"), failure.DETAIL_HOOK_EXEC)

@@ -15,13 +15,48 @@ if TYPE_CHECKING:
     from orlop_linux.init.context import Context
 
 CAPABILITIES = (
-    "CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_FSETID CAP_KILL CAP_SETGID CAP_SETUID "
-    "CAP_SETPCAP CAP_LINUX_IMMUTABLE CAP_NET_BIND_SERVICE CAP_NET_BROADCAST CAP_NET_ADMIN CAP_NET_RAW CAP_IPC_LOCK "
-    "CAP_IPC_OWNER CAP_SYS_MODULE CAP_SYS_RAWIO CAP_SYS_CHROOT CAP_SYS_PTRACE CAP_SYS_PACCT CAP_SYS_ADMIN "
-    "CAP_SYS_BOOT CAP_SYS_NICE CAP_SYS_RESOURCE CAP_SYS_TIME CAP_SYS_TTY_CONFIG CAP_MKNOD CAP_LEASE CAP_AUDIT_WRITE "
-    "CAP_AUDIT_CONTROL CAP_SETFCAP CAP_MAC_OVERRIDE CAP_MAC_ADMIN CAP_SYSLOG CAP_WAKE_ALARM CAP_BLOCK_SUSPEND "
-    "CAP_AUDIT_READ CAP_PERFMON CAP_BPF CAP_CHECKPOINT_RESTORE"
-).split()
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETPCAP",
+    "CAP_LINUX_IMMUTABLE",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_BROADCAST",
+    "CAP_NET_ADMIN",
+    "CAP_NET_RAW",
+    "CAP_IPC_LOCK",
+    "CAP_IPC_OWNER",
+    "CAP_SYS_MODULE",
+    "CAP_SYS_RAWIO",
+    "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_PACCT",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_BOOT",
+    "CAP_SYS_NICE",
+    "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME",
+    "CAP_SYS_TTY_CONFIG",
+    "CAP_MKNOD",
+    "CAP_LEASE",
+    "CAP_AUDIT_WRITE",
+    "CAP_AUDIT_CONTROL",
+    "CAP_SETFCAP",
+    "CAP_MAC_OVERRIDE",
+    "CAP_MAC_ADMIN",
+    "CAP_SYSLOG",
+    "CAP_WAKE_ALARM",
+    "CAP_BLOCK_SUSPEND",
+    "CAP_AUDIT_READ",
+    "CAP_PERFMON",
+    "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE",
+)
 """Capability names of capabilities(7); the index is the kernel's number."""
 
 NUMBER = {name: number for number, name in enumerate(CAPABILITIES)}
@@ -54,7 +89,7 @@ def _signed(value: int) -> int:
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
-def set_rlimits(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+def set_rlimits(_context: Context, fields: dict[str, Any], _index: int) -> None:
     """Execute SetRlimits."""
     for name, soft, hard in fields["limits"]:
         try:
@@ -64,12 +99,12 @@ def set_rlimits(context: Context, fields: dict[str, Any], index: int) -> None:  
             raise OSError(errno.EPERM, "") from None
 
 
-def set_umask(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001 - one shape
+def set_umask(context: Context, fields: dict[str, Any], _index: int) -> None:
     """Execute SetUmask: it takes effect when nothing of ours is made any more."""
     context.umask = fields["umask"]
 
 
-def set_no_new_privileges(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+def set_no_new_privileges(_context: Context, _fields: dict[str, Any], _index: int) -> None:
     """Execute SetNoNewPrivileges."""
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
 
@@ -88,7 +123,7 @@ def _chown_stdio(uid: int) -> None:
             continue  # closed, or not ours to give: an owner outside the user namespace
 
 
-def set_user(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+def set_user(_context: Context, fields: dict[str, Any], _index: int) -> None:
     """Execute SetUser, keeping the permitted capabilities."""
     if fields["uid"]:
         _chown_stdio(fields["uid"])
@@ -122,14 +157,14 @@ def _drop_bounding(keep: int) -> None:
             raise
 
 
-def set_capabilities(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+def set_capabilities(_context: Context, fields: dict[str, Any], _index: int) -> None:
     """Execute SetCapabilities: what the process does not have cannot be given and is left out."""
     _, had, _ = syscalls.capget()
     bounding = _mask(fields["bounding"])
     permitted = _mask(fields["permitted"]) & had
     effective = _mask(fields["effective"]) & permitted
     inheritable = _mask(fields["inheritable"]) & had
-    # While the bounding set is full: it limits what can be added to the inheritable one, not what stays there.
+    # Before the bounding set shrinks: it limits what the inheritable one can get, not what it has.
     syscalls.capset(had, had, inheritable)
     _drop_bounding(bounding)
     syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_CLEAR_ALL)

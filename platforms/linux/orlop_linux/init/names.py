@@ -23,17 +23,17 @@ _IFREQ_SIZE = 40
 _FLAGS_AT = 16  # struct ifreq, netdevice(7): the name, then the flags as a short
 
 
-def set_hostname(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+def set_hostname(_context: Context, fields: dict[str, Any], _index: int) -> None:
     """Execute SetHostname."""
     syscalls.sethostname(fields["name"].encode("utf-8", "surrogateescape"))
 
 
-def set_domainname(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+def set_domainname(_context: Context, fields: dict[str, Any], _index: int) -> None:
     """Execute SetDomainname."""
     syscalls.setdomainname(fields["name"].encode("utf-8", "surrogateescape"))
 
 
-def bring_up_loopback(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+def bring_up_loopback(_context: Context, _fields: dict[str, Any], _index: int) -> None:
     """Execute BringUpLoopback with the ioctls of netdevice(7)."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
         request = bytearray(_IFREQ_SIZE)
@@ -52,13 +52,13 @@ def sysctl_path(key: str) -> str:
     return key if first == "/" else "/".join(part.replace("/", ".") for part in key.split("."))
 
 
-def set_sysctl(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+def set_sysctl(context: Context, fields: dict[str, Any], _index: int) -> None:
     """Execute SetSysctl through the private procfs."""
     path = b"sys/" + sysctl_path(fields["key"]).encode("utf-8", "surrogateescape")
     procfs.write(context.proc_fd, path, fields["value"].encode("utf-8", "surrogateescape"))
 
 
-def new_keyring(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+def new_keyring(_context: Context, fields: dict[str, Any], _index: int) -> None:
     """Execute NewKeyring; a kernel without keyrings has none that could leak."""
     try:
         syscalls.join_session_keyring(fields["name"].encode("utf-8", "surrogateescape"))
@@ -67,7 +67,7 @@ def new_keyring(context: Context, fields: dict[str, Any], index: int) -> None:  
             raise
 
 
-def new_session(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+def new_session(_context: Context, _fields: dict[str, Any], _index: int) -> None:
     """Execute NewSession."""
     try:
         os.setsid()
@@ -90,7 +90,7 @@ def _make_directory(path: str) -> None:
         raise Failure(number or 0, failure.DETAIL_CHDIR) from None
 
 
-def check_executable(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+def check_executable(_context: Context, fields: dict[str, Any], _index: int) -> None:
     """Execute CheckExecutable: make the working directory if it is missing, then find the program."""
     _make_directory(fields["cwd"])
     execute.find(fields["args"][0], fields["path"], fields["cwd"])

@@ -19,8 +19,9 @@ _BENEATH = (
 def open_private(*, new_pid_namespace: bool) -> int:
     """Return a descriptor of a procfs root.
 
-    A new instance shows the caller's pid namespace. Where the kernel refuses one (a pid namespace that belongs to
-    another user namespace, proc(5)), the host's own mount serves: the container's mounts are not there yet.
+    A new instance shows the caller's pid namespace. Where the kernel refuses one (a pid namespace that
+    belongs to another user namespace, proc(5)), the host's own mount serves: the container's mounts are not
+    there yet.
 
     Raises:
         OSError: What is at /proc is no procfs.

@@ -1,7 +1,7 @@
 """The handshake between the engine, the zygote and the container child.
 
-One message is one packet of an AF_UNIX SOCK_SEQPACKET socket: a type byte, then the payload. Descriptors travel
-as SCM_RIGHTS and arrive close-on-exec. Large data (the plan) travels as a memfd.
+One message is one packet of an AF_UNIX SOCK_SEQPACKET socket: a type byte, then the payload. Descriptors
+travel as SCM_RIGHTS and arrive close-on-exec. Large data (the plan) travels as a memfd.
 
     engine                        zygote              stage*                child
       | SPAWN {request}              |                   |                    |

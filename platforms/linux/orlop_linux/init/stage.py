@@ -1,8 +1,8 @@
 """The stage: a short-lived process that enters namespaces on the child's behalf, then clones the child.
 
-setns(2) of a pid or time namespace only takes effect for children, and a user namespace has to be there before
-the namespaces that it shall own. So the order is: other namespaces while the caller's privileges still count, the user
-namespace, what was refused before it, the clocks, and the clone.
+setns(2) of a pid or time namespace only takes effect for children, and a user namespace has to be there
+before the namespaces that it shall own. So the order is: other namespaces while the caller's privileges still
+count, the user namespace, what was refused before it, the clocks, and the clone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """System calls that Python does not offer: wrappers of a few lines with the kernel's names.
 
-All functions raise :class:`OSError` with the kernel's errno. Structures that the kernel may write to are larger
-than any kernel's idea of them.
+All functions raise :class:`OSError` with the kernel's errno. Structures that the kernel may write to are
+larger than any kernel's idea of them.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ _held_syscall = ctypes.PyDLL(None, use_errno=True).syscall
 _held_syscall.restype = ctypes.c_long
 
 # Numbers from 424 on are the same on every architecture; the older ones are not.
+_OLDER = ("pivot_root", "seccomp", "keyctl", "capset", "capget", "rt_sigaction")
+_GENERIC = (41, 277, 219, 91, 90, 134)
 _OLD = {
-    "x86_64": {"pivot_root": 155, "seccomp": 317, "keyctl": 250, "capset": 126, "capget": 125, "rt_sigaction": 13},
-    "aarch64": {"pivot_root": 41, "seccomp": 277, "keyctl": 219, "capset": 91, "capget": 90, "rt_sigaction": 134},
-    "riscv64": {"pivot_root": 41, "seccomp": 277, "keyctl": 219, "capset": 91, "capget": 90, "rt_sigaction": 134},
-    "loongarch64": {"pivot_root": 41, "seccomp": 277, "keyctl": 219, "capset": 91, "capget": 90, "rt_sigaction": 134},
-    "ppc64le": {"pivot_root": 203, "seccomp": 358, "keyctl": 271, "capset": 184, "capget": 183, "rt_sigaction": 173},
-    "s390x": {"pivot_root": 217, "seccomp": 348, "keyctl": 280, "capset": 185, "capget": 184, "rt_sigaction": 174},
-}.get(os.uname().machine, {})
+    "x86_64": (155, 317, 250, 126, 125, 13),
+    "aarch64": _GENERIC,
+    "riscv64": _GENERIC,
+    "loongarch64": _GENERIC,
+    "ppc64le": (203, 358, 271, 184, 183, 173),
+    "s390x": (217, 348, 280, 185, 184, 174),
+}.get(os.uname().machine, ())
 NUMBERS = {
     "open_tree": 428,
     "move_mount": 429,
@@ -41,7 +43,7 @@ NUMBERS = {
     "close_range": 436,
     "openat2": 437,
     "mount_setattr": 442,
-    **_OLD,
+    **dict(zip(_OLDER, _OLD, strict=False)),
 }
 """System call numbers of this architecture; an architecture that is not in the table lacks the older ones."""
 

@@ -67,7 +67,7 @@ def _bind_console(context: Context, slave: int) -> None:
         os.close(parent)
 
 
-def open_terminal(context: Context, fields: dict[str, Any], index: int) -> None:  # noqa: ARG001
+def open_terminal(context: Context, fields: dict[str, Any], _index: int) -> None:
     """Execute OpenTerminal."""
     master, slave = _open_pair(context)
     if fields["height"] or fields["width"]:

@@ -1,8 +1,8 @@
 """The zygote: a single-threaded process, started once, from which every container child is cloned.
 
-It runs as the caller, in the caller's namespaces, from a protected copy of the interpreter, and has everything
-imported that a child may need. A clone therefore needs neither imports nor an exec, and inherits nothing but
-memory.
+It runs as the caller, in the caller's namespaces, from a protected copy of the interpreter, and has
+everything imported that a child may need. A clone therefore needs neither imports nor an exec, and inherits
+nothing but memory.
 """
 
 from __future__ import annotations
@@ -74,33 +74,42 @@ def serve(control: socket.socket) -> None:
             os.close(fd)
 
 
+def _clone(birth: child.Birth, *, staged: bool) -> tuple[int, int]:
+    """Clone the stage, which makes all the rest, or the child; return pid and pidfd, or (0, -1) in it."""
+    if staged:
+        return syscalls.clone3(syscalls.CLONE_PARENT)
+    return syscalls.clone3(syscalls.CLONE_PARENT | birth.flags, birth.cgroup_fd)
+
+
 def spawn(control: socket.socket, request: dict[str, object], channel_fd: int, fds: list[int]) -> None:
-    """Clone the child, or the stage that will clone it; return only in the zygote, with the channel closed."""
+    """Clone the child, or the stage that will clone it; return only in the zygote, the channel closed."""
     channel = socket.socket(fileno=channel_fd)
     try:
         birth = child.Birth(request, fds)
-        try:
-            staged = birth.needs_stage()
-            flags = syscalls.CLONE_PARENT | (0 if staged else birth.flags)
-            pid, pidfd = syscalls.clone3(flags, -1 if staged else birth.cgroup_fd)
-        except OSError as error:
-            packed = failure.pack_failure(failure.PHASE_SPAWN, 0, error.errno or 0, failure.DETAIL_NONE)
-            protocol.send(channel, protocol.FAILED, packed)
-            return
+        staged = birth.needs_stage()
+        pid, pidfd = _clone(birth, staged=staged)
         if pid == 0:
             control.close()
             if staged:
                 run_stage(channel, birth)
             child.run(channel, birth)
-        kind = protocol.STAGE if staged else protocol.PID
         try:
+            kind = protocol.STAGE if staged else protocol.PID
             protocol.send(channel, kind, str(pid).encode(), (pidfd,))
         finally:
             os.close(pidfd)
-    except OSError:
-        return  # the engine is gone; the child learns it from the same channel
+    except OSError as error:
+        _refuse(channel, error)
     finally:
         channel.close()
+
+
+def _refuse(channel: socket.socket, error: OSError) -> None:
+    packed = failure.pack_failure(failure.PHASE_SPAWN, 0, error.errno or 0, failure.DETAIL_NONE)
+    try:
+        protocol.send(channel, protocol.FAILED, packed)
+    except OSError:
+        pass  # the engine is gone; a child that is there learns it from the same channel
 
 
 def main() -> None:

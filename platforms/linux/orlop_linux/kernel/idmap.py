@@ -31,7 +31,8 @@ def _with_helper(helper: str, pid: int, maps: Maps) -> None:
     if program is None:
         raise FileNotFoundError(2, "not found in PATH", helper)
     numbers = [str(number) for one in maps for number in one]
-    done = subprocess.run([program, str(pid), *numbers], capture_output=True, check=False)  # noqa: S603
+    command = [program, str(pid), *numbers]
+    done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - numbers only
     if done.returncode:
         raise PermissionError(1, done.stderr.decode("utf-8", "replace").strip()[:200], helper)
 
@@ -39,8 +40,8 @@ def _with_helper(helper: str, pid: int, maps: Maps) -> None:
 def write_maps(pid: int, uid: Maps, gid: Maps) -> None:
     """Write both maps of the waiting process *pid*.
 
-    A caller that may not write them itself uses newuidmap(1) and newgidmap(1), or, for its own single id, denies
-    setgroups(2) first, as the kernel demands.
+    A caller that may not write them itself uses newuidmap(1) and newgidmap(1), or, for its own single id,
+    denies setgroups(2) first, as the kernel demands.
 
     Raises:
         StepError: A map is refused.

@@ -1,4 +1,4 @@
-"""Namespaces by the spec's names, and those that a container joins by their paths: namespaces(7), ioctl_ns(2)."""
+"""Namespaces by the spec's names, and those that are joined by their paths: namespaces(7), ioctl_ns(2)."""
 
 from __future__ import annotations
 
@@ -31,6 +31,13 @@ _NS_GET_NSTYPE = 0xB703
 _NSFS_MAGIC = 0x6E736673
 
 
+def _verify(fd: int, wanted: int) -> None:
+    if syscalls.statfs_type(fd) != _NSFS_MAGIC:
+        raise OSError(errno.EINVAL, "not a namespace")
+    if fcntl.ioctl(fd, _NS_GET_NSTYPE) != wanted:
+        raise OSError(errno.EINVAL, "a namespace of another kind")
+
+
 def open_namespace(planned: PlannedStep) -> tuple[int, int]:
     """Return a descriptor and the flag of the namespace that a JoinNamespace step names, verified.
 
@@ -43,10 +50,7 @@ def open_namespace(planned: PlannedStep) -> tuple[int, int]:
     try:
         # O_NONBLOCK: a FIFO in its place must not block.
         fd = os.open(step.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        if syscalls.statfs_type(fd) != _NSFS_MAGIC:
-            raise OSError(errno.EINVAL, "not a namespace")
-        if fcntl.ioctl(fd, _NS_GET_NSTYPE) != wanted:
-            raise OSError(errno.EINVAL, "a namespace of another kind")
+        _verify(fd, wanted)
     except OSError as error:
         if fd >= 0:
             os.close(fd)

@@ -1,7 +1,7 @@
 """What the container mounts from the host, opened by the engine: detached copies of mounts, by descriptor.
 
-The caller's view decides what a path means, and the child never looks up a host path. A copy is cut off from the host's
-propagation before anything can happen in it.
+The caller's view decides what a path means, and the child never looks up a host path. A copy is cut off from
+the host's propagation before anything can happen in it.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def _clone(fd: int, *, recursive: bool, propagation: int) -> int:
 class Sources:
     """The detached mounts that one container needs, by key.
 
-    Keys are ``root``, ``mount:<index>`` and ``device:<index>`` with the index of the step in phase ``container``,
-    and ``cgroup:<index>`` with the index of the cgroup mount.
+    Keys are ``root``, ``mount:<index>`` and ``device:<index>`` with the index of the step in phase
+    ``container``, and ``cgroup:<index>`` with the index of the cgroup mount.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Sources:
         if key.startswith("device:"):
             return self._device(step)
         if type(step).__name__ == "MountSysfs":
-            # Without a network namespace of its own user namespace nobody may mount a sysfs; the host's serves.
+            # A new sysfs needs a network namespace of the own user namespace; without one the host's serves.
             return self._copy("/sys", recursive=True) if self._user_namespace is not None else None
         tree = self._copy(step.source, recursive=step.submounts)
         if step.idmap is not None:
@@ -141,7 +141,7 @@ class Sources:
         finally:
             os.close(fd)
 
-    def _root(self, step: Any) -> int:  # noqa: ANN401
+    def _root(self, step: Any) -> int:  # noqa: ANN401 - a PrepareRoot
         fd = syscalls.openat2(
             syscalls.AT_FDCWD,
             os.fsencode(step.path),
@@ -159,8 +159,8 @@ class Sources:
             syscalls.mount_setattr(tree, propagation=syscalls.MS_PRIVATE)
         return tree
 
-    def _device(self, step: Any) -> int | None:  # noqa: ANN401
-        """Return the host's node for a container that may not make nodes; ``None`` when it has no such node."""
+    def _device(self, step: Any) -> int | None:  # noqa: ANN401 - a CreateDevice
+        """Return the host's node for a container that may not make nodes; ``None`` if there is none."""
         try:
             fd = open_source(step.path)
         except FileNotFoundError:

@@ -326,7 +326,7 @@ class Launch:
                     resource.prlimit(self.pid, number, (soft_now, wanted))
                 except (PermissionError, ValueError) as error:
                     raise StepError(
-                        f"cannot raise the hard limit of {name} from {hard_now} to {hard}: operation not permitted",
+                        f"cannot raise the hard limit of {name} from {hard_now} to {hard}: not permitted",
                         pointer=step.because,
                         plugin=planned.plugin,
                         errno=errno.EPERM,

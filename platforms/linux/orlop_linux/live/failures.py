@@ -9,7 +9,7 @@ from orlop_linux.init import failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from orlop_hookspecs.plan import PlannedStep
@@ -96,7 +96,7 @@ def _hook(one: Outline, number: int, detail: int, text: str) -> str:
     return f"{one.subject} failed: {why}" + (f", output: {shown}" if shown else "")
 
 
-def error_of(payload: bytes, outlines: dict[str, Sequence[Outline]], container: str) -> OrlopError:
+def error_of(payload: bytes, outlines: Mapping[str, Sequence[Outline]], container: str) -> OrlopError:
     """Return the error that the child's *payload* stands for.
 
     Args:
