@@ -1,9 +1,9 @@
 """Frozen attrs classes that cost little to define.
 
-attrs writes and compiles a constructor and a dozen other methods for each class. A cold ``create`` defines a
-hundred classes, and that code would be half of its time. Here attrs only collects the fields, when it is asked; the
-methods are inherited from :class:`Frozen`, once for all. ``attrs.fields``, ``attrs.evolve`` and ``attrs.asdict``
-work.
+attrs writes and compiles a constructor and a dozen other methods for each class. A cold ``create``
+defines a hundred classes, and that code would be half of its time. Here attrs only collects the fields,
+when it is asked; the methods are inherited from :class:`Frozen`, once for all. ``attrs.fields``,
+``attrs.evolve`` and ``attrs.asdict`` work.
 """
 
 from __future__ import annotations
@@ -145,8 +145,8 @@ def _ask_attrs(cls: type, *, keyword_only: bool) -> Any:  # noqa: ANN401 - the c
 def collect(cls: _T, *, keyword_only: bool) -> _T:
     """Make *cls* an attrs class whose methods are those of :class:`Frozen`.
 
-    Where the annotations and plain defaults say all, attrs itself is not asked before somebody wants its view of
-    the class: a third of a millisecond for each class is more than most commands can spend.
+    Where the annotations and plain defaults say all, attrs itself is not asked before somebody wants its
+    view of the class: a third of a millisecond for each class is more than most commands can spend.
     """
     made: Any = cls
     own = cls.__dict__

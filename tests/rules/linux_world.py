@@ -118,7 +118,7 @@ class LinuxWorld(World):
             line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(self.place) in line
         ]
         for base, directories, _ in os.walk("/sys/fs/cgroup"):
-            lines += [f"{base}/{name}" for name in directories if name.startswith(f"orlop-rules-{self.place.name}")]
+            lines += [f"{base}/{name}" for name in directories if name.startswith(self.name)]
             if base.count("/") > 4:
                 directories.clear()
         return lines

@@ -92,7 +92,7 @@ def denying_all_devices_leaves_the_default_ones(w: World) -> None:
 
 @rule
 def a_taken_cgroup_is_refused(w: World) -> None:
-    path = f"/orlop-rules-{w.place.name}-shared"
+    path = f"/{w.name}-shared"
     first = w.start("first", change={"linux": {"cgroupsPath": path}})
     with pytest.raises(OrlopError):
         w.create("second", change={"linux": {"cgroupsPath": path}})

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -96,6 +97,8 @@ class World(ABC):
     def __init__(self, runtime: orlop.Runtime, place: Path) -> None:
         self.runtime = runtime
         self.place = place
+        self.name = f"orlop-rules-{os.getpid()}-{place.name}"
+        """Begins the names of all cgroups; another run of the tests has others."""
         self.containers: dict[str, orlop.Container] = {}
         self._bundles = 0
 
@@ -108,7 +111,7 @@ class World(ABC):
         self._make_image(bundle / "rootfs")
         made = copy.deepcopy(BASE)
         made["process"]["args"] = list(args) or ["/bin/sleeper"]
-        made["linux"]["cgroupsPath"] = f"/orlop-rules-{self.place.name}-{self._bundles}"
+        made["linux"]["cgroupsPath"] = f"/{self.name}-{self._bundles}"
         made = merge(made, change or {})
         self.write_config(bundle, config if config is not None else made)
         return bundle

@@ -1,8 +1,8 @@
 """The first program of ours that the installed command runs: it makes everything importable, quickly.
 
-The launcher (``scripts/orlop``) starts it in an interpreter that knows nothing but the standard library, as a program and
-not as a module. What it does is done for every command, so it imports nothing but :mod:`os` and what the import system
-itself is made of.
+The launcher (``scripts/orlop``) starts it in an interpreter that knows nothing but the standard library, as a
+program and not as a module. What it does is done for every command, so it imports nothing but :mod:`os` and
+what the import system itself is made of.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import sys
 before = frozenset(sys.modules)
 
 import os  # noqa: E402 - what was there before is to be known
-from _frozen_importlib import ModuleSpec  # type: ignore[import-not-found]  # noqa: E402
-from _frozen_importlib_external import (  # type: ignore[import-not-found]  # noqa: E402
+from _frozen_importlib import ModuleSpec  # noqa: E402
+from _frozen_importlib_external import (  # noqa: E402
     ExtensionFileLoader,
     SourceFileLoader,
 )
@@ -52,7 +52,7 @@ def reach(site: str) -> None:
 
 
 def open_pack(arguments: list[str]) -> Kit:
-    """Return the pack for a command line; it is empty where there is none that fits. See :mod:`orlop.cli.pack`."""
+    """Return the pack for a command line; it is empty where none fits. See :mod:`orlop.cli.pack`."""
     size = "small" if LARGE.isdisjoint(arguments) else "large"
     name = f"{size}.{sys.implementation.cache_tag}.pack"
     # Which file a module's name stands for is decided by the path.
@@ -60,7 +60,7 @@ def open_pack(arguments: list[str]) -> Kit:
     for place in sys.path:
         try:
             with open(f"{place}/orlop/cli/__pycache__/{name}", "rb", buffering=0) as file:
-                found, modules = loads(file.read())
+                found, modules = loads(file.read())  # noqa: S302 - as a .pyc file
         except (OSError, ValueError, EOFError, TypeError):
             continue
         if found == header:
@@ -69,7 +69,7 @@ def open_pack(arguments: list[str]) -> Kit:
 
 
 class Finder:
-    """Finds modules in a pack, as long as their sources are what they were; an entry of :data:`sys.meta_path`."""
+    """Finds modules in a pack, as long as their sources are what they were (:data:`sys.meta_path`)."""
 
     def __init__(self, modules: Modules) -> None:
         """Keep the modules."""
@@ -95,7 +95,7 @@ class Finder:
         return spec
 
 
-class Loader(SourceFileLoader):  # type: ignore[misc]  # it has no types
+class Loader(SourceFileLoader):
     """The usual loader of a source file, but for where the code comes from."""
 
     def __init__(self, name: str, path: str, code: bytes) -> None:
@@ -105,7 +105,7 @@ class Loader(SourceFileLoader):  # type: ignore[misc]  # it has no types
 
     def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - the loader's interface
         """Return the module's code."""
-        code: CodeType = loads(self._code)
+        code: CodeType = loads(self._code)  # noqa: S302 - as a .pyc file
         return code
 
 

@@ -22,6 +22,10 @@ def choice(text: str) -> tuple[list[str] | None, list[str]]:
 def prewarm(context: Context) -> None:
     """Let the platform begin what a create needs, while the plugins are still being imported."""
     if context.parts is None:
+        import gc
+
+        # Looking for garbage among classes that are just being made finds none and takes a tenth of the time.
+        gc.disable()
         from orlop.live import find_kernel
 
         find_kernel(_PLATFORM).prewarm()

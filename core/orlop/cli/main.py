@@ -43,11 +43,8 @@ def entry(kit: Kit | None = None) -> NoReturn:
     Args:
         kit: Where the launcher found modules; it is brought up to date if bytecode may be written at all.
     """
-    # Garbage of a short-lived process is the kernel's to collect. A descriptor that is missing from 0 to 2
-    # would be taken by the next file that is opened, and messages would go into that file.
-    import gc
-
-    gc.disable()
+    # A descriptor that is missing from 0 to 2 would be taken by the next file that is opened, and messages
+    # would go into that file.
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         os.set_inheritable(descriptor, True)  # noqa: FBT003 - the function's only form
     os.close(descriptor)

@@ -1,10 +1,10 @@
 """Bytecode in one file: the modules that a command imports, found without searching for each.
 
-The import system takes a quarter of a millisecond to find and open one cached module, and a command imports dozens. A pack
-holds their bytecode side by side. It lies beside the interpreter's own caches, in ``__pycache__``, and is trusted and
-treated like them: made by whoever may write there, never needed, and each module in it counts only as long as its
-source has the size and the time of change that it had. There are two: what small commands load need not be read together
-with what a create loads.
+The import system takes a quarter of a millisecond to find and open one cached module, and a command imports
+dozens. A pack holds their bytecode side by side. It lies beside the interpreter's own caches, in
+``__pycache__``, and is trusted and treated like them: made by whoever may write there, never needed, and each
+module in it counts only as long as its source has the size and the time of change that it had. There are two:
+what small commands load need not be read together with what a create loads.
 
 :mod:`orlop.cli.boot` reads packs; this module writes them.
 """
@@ -13,10 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
-from _frozen_importlib_external import (  # type: ignore[import-not-found]  # what importlib itself is made of
-    ExtensionFileLoader,
-    SourceFileLoader,
-)
+from _frozen_importlib_external import ExtensionFileLoader, SourceFileLoader
 from marshal import dumps
 
 TYPE_CHECKING = False
@@ -24,20 +21,21 @@ if TYPE_CHECKING:
     from typing import Any
 
     Entry = tuple[str, tuple[int, int], str | None, list[str] | None, bytes]
-    """Path of the source, its time of change and size; where the bytecode is cached otherwise; where the modules of a
-    package are; the marshalled code. For an extension module the path is its library's, and there is no code.
+    """Path of the source, its time of change and size; where its bytecode is cached otherwise; where the
+    modules of a package are; the marshalled code. For an extension module the path is its library's, and there is no code.
     """
     Modules = dict[str, Entry]
-    Kit = tuple[str, object, Modules, frozenset[str]]
-    """What the launcher hands over: the name of a pack, what must be as it was for it to count, its modules, and the
-    names of those that the interpreter had imported before.
+    Header = tuple[int, str, tuple[str, ...]]
+    Kit = tuple[str, Header, Modules, frozenset[str]]
+    """What :mod:`orlop.cli.boot` hands over: the name of a pack, what must be as it was for it to count, its
+    modules, and the names of those that the interpreter had imported before.
     """
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def keep(kit: Kit) -> None:
-    """Write the pack anew, with the modules that were imported and that it does not hold or that have changed.
+    """Write the pack anew, with the imported modules that it does not hold or that have changed.
 
     Where it cannot be written, nothing happens: it is only a cache.
     """

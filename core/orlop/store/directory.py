@@ -127,24 +127,41 @@ class DirectorySlot:
         try:
             # The journal goes first and the record last: whatever is left when a runtime is killed here is
             # deleted again.
+            self._close_appending()
             _unlink_quietly("journal", self._descriptor)
-            _empty(self._descriptor, keep="record.json")
-            _unlink_quietly("record.json", self._descriptor)
-            # Only the directory that is locked: another one of that name is somebody else's.
-            there = os.stat(self._id, dir_fd=self._root, follow_symlinks=False)
-            if _same(there, os.fstat(self._descriptor)):
-                os.rmdir(self._id, dir_fd=self._root)
+            # Most creations that fail have left nothing else, and looking for more needs a descriptor.
+            if not self._remove_empty():
+                _empty(self._descriptor, keep="record.json")
+                _unlink_quietly("record.json", self._descriptor)
+                if not self._remove_empty():
+                    raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
         except FileNotFoundError:
             pass
         except OSError as error:
             raise self._failed("cannot remove", "", error) from None
 
+    def _remove_empty(self) -> bool:
+        """Remove the directory unless something is in it; only the one that is locked, no other of that name."""
+        there = os.stat(self._id, dir_fd=self._root, follow_symlinks=False)
+        if not _same(there, os.fstat(self._descriptor)):
+            return True
+        try:
+            os.rmdir(self._id, dir_fd=self._root)
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+            return False
+        return True
+
+    def _close_appending(self) -> None:
+        for descriptor in self._appending.values():
+            os.close(descriptor)
+        self._appending.clear()
+
     def close(self) -> None:
         """Release the lock and the descriptors. Idempotent."""
         if self._descriptor >= 0:
-            for descriptor in self._appending.values():
-                os.close(descriptor)
-            self._appending.clear()
+            self._close_appending()
             os.close(self._descriptor)
             os.close(self._root)
             self._descriptor = self._root = -1
@@ -186,18 +203,23 @@ class DirectoryStore:
         root = open_root(self.root, create=True)
         assert root is not None  # noqa: S101 - it has been made
         path = f"{self.root}/{container}"
+        made = False
         try:
             # A delete may see the directory before it is locked, and take it for a leftover.
             descriptor = None
             while descriptor is None:
                 os.mkdir(container, 0o700, dir_fd=root)
+                made = True
                 descriptor = self._lock(root, container, gone=True)
+                made = False
         except FileExistsError:
             os.close(root)
             raise ContainerExistsError(
                 "container with given ID already exists", container=container, value=container
             ) from None
         except OSError as error:
+            if made:
+                _rmdir_quietly(container, root)
             os.close(root)
             raise failed("cannot make the container's directory", path, error) from None
         except BaseException:
@@ -335,6 +357,13 @@ def _unlink_quietly(name: str, directory: int) -> None:
     try:
         os.unlink(name, dir_fd=directory)
     except FileNotFoundError:
+        pass
+
+
+def _rmdir_quietly(name: str, directory: int) -> None:
+    try:
+        os.rmdir(name, dir_fd=directory)
+    except OSError:
         pass
 
 

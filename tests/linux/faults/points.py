@@ -100,7 +100,11 @@ class _Wrapper:
 
 
 def run(
-    rig: Rig, *command: str, arm: Callable[[], None] | None = None, end: Callable[[], None] | None = None
+    rig: Rig,
+    *command: str,
+    root: Path | None = None,
+    arm: Callable[[], None] | None = None,
+    end: Callable[[], None] | None = None,
 ) -> Outcome:
     """Run ``orlop`` with *command* in a fork of this process, which calls *arm* first and *end* last."""
     out, err = rig.output()
@@ -116,7 +120,7 @@ def run(
                 os.close(fd)
             if arm is not None:
                 arm()
-            status = orlop.cli.main.main(["--root", str(rig.root), *command])
+            status = orlop.cli.main.main(["--root", str(root or rig.root), *command])
             if end is not None:
                 end()
         except BaseException:  # noqa: BLE001 - the fork must not go on as if it were the tests' process

@@ -90,7 +90,8 @@ class Rig:
         self.rootfs = self.bundle / "rootfs"
         self._outputs = itertools.count()
         self._commands: list[subprocess.Popen[bytes]] = []
-        self._known = set(children())
+        self.known = set(children())
+        """Processes that are no container's."""
         self._mounts = mounts()
         self.make_image()
         self.write(self.config())
@@ -207,7 +208,7 @@ class Rig:
         deadline = time.monotonic() + PATIENCE / 4
         left: list[tuple[int, str]] = []
         commands = {one.pid for one in self._commands if one.poll() is None}
-        for pid in sorted(set(children()) - self._known - commands):
+        for pid in sorted(set(children()) - self.known - commands):
             try:
                 fd = os.pidfd_open(pid)
             except ProcessLookupError:
@@ -232,7 +233,7 @@ class Rig:
                 command.kill()
                 command.wait()
         for _ in range(3):
-            for pid in set(children()) - self._known:
+            for pid in set(children()) - self.known:
                 try:
                     os.kill(pid, signal.SIGKILL)
                     os.waitpid(pid, 0)

@@ -204,6 +204,72 @@ def test_bytecode_is_kept_only_where_it_is_safe(tmp_path: Path) -> None:
             assert stat.S_IMODE(cache.stat().st_mode) & 0o022 == 0
 
 
+@pytest.fixture
+def packed(tmp_path: Path) -> Prefix:
+    """Return an installation whose packs have been written, and whose bytecode is nowhere else."""
+    before = os.umask(0o022)
+    try:
+        made = make_prefix(tmp_path / "prefix", copy=True)
+        assert made.run("--version").returncode == 0
+    finally:
+        os.umask(before)
+    (made.site / "orlop" / "cli" / "__pycache__" / f"version.{sys.implementation.cache_tag}.pyc").unlink()
+    return made
+
+
+def change(source: Path, *, keep: bool) -> None:
+    """Change what --version prints; with *keep*, the file looks as it did."""
+    status = source.stat()
+    source.write_text(source.read_text().replace("orlop version", "OTHER version"))
+    if keep:
+        os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_modules_come_out_of_the_pack(packed: Prefix) -> None:
+    source = packed.site / "orlop" / "cli" / "version.py"
+    change(source, keep=True)
+    assert packed.run("--version").stdout.startswith("orlop version ")
+    packs = list(packed.site.rglob("*.pack"))
+    assert len(packs) == 1
+    assert stat.S_IMODE(packs[0].stat().st_mode) & 0o022 == 0
+    packs[0].unlink()
+    assert packed.run("--version").stdout.startswith("OTHER version ")
+
+
+def test_a_changed_module_does_not(packed: Prefix) -> None:
+    change(packed.site / "orlop" / "cli" / "version.py", keep=False)
+    for _ in range(3):
+        assert packed.run("--version").stdout.startswith("OTHER version ")
+
+
+def test_a_removed_module_does_not(packed: Prefix) -> None:
+    (packed.site / "orlop" / "cli" / "version.py").unlink()
+    assert "orlop.cli.version" in packed.run("--version").stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"\xe3" * 100, b"i\x01\x00\x00\x00", None])
+def test_a_damaged_pack_is_ignored_and_replaced(packed: Prefix, content: bytes | None) -> None:
+    (pack,) = packed.site.rglob("*.pack")
+    whole = pack.read_bytes()
+    pack.write_bytes(whole[: len(whole) // 2] if content is None else content)
+    before = os.umask(0o022)
+    try:
+        for _ in range(2):
+            done = packed.run("--version")
+            assert (done.returncode, done.stderr) == (0, "")
+    finally:
+        os.umask(before)
+    assert pack.stat().st_size > 10_000
+
+
+def test_the_pack_of_another_place_is_ignored(packed: Prefix, tmp_path: Path) -> None:
+    shutil.copytree(packed.path, tmp_path / "copy", symlinks=True)
+    copy = Prefix(tmp_path / "copy", tmp_path / "copy" / packed.site.relative_to(packed.path))
+    change(copy.site / "orlop" / "cli" / "version.py", keep=False)
+    assert copy.run("--version").stdout.startswith("OTHER version ")
+    assert packed.run("--version").stdout.startswith("orlop version ")
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- 2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_missing_standard_descriptors(prefix: Prefix, tmp_path: Path, closed: str) -> None:
     """Messages for a descriptor that is closed may not go to whatever gets its number."""

@@ -76,6 +76,8 @@ def _proxy(console: ConsoleSocket | None) -> Proxy | None:
 
 
 def _stay(launch: Launch, container: Container, forwarder: Forwarder, proxy: Proxy | None) -> int | None:
+    import gc
+
     from orlop.cli.foreground import follow
 
     def send(number: int) -> None:
@@ -84,6 +86,7 @@ def _stay(launch: Launch, container: Container, forwarder: Forwarder, proxy: Pro
         except StateError:
             pass  # it has just ended; so will the wait
 
+    gc.enable()
     # A platform without pidfds runs its containers in this process: nothing comes from outside meanwhile.
     process = launch.process()
     if process is not None:
