@@ -2,9 +2,10 @@
 
     python benchmarks/startup.py [--rounds 40] [--gap 0.01] [--command PATH]
 
-Commands run in a shuffled order, one after the other, with a pause between two. ``bare`` is the same interpreter
-as the command's, isolated, with an empty program: nothing below that can be had. Each row shows wall-clock time and
-processor time in milliseconds, and the ratio of the medians of wall-clock time to runc's cheapest command.
+Commands run in a shuffled order, one after the other, with a pause between two. ``bare`` is the command's own
+interpreter, isolated, with an empty program: nothing below that can be had. Each row shows wall-clock time
+and processor time in milliseconds, and the ratio of the medians of wall-clock time to runc's cheapest
+command.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Row:
 
 
 def stopped_container(root: str, name: str) -> None:
-    """Store a container whose process has long been gone: each command finds it, and the kernel has no work."""
+    """Store a container whose process has long been gone: it is found, but there is no more to do."""
     with DirectoryStore(root).create(name) as slot:
         record = Record(
             id=name, bundle="/nonexistent", platform="linux", phase="created", pid=4_194_000, start_time=1

@@ -31,9 +31,7 @@ class Target(Rig):
         self._before = self._all()
 
     def _all(self) -> dict[str, Any]:
-        found: dict[str, Any] = {
-            path: Path(path).read_bytes() for path in _WATCHED if os.path.exists(path)
-        }
+        found: dict[str, Any] = {path: Path(path).read_bytes() for path in _WATCHED if os.path.exists(path)}
         for path in _DEVICES:
             if os.path.lexists(path):
                 status = os.lstat(path)

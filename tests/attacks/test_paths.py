@@ -69,9 +69,7 @@ def test_p3_missing_mount_points_are_not_made_through_a_link_that_comes_and_goes
     (volume / "deep").mkdir(parents=True)
     (volume / "link").symlink_to(target.sentinel)
     target.image("vol").mkdir()
-    target.write(
-        target.config("/bin/true", mounts=[PROC, bind(volume, "/vol"), tmpfs("/vol/deep/a/b/c")])
-    )
+    target.write(target.config("/bin/true", mounts=[PROC, bind(volume, "/vol"), tmpfs("/vol/deep/a/b/c")]))
     over = threading.Event()
 
     def race() -> None:
@@ -100,7 +98,9 @@ def test_p3_missing_mount_points_are_not_made_through_a_link_that_comes_and_goes
 def test_p3_a_fifo_at_a_mount_point_does_not_hang(target: Target, what: str) -> None:
     os.mkfifo(target.image("fifo"))
     source = target.sentinel / ("directory" if what == "directory" else "secret")
-    created, text = target.attack(target.shell("test -p /fifo || echo covered", mounts=[PROC, bind(source, "/fifo")]))
+    created, text = target.attack(
+        target.shell("test -p /fifo || echo covered", mounts=[PROC, bind(source, "/fifo")])
+    )
     assert created == (what == "file"), text
     assert stat.S_ISFIFO(target.image("fifo").lstat().st_mode)
 
@@ -147,7 +147,9 @@ def _null(target: Target, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", NULLS)
 @pytest.mark.parametrize("dev", ["image", "bind", "tmpfs"])
-def test_p5_masked_files_stay_masked_whatever_null_is_in_the_image(target: Target, kind: str, dev: str) -> None:
+def test_p5_masked_files_stay_masked_whatever_null_is_in_the_image(
+    target: Target, kind: str, dev: str
+) -> None:
     _null(target, kind)
     mounts = {"image": [PROC], "bind": [PROC, bind(target.image("dev"), "/dev")], "tmpfs": [PROC, DEV]}[dev]
     script = "echo content $(head -c 20 /proc/cpuinfo | wc -c); echo x >/proc/cpuinfo; true"
@@ -209,7 +211,16 @@ def test_p6_p10_links_in_place_of_a_terminal_lead_nowhere(target: Target, to: st
 
 @pytest.mark.parametrize(
     "destination",
-    ["/proc", "/proc/", "//proc", "/proc/self", "/proc//self/../1", "/dev/../proc", "/proc/sys/kernel", "/proc/."],
+    [
+        "/proc",
+        "/proc/",
+        "//proc",
+        "/proc/self",
+        "/proc//self/../1",
+        "/dev/../proc",
+        "/proc/sys/kernel",
+        "/proc/.",
+    ],
 )
 @pytest.mark.parametrize("kind", ["tmpfs", "bind"])
 def test_p8_nothing_is_mounted_over_the_procfs(target: Target, kind: str, destination: str) -> None:
@@ -226,11 +237,19 @@ def test_p9_a_link_in_place_of_dev_leads_nowhere(target: Target, kind: str) -> N
     target.attack(target.config("/bin/true", mounts=[PROC, DEV, PTS]))
 
 
-@pytest.mark.parametrize("name", ["ptmx", "shm", "mqueue", "pts", "fd", "stdin", "stdout", "null", "zero", "tty"])
+@pytest.mark.parametrize(
+    "name", ["ptmx", "shm", "mqueue", "pts", "fd", "stdin", "stdout", "null", "zero", "tty"]
+)
 def test_p9_a_link_in_dev_leads_nowhere(target: Target, name: str) -> None:
     for goal in (target.sentinel / "ptmx", target.sentinel, target.sentinel / "new"):
         target.link(f"dev/{name}", goal)
-        mounts = [PROC, PTS] if name == "pts" else [PROC, tmpfs(f"/dev/{name}")] if name in {"shm", "mqueue"} else [PROC]
+        mounts = (
+            [PROC, PTS]
+            if name == "pts"
+            else [PROC, tmpfs(f"/dev/{name}")]
+            if name in {"shm", "mqueue"}
+            else [PROC]
+        )
         target.attack(target.config("/bin/true", mounts=mounts))
 
 
@@ -266,7 +285,9 @@ def test_p13_a_read_only_bind_is_one_from_the_beginning(target: Target) -> None:
     assert text.count("Read-only file system") == 2
 
 
-@pytest.mark.parametrize("way", ["/proc/1/root", "/proc/self/root", "/proc/self/cwd", "/oldroot", "/.pivot_root"])
+@pytest.mark.parametrize(
+    "way", ["/proc/1/root", "/proc/self/root", "/proc/self/cwd", "/oldroot", "/.pivot_root"]
+)
 def test_p16_parents_of_a_mount_point_do_not_lead_back_to_the_host(target: Target, way: str) -> None:
     target.link("out", way)
     mounts = [PROC, tmpfs(f"/out{target.sentinel}/new"), bind("/bin/busybox", f"/out{target.sentinel}/file")]

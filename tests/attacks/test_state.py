@@ -41,7 +41,13 @@ ROOTS: dict[str, Callable[[Path], None]] = {
 def test_h7_a_state_root_that_others_can_change_is_refused(target: Target, what: str) -> None:
     ROOTS[what](target.root)
     try:
-        for command in (_creation(target), ("state", "box"), ("list",), ("delete", "--force", "box"), ("start", "box")):
+        for command in (
+            _creation(target),
+            ("state", "box"),
+            ("list",),
+            ("delete", "--force", "box"),
+            ("start", "box"),
+        ):
             _refused(target, *command)
         assert os.listdir(target.root) == []
     finally:
@@ -68,7 +74,12 @@ def test_h7_a_state_root_that_is_no_directory_is_refused(target: Target, what: s
 def test_h7_a_link_in_place_of_a_container_is_not_followed(target: Target, to: str) -> None:
     (target.root / "box").symlink_to(target.sentinel / to)
     try:
-        for command in (_creation(target), ("state", "box"), ("delete", "--force", "box"), ("kill", "box", "KILL")):
+        for command in (
+            _creation(target),
+            ("state", "box"),
+            ("delete", "--force", "box"),
+            ("kill", "box", "KILL"),
+        ):
             _refused(target, *command)
     finally:
         (target.root / "box").unlink()
@@ -98,7 +109,12 @@ def _change(target: Target, change: Callable[[dict[str, Any]], None]) -> dict[st
 
 
 def _all_commands(target: Target) -> list[Outcome]:
-    commands = (("state", "box"), ("kill", "box", "KILL"), ("kill", "--all", "box", "KILL"), ("delete", "box"))
+    commands = (
+        ("state", "box"),
+        ("kill", "box", "KILL"),
+        ("kill", "--all", "box", "KILL"),
+        ("delete", "box"),
+    )
     return [run(target, *command) for command in (*commands, ("delete", "--force", "box"))]
 
 
@@ -139,6 +155,7 @@ def test_py17_a_cgroup_of_somebody_else_in_the_record_hits_nobody(
 ) -> None:
     target.create()
     for path in ("/", "", "..", "/..", "/../", f"/{target.name}/box/..", f"/{target.name}/../", "relative"):
+
         def change(record: dict[str, Any], path: str = path) -> None:
             for group in record["kernel"]["cgroups"]:
                 group["path"] = path
@@ -174,7 +191,13 @@ def test_py17_a_record_that_cannot_be_read_is_an_error(target: Target, content: 
     file = target.root / "box/record.json"
     before = file.read_text()
     file.write_text(content)
-    for command in (("state", "box"), ("start", "box"), ("kill", "box", "KILL"), ("delete", "box"), ("delete", "--force", "box")):
+    for command in (
+        ("state", "box"),
+        ("start", "box"),
+        ("kill", "box", "KILL"),
+        ("delete", "box"),
+        ("delete", "--force", "box"),
+    ):
         _refused(target, *command)
     assert run(target, "list").status in {0, 1}
     file.write_text(before)

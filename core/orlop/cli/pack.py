@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     Entry = tuple[str, tuple[int, int], str | None, list[str] | None, bytes]
-    """Path of the source, its time of change and size; where its bytecode is cached otherwise; where the
-    modules of a package are; the marshalled code. For an extension module the path is its library's, and there is no code.
+    """Path of the source, its time of change and size; where its bytecode is cached otherwise; where a
+    package has its modules; the marshalled code. An extension module has a library's path and no code.
     """
     Modules = dict[str, Entry]
     Header = tuple[int, str, tuple[str, ...]]

@@ -92,6 +92,8 @@ def test_what_the_others_advertise_is_still_accepted(plugin: str) -> None:
         for config, version, options in tries:
             if plugin == "namespaces":
                 # Every config here asks for namespaces.
-                assert "plugin namespaces would handle it" in str(boxes[version].refuses(config, options).hint)
+                assert "plugin namespaces would handle it" in str(
+                    boxes[version].refuses(config, options).hint
+                )
             else:
                 boxes[version].accepts(config, options)

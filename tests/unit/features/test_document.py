@@ -85,7 +85,14 @@ def test_the_document_follows_the_published_schema(document: dict[str, Any], str
 @needs_oci
 def test_the_strict_schema_finds_unknown_properties_everywhere(document: dict[str, Any]) -> None:
     validator = published(strict=True)
-    for path in ("", "linux", "linux.cgroup", "linux.seccomp", "linux.intelRdt", "linux.mountExtensions.idmap"):
+    for path in (
+        "",
+        "linux",
+        "linux.cgroup",
+        "linux.seccomp",
+        "linux.intelRdt",
+        "linux.mountExtensions.idmap",
+    ):
         changed = copy.deepcopy(document)
         place = changed
         for name in path.split(".") if path else ():
@@ -119,7 +126,7 @@ def test_our_own_schema_is_one_by_its_draft_and_refers_to_nothing_outside() -> N
     described = schema("features", strict=True)
     Draft4Validator.check_schema(described)
     text = json.dumps(described)
-    assert all(reference.startswith('#/definitions/') for reference in text.split('"$ref": "')[1:])
+    assert all(reference.startswith("#/definitions/") for reference in text.split('"$ref": "')[1:])
 
 
 def test_our_own_strict_schema_refuses_what_the_document_cannot_have(document: dict[str, Any]) -> None:

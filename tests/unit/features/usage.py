@@ -76,8 +76,9 @@ def _mount_option(option: str) -> Iterator[Config]:
         return
     made = bind(option)
     if option in {"idmap", "ridmap"}:
-        made["mounts"][0] |= {"uidMappings": MAPPINGS, "gidMappings": MAPPINGS}
-        yield made
+        for one in (made, tmpfs(option)):
+            one["mounts"][0] |= {"uidMappings": MAPPINGS, "gidMappings": MAPPINGS}
+            yield one
         return
     yield made
     if option not in {"bind", "rbind"}:
@@ -157,9 +158,7 @@ FLAGS: Mapping[str, tuple[tuple[Config, str, LaunchOptions], ...]] = {
         (base(linux={"cgroupsPath": "system.slice:orlop:box"}), "v2", SYSTEMD),
         (PIDS, "v2", SYSTEMD),
     ),
-    "linux.cgroup.systemdUser": (
-        (base(linux={"cgroupsPath": "user.slice:orlop:box"}), "v2", SYSTEMD),
-    ),
+    "linux.cgroup.systemdUser": ((base(linux={"cgroupsPath": "user.slice:orlop:box"}), "v2", SYSTEMD),),
     "linux.cgroup.rdma": tuple(
         (resources(rdma={"mlx5_0": {"hcaHandles": 3, "hcaObjects": 10}}), version, LaunchOptions())
         for version in ("v1", "v2", "hybrid")

@@ -155,6 +155,31 @@ def test_any_birth_ends_in_an_error(messages: list[tuple[bytes, bytes, int]]) ->
     assert open_fds() == before
 
 
+@pytest.mark.parametrize("order", ["pid first", "failure first"])
+def test_a_process_that_fails_at_its_birth_is_reaped(order: str) -> None:
+    before = open_fds()
+    child = subprocess.Popen(["/bin/sleep", "100"])
+    made = launch([])
+    told = (protocol.FAILED, failure.pack_failure(0, 0, 28, 0), ())
+    pidfd = os.pidfd_open(child.pid)
+    pid = (protocol.PID, str(child.pid).encode(), (pidfd,))
+
+    def request(_request: dict[str, Any], fds: list[int]) -> None:
+        with socket.socket(fileno=os.dup(fds[0])) as sock:
+            for kind, payload, more in (pid, told) if order == "pid first" else (told, pid):
+                protocol.send(sock, kind, payload, more)
+
+    made._zygote.request = request  # type: ignore[method-assign, assignment]
+    with pytest.raises(StepError, match="no space left"):
+        made.clone(CLONE, cgroup_fd=None, task_fds=[])
+    os.close(pidfd)
+    made.abort()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(child.pid, os.WNOHANG)
+    child.returncode = 0  # reaped already
+    assert open_fds() == before
+
+
 def born(messages: list[tuple[bytes, bytes, int]]) -> tuple[Launch, subprocess.Popen[bytes]]:
     """Return a launch with a process that is no container, whose answers to BUILD are *messages*."""
     made = launch([])

@@ -215,9 +215,10 @@ def mount_filesystem(context: Context, fields: dict[str, Any], index: int) -> No
         check_target(context, target, fields["destination"])
         mount = _make(context, fields, index, wanted)
         try:
-            attributes.apply_attributes(mount, wanted, fields["cleared"], fields["recursive"])
+            # First, because a recursive attribute may make the mount read-only.
             if fields["tmpcopyup"]:
                 copyup.copy_up(target, mount, fields["data"])
+            attributes.apply_attributes(mount, wanted, fields["cleared"], fields["recursive"])
             attach(context, mount, target, fields)
             if late:
                 context.late_readonly.append(os.dup(mount))

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from orlop_hookspecs.errors import StepError
+
+if TYPE_CHECKING:
+    from orlop_linux.kernel.spawn import Launch
 
 Maps = tuple[tuple[int, int, int], ...]
 """(id in the namespace, id outside, how many)."""
@@ -68,3 +72,21 @@ def write_maps(pid: int, uid: Maps, gid: Maps) -> None:
                 ) from error
     finally:
         os.close(directory)
+
+
+def map_users(born: Launch, uid: Maps, gid: Maps) -> int:
+    """Return a descriptor of a new user namespace with these id maps, in which no process is any more.
+
+    A namespace needs somebody to be born in it (user_namespaces(7)): *born*, which does nothing else.
+    """
+    from orlop_hookspecs.plan import PlannedStep
+    from orlop_hookspecs.steps import NewNamespace, SetIdMappings
+
+    steps = (NewNamespace(because="", type="user"), SetIdMappings(because="", uid=uid, gid=gid))
+    try:
+        born.clone(
+            [PlannedStep(one, one.phase, one.slot, "") for one in steps], cgroup_fd=None, task_fds=()
+        )
+        return os.open(f"/proc/{born.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        born.abort()

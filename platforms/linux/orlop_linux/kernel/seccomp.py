@@ -130,7 +130,11 @@ def _compile(step: LoadSeccomp, plugin: str) -> Compiled:
             if not token:
                 hint = "the installed libseccomp does not have it"
                 raise refuse(step, plugin, f"unknown architecture {shorten(name)}", hint=hint)
-            _check(step, plugin, f"cannot add {name}", lib.seccomp_arch_add(context, token), errno.EEXIST)
+            added = lib.seccomp_arch_add(context, token)
+            if added == -errno.EDOM:
+                hint = "a filter has architectures of one byte order, that of the machine"
+                raise refuse(step, plugin, f"cannot add {name}: its byte order is another one", hint=hint)
+            _check(step, plugin, f"cannot add {name}", added, errno.EEXIST)
         unknown = _add_rules(lib, context, step, plugin, default)
         program = _export(lib, context, step, plugin)
     finally:

@@ -15,10 +15,11 @@ from orlop_hookspecs.errors import StepError
 from orlop_linux.init import syscalls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from orlop_hookspecs.plan import PlannedStep
+    from orlop_linux.kernel.idmap import Maps
 
 _PROPAGATION = {
     "rslave": syscalls.MS_SLAVE,
@@ -47,11 +48,16 @@ def _clone(fd: int, *, recursive: bool, propagation: int) -> int:
     return tree
 
 
+class _MapError(OSError):
+    """The kernel does not map the owners of a mount."""
+
+
 class Sources:
     """The detached mounts that one container needs, by key.
 
     Keys are ``root``, ``mount:<index>`` and ``device:<index>`` with the index of the step in phase
-    ``container``, and ``cgroup:<index>`` with the index of the cgroup mount.
+    ``container``, and ``cgroup:<index>`` with the index of the cgroup mount. ``idmap:<index>`` is a user
+    namespace, by which the container process maps the new file system of that step.
     """
 
     def __init__(
@@ -60,6 +66,7 @@ class Sources:
         cgroup_mounts: Sequence[tuple[str, str, tuple[str, ...]]],
         *,
         user_namespace: int | None,
+        map_users: Callable[[Maps, Maps], int],
     ) -> None:
         """Note what has to be opened; nothing is opened yet.
 
@@ -67,10 +74,12 @@ class Sources:
             container: The steps of phase ``container``.
             cgroup_mounts: Name, host path and aliases of the container's own cgroup directories.
             user_namespace: Process id whose user namespace the container has; ``None``: the caller's own.
+            map_users: Returns a descriptor of a new user namespace with these user and group id maps.
         """
         self._steps = container
         self._cgroups = cgroup_mounts
         self._user_namespace = user_namespace
+        self._map_users = map_users
         self._propagation = 0
         self._jobs: list[tuple[str, int]] = []
         for index, planned in enumerate(container):
@@ -81,6 +90,8 @@ class Sources:
                 self._jobs.append(("root", index))
             elif name in ("MountBind", "MountSysfs"):
                 self._jobs.append((f"mount:{index}", index))
+            elif name == "MountFilesystem" and step.idmap is not None:
+                self._jobs.append((f"idmap:{index}", index))
             elif name == "CreateDevice" and user_namespace is not None and step.type in _KINDS:
                 self._jobs.append((f"device:{index}", index))
             elif name == "MountCgroup":
@@ -96,6 +107,9 @@ class Sources:
             planned = self._steps[index]
             try:
                 fd = self._open(key, planned.step)
+            except StepError as error:
+                error.pointer, error.plugin = planned.step.because, planned.plugin
+                raise
             except OSError as error:
                 raise self._refuse(key, planned, error) from error
             if fd is not None:
@@ -110,8 +124,12 @@ class Sources:
         if number == errno.ELOOP:
             hint = "a source may not be a magic link of /proc, nor a loop of symbolic links"
         what = "root file system" if key == "root" else "mount source" if key.startswith("mount") else key
+        act = "open"
+        if isinstance(error, _MapError):
+            act = "id-map"
+            hint = "not every file system can be id-mapped, and none twice (mount_setattr(2))"
         return StepError(
-            f"cannot open the {what} {path}: {why}",
+            f"cannot {act} the {what} {path}: {why}",
             pointer=step.because,
             plugin=planned.plugin,
             errno=number,
@@ -126,12 +144,18 @@ class Sources:
             return self._copy(path, recursive=False)
         if key.startswith("device:"):
             return self._device(step)
+        if key.startswith("idmap:"):
+            return self._users(step.idmap)
         if type(step).__name__ == "MountSysfs":
             # A new sysfs needs a network namespace of the own user namespace; without one the host's serves.
             return self._copy("/sys", recursive=True) if self._user_namespace is not None else None
         tree = self._copy(step.source, recursive=step.submounts)
         if step.idmap is not None:
-            self._idmap(tree, step.idmap)
+            try:
+                self._idmap(tree, step.idmap)
+            except BaseException:
+                os.close(tree)
+                raise
         return tree
 
     def _copy(self, path: str, *, recursive: bool) -> int:
@@ -175,13 +199,21 @@ class Sources:
             os.close(fd)
 
     def _idmap(self, tree: int, idmap: dict[str, Any]) -> None:
-        """Map the owners of a bind mount by the container's own user namespace (mount_setattr(2))."""
-        if idmap["uid"] or idmap["gid"] or self._user_namespace is None:
-            raise OSError(errno.EOPNOTSUPP, "")
-        userns = os.open(f"/proc/{self._user_namespace}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        """Map the owners of a bind mount (mount_setattr(2))."""
+        users = self._users(idmap)
         try:
             syscalls.mount_setattr(
-                tree, set_=syscalls.MOUNT_ATTR_IDMAP, userns=userns, recursive=bool(idmap.get("recursive"))
+                tree, set_=syscalls.MOUNT_ATTR_IDMAP, userns=users, recursive=bool(idmap["recursive"])
             )
+        except OSError as error:
+            raise _MapError(error.errno, os.strerror(error.errno or 0)) from error
         finally:
-            os.close(userns)
+            os.close(users)
+
+    def _users(self, idmap: dict[str, Any]) -> int:
+        """Return a user namespace with the maps that a mount asks for; by default the container's own."""
+        if idmap["uid"] or idmap["gid"]:
+            return self._map_users(idmap["uid"], idmap["gid"])
+        if self._user_namespace is None:
+            raise _MapError(errno.EOPNOTSUPP, "")
+        return os.open(f"/proc/{self._user_namespace}/ns/user", os.O_RDONLY | os.O_CLOEXEC)

@@ -13,10 +13,11 @@ import time
 from typing import TYPE_CHECKING
 
 from orlop_hookspecs.errors import PlatformError, StepError
+from orlop_hookspecs.launch import LaunchOptions
 from orlop_linux.init import failure, protocol, syscalls
 from orlop_linux.init.identity import NUMBER, RLIMITS
 from orlop_linux.kernel.channel import Channel, SilentEndError
-from orlop_linux.kernel.idmap import write_maps
+from orlop_linux.kernel.idmap import map_users, write_maps
 from orlop_linux.kernel.namespaces import FLAGS, open_namespace
 from orlop_linux.kernel.sources import Sources
 from orlop_linux.live.failures import Outline, error_of
@@ -26,11 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from orlop_hookspecs.launch import LaunchOptions
     from orlop_hookspecs.plan import PlannedStep
     from orlop_hookspecs.record import Record
     from orlop_linux.kernel.zygote import Zygote
 
+_PLAIN = LaunchOptions()
 _BIRTH_SECONDS = 30.0
 _MOST_PRESERVED = protocol.FDS_PER_MESSAGE - 6  # beside the plan, the standard streams, listener, console
 
@@ -47,7 +48,7 @@ def caller_umask() -> int:
 class Launch:
     """A container process while it is being made."""
 
-    def __init__(self, zygote: Zygote, record: Record, options: LaunchOptions) -> None:
+    def __init__(self, zygote: Zygote, record: Record, options: LaunchOptions = _PLAIN) -> None:
         """Begin; there is no process yet."""
         self.pid = 0
         self.start_time = 0
@@ -138,15 +139,12 @@ class Launch:
         mapped = "user" not in self._new
         while not (self.pid and mapped):
             kind, payload, answered = channel.receive(end - time.monotonic())
-            if kind == protocol.STAGE and not (self._stage[0] or self.pid):
-                self._stage = channel.process(payload, answered)
-            elif kind == protocol.PID and not self.pid:
-                self.pid, self.pidfd = channel.process(payload, answered)
-                channel.pidfd = self.pidfd
-                self.start_time = start_time(self.pid)
+            if self._learn(channel, kind, payload, answered):
+                pass
             elif kind == protocol.MAP and not (mapped or asked or answered):
                 asked = True
             elif kind == protocol.FAILED and not answered:
+                self._learn_all(channel, end)
                 raise self._birth_error(payload)
             else:
                 raise channel.refuse(answered)
@@ -155,6 +153,28 @@ class Launch:
                 write_maps(target, *(self._maps or ((), ())))
                 channel.send(protocol.MAPPED)
                 mapped = True
+
+    def _learn(self, channel: Channel, kind: bytes, payload: bytes, fds: list[int]) -> bool:
+        """Keep the process that a STAGE or PID message tells of; return whether it was one that was due."""
+        if kind == protocol.STAGE and not (self._stage[0] or self.pid):
+            self._stage = channel.process(payload, fds)
+            return True
+        if kind == protocol.PID and not self.pid:
+            self.pid, self.pidfd = channel.process(payload, fds)
+            channel.pidfd = self.pidfd
+            self.start_time = start_time(self.pid)
+            return True
+        return False
+
+    def _learn_all(self, channel: Channel, end: float) -> None:
+        """Read to the end: a process can fail before its cloner has told of it, and has to be reaped."""
+        try:
+            while True:
+                kind, payload, fds = channel.receive(end - time.monotonic())
+                if not self._learn(channel, kind, payload, fds):
+                    raise channel.refuse(fds)
+        except StepError:
+            return
 
     def _birth_error(self, payload: bytes) -> StepError:
         unpacked = failure.unpack_failure(payload)
@@ -206,7 +226,12 @@ class Launch:
         outlines = {name: [Outline.of(planned) for planned in steps] for name, steps in phases.items()}
         self._record.kernel["exec"] = [one.to_data() for one in outlines["exec"]]
         own_user = "user" in self._new or "user" in self._joined
-        sources = Sources(container, cgroup_mounts, user_namespace=self.pid if own_user else None)
+        sources = Sources(
+            container,
+            cgroup_mounts,
+            user_namespace=self.pid if own_user else None,
+            map_users=lambda uid, gid: map_users(Launch(self._zygote, self._record), uid, gid),
+        )
         channel = self._open_channel()
         trees: list[tuple[str, int]] = []
         try:
