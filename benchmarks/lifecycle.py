@@ -244,7 +244,8 @@ def main() -> None:
     report = table(results)
     print(
         f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} cores, "
-        f"Linux {platform.release()}, Python {platform.python_version()}, {args.rounds} rounds, gap {args.gap:g} ms, "
+        f"Linux {platform.release()}, Python {platform.python_version()}, "
+        f"{args.rounds} rounds, gap {args.gap:g} ms, "
         f"{'with' if args.seccomp else 'without'} seccomp; milliseconds, median (p95)"
     )
     show(report)

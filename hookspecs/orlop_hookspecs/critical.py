@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Critical:
     """A context manager that may be nested; there is one, :data:`critical`.
 
-    It is for the main thread, the only one in which Python runs handlers of signals. Inside stands nothing that
-    waits for long.
+    It is for the main thread, the only one in which Python runs handlers of signals. Nothing inside waits for
+    long.
     """
 
     __slots__ = ("_act", "_depth")

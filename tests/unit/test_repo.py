@@ -53,6 +53,7 @@ THIN = (
     "orlop.store",
     "orlop.store.*",
     "orlop_hookspecs",
+    "orlop_hookspecs.critical",
     "orlop_hookspecs.errors",
     "orlop_hookspecs.record",
     "orlop_linux",

@@ -12,12 +12,12 @@ import sys
 before = frozenset(sys.modules)
 
 import os  # noqa: E402 - what was there before is to be known
-from _frozen_importlib import ModuleSpec  # noqa: E402
-from _frozen_importlib_external import (  # noqa: E402
+from _frozen_importlib import ModuleSpec  # noqa: E402 - as above
+from _frozen_importlib_external import (  # noqa: E402 - as above
     ExtensionFileLoader,
     SourceFileLoader,
 )
-from marshal import loads  # noqa: E402
+from marshal import loads  # noqa: E402 - as above
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +75,12 @@ class Finder:
         """Keep the modules."""
         self._modules = modules
 
-    def find_spec(self, name: str, path: object = None, target: object = None) -> Any:  # noqa: ANN401, ARG002
+    def find_spec(
+        self,
+        name: str,
+        path: object = None,  # noqa: ARG002 - the finder's interface
+        target: object = None,  # noqa: ARG002 - the finder's interface
+    ) -> Any:  # noqa: ANN401 - a spec, of a private type
         """Return the spec of module *name*, or ``None``."""
         entry = self._modules.get(name)
         if entry is None:

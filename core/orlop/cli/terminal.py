@@ -50,7 +50,7 @@ class ConsoleSocket:
         """
         try:
             # What socket.accept() is made of; the module socket itself costs milliseconds.
-            descriptor, _ = self._socket._accept()  # type: ignore[attr-defined]  # noqa: SLF001
+            descriptor, _ = self._socket._accept()  # type: ignore[attr-defined]  # noqa: SLF001 - no public twin
         except BlockingIOError as error:
             raise PlatformError("the container's terminal was not set up") from error
         connection = _socket.socket(fileno=descriptor)

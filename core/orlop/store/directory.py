@@ -133,22 +133,21 @@ class DirectorySlot:
             if not self._remove_empty():
                 _empty(self._descriptor, keep="record.json")
                 _unlink_quietly("record.json", self._descriptor)
-                if not self._remove_empty():
-                    raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+                self._remove_empty(surely=True)
         except FileNotFoundError:
             pass
         except OSError as error:
             raise self._failed("cannot remove", "", error) from None
 
-    def _remove_empty(self) -> bool:
-        """Remove the directory unless something is in it; only the one that is locked, no other of that name."""
+    def _remove_empty(self, *, surely: bool = False) -> bool:
+        """Remove the directory that is locked, no other of that name; return ``False`` if it is not empty."""
         there = os.stat(self._id, dir_fd=self._root, follow_symlinks=False)
         if not _same(there, os.fstat(self._descriptor)):
             return True
         try:
             os.rmdir(self._id, dir_fd=self._root)
         except OSError as error:
-            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            if surely or error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
                 raise
             return False
         return True

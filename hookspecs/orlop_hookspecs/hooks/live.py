@@ -99,7 +99,12 @@ def orlop_ps(record: Record, kernel: LiveKernel) -> Sequence[int] | None:
 
 
 @hookspec(firstresult=True)
-def orlop_checkpoint(record: Record, kernel: LiveKernel, image: str, leave_running: bool) -> bool | None:  # noqa: FBT001
+def orlop_checkpoint(
+    record: Record,
+    kernel: LiveKernel,
+    image: str,
+    leave_running: bool,  # noqa: FBT001 - hooks are called by name
+) -> bool | None:
     """Write a live container to the directory *image*.
 
     When: on checkpoint of a running or paused container.

@@ -1,7 +1,7 @@
 """The places at which a runtime is killed: every act that changes something, wrapped in a process of its own.
 
-The process is a fork of the tests' own, so that nothing needs to be imported again; it runs the command line's
-``main``. Production code knows nothing of all this.
+The process is a fork of the tests' own, so that nothing needs to be imported again; it runs ``main`` of the
+command line. Production code knows nothing of all this.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def trace(rig: Rig, *command: str) -> list[Point]:
     wrapper = _Wrapper(lambda: None, None, lines)
     outcome = run(rig, *command, arm=wrapper.install, end=wrapper.save)
     assert outcome.status == 0, outcome
-    found = []
+    found: list[Point] = []
     for line in lines.read_text().splitlines():
         number, moment, name = line.split()
         if moment == "after" or not found or found[-1].moment == "before":

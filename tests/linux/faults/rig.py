@@ -26,7 +26,6 @@ BUSYBOX = Path("/bin/busybox")
 NAMESPACES = ("pid", "mount", "ipc", "uts", "network", "cgroup")
 
 _SET_CHILD_SUBREAPER = 36
-_KILLED = 128
 _numbers = itertools.count(1)
 
 _ENTRY = """
@@ -204,7 +203,7 @@ class Rig:
         return found
 
     def _processes(self) -> list[tuple[int, str]]:
-        """Reap what has ended; return what does not end by itself, which helpers do when their channel closes."""
+        """Reap what has ended; return what does not end by itself, as helpers do without their channel."""
         deadline = time.monotonic() + PATIENCE / 4
         left: list[tuple[int, str]] = []
         commands = {one.pid for one in self._commands if one.poll() is None}
@@ -234,22 +233,30 @@ class Rig:
                 command.wait()
         for _ in range(3):
             for pid in set(children()) - self.known:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                    os.waitpid(pid, 0)
-                except (ProcessLookupError, ChildProcessError):
-                    continue
-        for path in cgroups(self.name):
-            for pid in (path / "cgroup.procs").read_text().split():
-                os.kill(int(pid), signal.SIGKILL)
+                _end(pid)
         deadline = time.monotonic() + PATIENCE
         while (there := cgroups(self.name)) and time.monotonic() < deadline:
-            for path in sorted(there, key=lambda one: len(one.parts), reverse=True):
-                try:
-                    path.rmdir()
-                except OSError:
-                    continue
+            for path in reversed(there):
+                _empty(path)
         ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+def _end(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    except (ProcessLookupError, ChildProcessError):
+        return
+
+
+def _empty(path: Path) -> None:
+    """Kill what is in a cgroup and remove it, unless it is busy."""
+    try:
+        for member in (path / "cgroup.procs").read_text().split():
+            os.kill(int(member), signal.SIGKILL)
+        path.rmdir()
+    except OSError:
+        return
 
 
 def children() -> list[int]:
@@ -265,9 +272,9 @@ def describe(pid: int) -> str:
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        return f"{state} {command}"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return "gone"
+    return f"{state} {command}"
 
 
 def mounts() -> set[str]:

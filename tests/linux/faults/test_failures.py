@@ -79,7 +79,7 @@ def test_a_hook_that_cannot_be_run_is_named(rig: Rig) -> None:
 
 
 def _mounted(rig: Rig, *, free: int = _PAGES, readonly: bool = False) -> Callable[[], None]:
-    """Return what puts a tmpfs of 64 KiB with *free* pages over the state root, for the calling process alone."""
+    """Return what mounts a tmpfs of 64 KiB with *free* pages on the state root, for the caller alone."""
 
     def arm() -> None:
         libc = ctypes.CDLL(None, use_errno=True)

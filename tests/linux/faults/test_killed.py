@@ -1,4 +1,4 @@
-"""A runtime that is killed at any point leaves what ``delete --force`` removes, and the identifier is free again."""
+"""A runtime killed at any point leaves what ``delete --force`` removes; then the identifier is free again."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_create_killed_at_any_point(rig: Rig) -> None:
     _delete(rig)
     assert len(found) > 60
     seen = set()
-    for number, point in enumerate(_spread(found, 60)):
+    for number, point in enumerate(_spread(found, 48)):
         with named(point):
             _die_at(rig, point, *_creation(rig))
             status = _judge_state(rig)
@@ -101,7 +101,7 @@ def test_delete_killed_at_any_point(rig: Rig) -> None:
         prepare()
         found = trace(rig, *deletion)
         assert rig.left() == []
-        for point in _spread(found, 30):
+        for point in _spread(found, 18):
             with named(point):
                 prepare()
                 _die_at(rig, point, *deletion)
@@ -144,7 +144,7 @@ def test_start_killed_at_any_point(rig: Rig) -> None:
     assert seen == {"created", "running"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda one: one.name)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda one: one.name)
 def test_create_told_to_end_undoes_everything(rig: Rig, number: signal.Signals) -> None:
     rig.write(_hooked(rig))
     found = trace(rig, *_creation(rig))

@@ -346,7 +346,7 @@ def test_the_copy_is_made_once_and_made_again_when_its_descriptor_was_taken() ->
     os.dup2(taken, first.fd, inheritable=False)
     os.close(taken)
     second = prewarm._copy_of(path)
-    assert second.identity != first.identity
+    assert second is not first
     assert os.fstat(second.fd).st_size == os.stat(path).st_size
     os.close(first.fd)
 

@@ -166,7 +166,11 @@ def _add_rules(lib: ctypes.CDLL, context: int, step: LoadSeccomp, plugin: str, d
     return list(unknown)
 
 
-def _conditions(step: LoadSeccomp, plugin: str, args: Any) -> Iterator[tuple[int, Any]]:  # noqa: ANN401
+def _conditions(
+    step: LoadSeccomp,
+    plugin: str,
+    args: Any,  # noqa: ANN401 - as it stands in the step
+) -> Iterator[tuple[int, Any]]:
     """Yield the argument arrays of the rules that one rule of the config becomes."""
     comparisons = []
     for arg in args:

@@ -50,7 +50,12 @@ def apply(record: Record, steps: Sequence[Any]) -> None:
             os.close(target.fd)
 
 
-def execute(record: Record, targets: Sequence[Target], step: Any, plugin: str) -> None:  # noqa: ANN401
+def execute(
+    record: Record,
+    targets: Sequence[Target],
+    step: Any,  # noqa: ANN401 - of a class that follows from its name
+    plugin: str,
+) -> None:
     """Execute one resource step on a container whose cgroups are *targets*.
 
     Raises:
@@ -70,7 +75,11 @@ def execute(record: Record, targets: Sequence[Target], step: Any, plugin: str) -
         raise PlatformError(f"{kind} cannot be applied to a container that exists", errno=errno.EOPNOTSUPP)
 
 
-def set_device_rules(targets: Sequence[Target], step: Any, plugin: str) -> None:  # noqa: ANN401
+def set_device_rules(
+    targets: Sequence[Target],
+    step: Any,  # noqa: ANN401 - of a class that follows from its name
+    plugin: str,
+) -> None:
     """Set the device rules of a container where its host controls devices.
 
     Raises:

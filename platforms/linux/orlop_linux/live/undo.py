@@ -1,19 +1,11 @@
 """Undo of journal entries: the kinds that the Linux platform writes, and nothing else.
 
-=============  ==================================================================
-=========================================== kind           data
-                undo
-=============  ==================================================================
-=========================================== ``process``    ``pid``, ``start_time``
-                kill it, wait until it is gone ``cgroup``     ``trees``: list of a cgroup (``mount``,
-                ``path``, ``version``)      kill what is in it, remove it and the parents
-               and ``kept``: how many components of the path were there before     that were made for it, if
-               they are empty
-``resctrl``    ``root``, ``group``: list of names, ``shared``                      remove the group; a shared
-one only if the
-                                                                                   creation failed
-=============  ==================================================================
-===========================================
+- ``process``: ``pid`` and ``start_time``. Kill it and wait until it is gone.
+- ``cgroup``: ``trees``, a list of a cgroup each (``mount``, ``path``, ``version``) with ``kept``, how many
+  components of its path were there before. Kill what is in it; remove it, and the parents that were made for
+  it if they are empty.
+- ``resctrl``: ``root``, ``group`` (a list of names) and ``shared``. Remove the group; a shared one only if the
+  creation failed.
 
 All are idempotent. The data comes from a file and is verified like config.
 """

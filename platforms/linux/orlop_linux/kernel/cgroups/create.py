@@ -283,7 +283,7 @@ class Cgroups:
         try:
             for one in self.open_groups:
                 if one.group.version == 1:
-                    fds.append(os.open("tasks", os.O_WRONLY | os.O_CLOEXEC, dir_fd=one.fd))  # noqa: PERF401
+                    fds.append(os.open("tasks", os.O_WRONLY | os.O_CLOEXEC, dir_fd=one.fd))  # noqa: PERF401 - those before a failure are closed
         except OSError:
             for fd in fds:
                 os.close(fd)
