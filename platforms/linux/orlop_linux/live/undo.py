@@ -4,7 +4,7 @@
 - ``cgroup``: ``trees``, a list of a cgroup each (``mount``, ``path``, ``version``) with ``kept``, how many
   components of its path were there before. Kill what is in it; remove it, and the parents that were made for
   it if they are empty.
-- ``resctrl``: ``root``, ``group`` (a list of names) and ``shared``. Remove the group; a shared one only if the
+- ``resctrl``: ``root``, ``group`` (a list of names), ``shared``. Remove the group; a shared one only if the
   creation failed.
 
 All are idempotent. The data comes from a file and is verified like config.
