@@ -295,7 +295,12 @@ def test_output_that_nobody_reads(prefix: Prefix, tmp_path: Path) -> None:
     os.close(reader)
     try:
         done = subprocess.run(
-            [prefix.command, "help"], env={}, stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+            [prefix.command, "help", "create"],
+            env={},
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
         )
     finally:
         os.close(writer)
