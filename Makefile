@@ -99,6 +99,7 @@ pages: ## rewrite the reference pages that are made from the code
 bench: ## measure against runc and crun, as root
 	@tools/setup test
 	$(BIN)/python benchmarks/lifecycle.py $(ARGS)
+	$(BIN)/python benchmarks/fake.py
 
 .PHONY: clean
 clean: ## remove all that make has made
