@@ -25,24 +25,24 @@ def the_program_sees_the_image(w: World) -> None:
 
 @rule
 def the_root_is_writable_unless_read_only(w: World) -> None:
-    assert w.run("/bin/try-write", "/work/x")[1] == "/work/x: written\n"
-    assert w.run("/bin/try-write", "/work/x", change={"root": {"readonly": True}})[1] == "/work/x: refused\n"
+    assert w.run("/bin/try-write", "/data/x")[1] == "/data/x: written\n"
+    assert w.run("/bin/try-write", "/data/x", change={"root": {"readonly": True}})[1] == "/data/x: refused\n"
 
 
 @rule
 def a_read_only_root_leaves_other_mounts_writable(w: World) -> None:
     mount = {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"}
     _, text = w.run(
-        "/bin/try-write", "/tmp/x", "/work/x", change={"root": {"readonly": True}, **_with(mount)}
+        "/bin/try-write", "/tmp/x", "/data/x", change={"root": {"readonly": True}, **_with(mount)}
     )
-    assert _lines(text) == {"/tmp/x": "written", "/work/x": "refused"}
+    assert _lines(text) == {"/tmp/x": "written", "/data/x": "refused"}
 
 
 @rule
 def a_read_only_mount_refuses_writes(w: World) -> None:
     mount = {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["ro"]}
-    _, text = w.run("/bin/try-write", "/tmp/x", "/work/x", change=_with(mount))
-    assert _lines(text) == {"/tmp/x": "refused", "/work/x": "written"}
+    _, text = w.run("/bin/try-write", "/tmp/x", "/data/x", change=_with(mount))
+    assert _lines(text) == {"/tmp/x": "refused", "/data/x": "written"}
 
 
 @rule
@@ -50,8 +50,8 @@ def a_bind_mount_shows_its_source(w: World) -> None:
     source = w.place / "source"
     source.mkdir()
     (source / "file").write_text("from the host\n")
-    mount = {"destination": "/work", "source": str(source), "options": ["bind"]}
-    bundle = w.bundle("/bin/show", "/work/file", change=_with(mount))
+    mount = {"destination": "/data", "source": str(source), "options": ["bind"]}
+    bundle = w.bundle("/bin/show", "/data/file", change=_with(mount))
     c = w.create("c", bundle=bundle)
     c.start()
     w.settle("c")
@@ -62,8 +62,8 @@ def a_bind_mount_shows_its_source(w: World) -> None:
 def a_relative_bind_source_is_below_the_bundle(w: World) -> None:
     bundle = w.bundle(
         "/bin/show",
-        "/work/file",
-        change=_with({"destination": "/work", "source": "data", "options": ["bind"]}),
+        "/data/file",
+        change=_with({"destination": "/data", "source": "data", "options": ["bind"]}),
     )
     (bundle / "data").mkdir()
     (bundle / "data/file").write_text("from the bundle\n")
@@ -76,14 +76,14 @@ def a_relative_bind_source_is_below_the_bundle(w: World) -> None:
 def a_read_only_bind_mount_refuses_writes(w: World) -> None:
     source = w.place / "source"
     source.mkdir()
-    mount = {"destination": "/work", "source": str(source), "options": ["rbind", "ro"]}
-    assert w.run("/bin/try-write", "/work/x", change=_with(mount))[1] == "/work/x: refused\n"
+    mount = {"destination": "/data", "source": str(source), "options": ["rbind", "ro"]}
+    assert w.run("/bin/try-write", "/data/x", change=_with(mount))[1] == "/data/x: refused\n"
     assert list(source.iterdir()) == []
 
 
 @rule
 def a_missing_bind_source_is_refused(w: World) -> None:
-    mount = {"destination": "/work", "source": "/nonexistent/source", "options": ["bind"]}
+    mount = {"destination": "/data", "source": "/nonexistent/source", "options": ["bind"]}
     with pytest.raises(OrlopError, match="no such file or directory"):
         w.create("c", change=_with(mount))
     assert w.left() == []
@@ -120,7 +120,7 @@ def a_linked_proc_is_refused(w: World) -> None:
 
 @rule
 def an_unknown_file_system_type_is_refused(w: World) -> None:
-    mount = {"destination": "/work", "type": "nosuchfs", "source": "none"}
+    mount = {"destination": "/data", "type": "nosuchfs", "source": "none"}
     with pytest.raises(OrlopError):
         w.create("c", change=_with(mount))
     assert w.left() == []
@@ -128,7 +128,7 @@ def an_unknown_file_system_type_is_refused(w: World) -> None:
 
 @rule
 def an_unknown_tmpfs_option_is_refused(w: World) -> None:
-    mount = {"destination": "/work", "type": "tmpfs", "source": "tmpfs", "options": ["nosuchoption=1"]}
+    mount = {"destination": "/data", "type": "tmpfs", "source": "tmpfs", "options": ["nosuchoption=1"]}
     with pytest.raises(OrlopError):
         w.create("c", change=_with(mount))
     assert w.left() == []
@@ -162,15 +162,15 @@ def masked_paths_are_empty(w: World) -> None:
 
 @rule
 def masked_directories_are_read_only(w: World) -> None:
-    change = {"linux": {"maskedPaths": ["/work"]}}
-    assert w.run("/bin/try-write", "/work/x", change=change)[1] == "/work/x: refused\n"
+    change = {"linux": {"maskedPaths": ["/data"]}}
+    assert w.run("/bin/try-write", "/data/x", change=change)[1] == "/data/x: refused\n"
 
 
 @rule
 def readonly_paths_refuse_writes(w: World) -> None:
-    change = {"linux": {"readonlyPaths": ["/work", "/nonexistent"]}}
-    _, text = w.run("/bin/try-write", "/work/x", "/tmp/x", change=change)
-    assert _lines(text) == {"/work/x": "refused", "/tmp/x": "written"}
+    change = {"linux": {"readonlyPaths": ["/data", "/nonexistent"]}}
+    _, text = w.run("/bin/try-write", "/data/x", "/tmp/x", change=change)
+    assert _lines(text) == {"/data/x": "refused", "/tmp/x": "written"}
 
 
 @rule

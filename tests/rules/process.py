@@ -19,11 +19,11 @@ def the_program_gets_its_arguments(w: World) -> None:
 
 @rule
 def the_program_gets_exactly_its_environment(w: World) -> None:
-    env = ["PATH=/bin", "HOME=/work", "EMPTY=", "A=b=c", "SPACE=a b"]
+    env = ["PATH=/bin", "HOME=/data", "EMPTY=", "A=b=c", "SPACE=a b"]
     facts = w.facts(change={"process": {"env": env}})
     assert {name: value for name, value in facts.items() if name.startswith("env_")} == {
         "env_PATH": "/bin",
-        "env_HOME": "/work",
+        "env_HOME": "/data",
         "env_EMPTY": "",
         "env_A": "b=c",
         "env_SPACE": "a b",
@@ -165,8 +165,8 @@ def a_seccomp_filter_refuses_with_its_errno(w: World) -> None:
         "architectures": ["SCMP_ARCH_X86_64"],
         "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}],
     }
-    assert w.run("/bin/maker", "/work/x")[1] == "made\n"
-    assert w.run("/bin/maker", "/work/x", change={"linux": {"seccomp": seccomp}})[1] == "refused\n"
+    assert w.run("/bin/maker", "/data/x")[1] == "made\n"
+    assert w.run("/bin/maker", "/data/x", change={"linux": {"seccomp": seccomp}})[1] == "refused\n"
     assert w.facts(change={"linux": {"seccomp": seccomp}})["Seccomp"] == "2"
 
 
@@ -178,7 +178,7 @@ def a_seccomp_filter_works_without_no_new_privileges(w: World) -> None:
         "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}],
     }
     change = {"linux": {"seccomp": seccomp}, "process": {"noNewPrivileges": False}}
-    assert w.run("/bin/maker", "/work/x", change=change)[1] == "refused\n"
+    assert w.run("/bin/maker", "/data/x", change=change)[1] == "refused\n"
 
 
 @rule
@@ -224,7 +224,7 @@ def a_process_without_arguments_is_refused(w: World) -> None:
 @rule
 def a_relative_working_directory_is_refused(w: World) -> None:
     with pytest.raises(OrlopError):
-        w.create("c", change={"process": {"cwd": "work"}})
+        w.create("c", change={"process": {"cwd": "data"}})
     assert w.left() == []
 
 

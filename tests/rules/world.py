@@ -28,7 +28,7 @@ RULES: dict[str, Rule] = {}
 """Every rule by its name."""
 
 CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
-DIRECTORIES = ("bin", "dev", "etc", "proc", "sys", "tmp", "work", "events", "hooks", "usr/bin")
+DIRECTORIES = ("bin", "dev", "etc", "proc", "sys", "tmp", "data", "events", "hooks", "usr/bin")
 """The directories of the image."""
 
 BASE: Config = {
