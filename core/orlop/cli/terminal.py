@@ -45,6 +45,8 @@ class ConsoleSocket:
     def receive(self) -> int:
         """Return the master; the container has been created, so that it has been sent.
 
+        The socket is not needed any longer and is removed: a command that is killed later leaves none.
+
         Raises:
             PlatformError: No descriptor came.
         """
@@ -60,6 +62,7 @@ class ConsoleSocket:
             )
         finally:
             connection.close()
+            self.close()
         for level, kind, data in ancillary:
             if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS and len(data) >= 4:
                 return int.from_bytes(data[:4], sys.byteorder)

@@ -74,7 +74,10 @@ def children_of(pid: int | str) -> set[int]:
     """Return the children of all threads of a process."""
     found: set[int] = set()
     for file in Path(f"/proc/{pid}/task").glob("*/children"):
-        found.update(map(int, file.read_text().split()))
+        try:
+            found.update(map(int, file.read_text().split()))
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # a thread that has just ended
     return found
 
 

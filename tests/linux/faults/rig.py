@@ -263,7 +263,10 @@ def children() -> list[int]:
     """Return the children of this process, of whichever thread."""
     found: list[int] = []
     for task in os.listdir("/proc/self/task"):
-        found += map(int, Path(f"/proc/self/task/{task}/children").read_text().split())
+        try:
+            found += map(int, Path(f"/proc/self/task/{task}/children").read_text().split())
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # a thread that has just ended
     return found
 
 
