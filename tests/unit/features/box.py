@@ -25,7 +25,11 @@ class Box:
         self.features: dict[str, Any] = self.runtime.composition.features.data
 
     def accepts(self, config: dict[str, Any], options: LaunchOptions | None = None) -> None:
-        """Create a container of *config* and delete it: neither is refused, and nothing is left."""
+        """Create a container of *config* and delete it: neither is refused, and nothing is left.
+
+        Each container has a root file system of its own: a mount point that one leaves in it is none of the next.
+        """
+        self.kernel.add_rootfs(ROOTFS, None)
         self.runtime.create("box", config, options).delete(force=True)
         assert self.kernel.leaks() == []
 
