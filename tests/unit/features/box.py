@@ -27,8 +27,7 @@ class Box:
     def accepts(self, config: dict[str, Any], options: LaunchOptions | None = None) -> None:
         """Create a container of *config* and delete it: neither is refused, and nothing is left.
 
-        Each container has a root file system of its own: a mount point that one leaves in it must not meet the
-        next one.
+        Each container has a root file system of its own: what one leaves in it must not meet the next.
         """
         self.kernel.add_rootfs(ROOTFS, None)
         self.runtime.create("box", config, options).delete(force=True)
