@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.leftovers import remove_cgroup
+
 # The machine may lack CAP_SYS_RESOURCE: podman's default is to raise these limits.
 ULIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000")
 CGROUP_ROOTS = Path("/sys/fs/cgroup")
@@ -85,4 +87,4 @@ def podman(scratch: Path) -> Iterator[Podman]:
     for name in ("root/vfs-containers", "root"):
         subprocess.run(["umount", "-l", str(scratch / name)], stderr=subprocess.DEVNULL, check=False)
     for group in sorted(_groups() - before, reverse=True):
-        group.rmdir()
+        remove_cgroup(group)

@@ -19,6 +19,7 @@ import pytest
 
 import orlop
 from orlop_hookspecs.launch import LaunchOptions
+from tests.leftovers import remove_cgroup
 
 PATIENCE = 20.0
 NAMESPACES = ("pid", "mount", "ipc", "uts")
@@ -237,8 +238,7 @@ class Box:
         self.runtime.close()
         failures += self.left()
         for mount in cgroup_mounts():
-            for path in sorted(Path(mount + self.cgroup).glob("**/"), reverse=True):
-                path.rmdir()
+            remove_cgroup(Path(mount + self.cgroup))
         failures += [f"process {pid}" for pid in children_of("self") - self._children]
         assert failures == []
 

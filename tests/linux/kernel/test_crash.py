@@ -15,6 +15,7 @@ import pytest
 import orlop
 from orlop.lifecycle.delete import delete
 from orlop_hookspecs.errors import ContainerNotFoundError
+from tests.leftovers import remove_cgroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,8 +71,7 @@ def cgroup() -> Iterator[str]:
     yield name
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         if " - cgroup" in line:
-            for left in sorted(Path(line.split()[4] + name).glob("**/"), reverse=True):
-                left.rmdir()
+            remove_cgroup(Path(line.split()[4] + name))
 
 
 def config_of(cgroup: str) -> dict[str, Any]:
