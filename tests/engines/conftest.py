@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.leftovers import remove_cgroup
 
 # The machine may lack CAP_SYS_RESOURCE: podman's default is to raise these limits.

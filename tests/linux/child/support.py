@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from tests.leftovers import remove_cgroup
 
 import orlop
 from orlop_hookspecs.launch import LaunchOptions
-from tests.leftovers import remove_cgroup
 
 PATIENCE = 20.0
 NAMESPACES = ("pid", "mount", "ipc", "uts")

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.leftovers import remove_cgroup
 
 import orlop
 from orlop.lifecycle.delete import delete
 from orlop_hookspecs.errors import ContainerNotFoundError
-from tests.leftovers import remove_cgroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
