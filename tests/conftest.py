@@ -11,6 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from hypothesis.configuration import set_hypothesis_home_dir
+from tests.needs import lacks
 
 ROOT = Path(__file__).resolve().parent.parent
 _NEED_KERNEL = tuple(ROOT / "tests" / name for name in ("attacks", "engines", "linux"))
@@ -41,6 +42,11 @@ def _why_no_kernel() -> str:
     return ""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker by which a test says what its host may lack."""
+    config.addinivalue_line("markers", "needs(*what): words of tests/needs.py; skips where one is lacking")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip, with the reason, what needs a real kernel where there is none for us."""
     for item in items:
@@ -48,3 +54,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             reason = _why_no_kernel()
             if reason:
                 item.add_marker(pytest.mark.skip(reason=reason))
+        for marker in item.iter_markers("needs"):
+            for need in marker.args:
+                if reason := lacks(need):
+                    item.add_marker(pytest.mark.skip(reason=f"needs {need}: {reason}"))

@@ -1,0 +1,109 @@
+"""What a host may lack that a test needs, and how one finds out: the words of the marker ``needs``.
+
+``@pytest.mark.needs("cgroup-v2", "systemd")`` skips a test, with the reason, where one of them is lacking.
+``capability:CAP_SYS_TIME`` asks for a capability by its name.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+CGROUPS = Path("/sys/fs/cgroup")
+_CAPABILITIES = {"CAP_SYS_NICE": 23, "CAP_SYS_RESOURCE": 24, "CAP_SYS_TIME": 25}
+
+
+def _v2() -> str:
+    return "" if (CGROUPS / "cgroup.controllers").exists() else "the host has no unified cgroups alone"
+
+
+def _v1() -> str:
+    return "" if (CGROUPS / "memory").is_dir() else "the host has no cgroups of version 1"
+
+
+def _controller(name: str) -> str:
+    """Return why a controller cannot be used: by either version, under the name that version 1 has for it."""
+    unified = CGROUPS / "cgroup.controllers"
+    hybrid = CGROUPS / "unified/cgroup.controllers"
+    words = {"blkio": "io", "cpuacct": "cpu"}
+    for file in (unified, hybrid):
+        if file.exists() and words.get(name, name) in file.read_text().split():
+            return ""
+    return "" if (CGROUPS / name).is_dir() else f"the host has no cgroup controller {name}"
+
+
+def _io_weight() -> str:
+    """Return why block devices have no weights: only the scheduler bfq, or the cost model of v2, has them."""
+    for file in Path("/sys/block").glob("*/queue/scheduler"):
+        if "[bfq]" in file.read_text():
+            return ""
+    return "no block device of the host has the scheduler bfq"
+
+
+def _disk() -> str:
+    names = os.listdir("/sys/block") if os.path.isdir("/sys/block") else []
+    if any(not name.startswith(("loop", "ram", "zram", "dm-")) for name in names):
+        return _controller("blkio")
+    return "the host has no disk"
+
+
+def _real_time_group() -> str:
+    file = CGROUPS / "cpu/cpu.rt_runtime_us"
+    return "" if file.exists() else "the host has no groups for real-time scheduling"
+
+
+def _systemd() -> str:
+    return "" if os.path.isdir("/run/systemd/system") else "systemd is not the host's init"
+
+
+def _apparmor() -> str:
+    file = Path("/sys/module/apparmor/parameters/enabled")
+    return "" if file.exists() and file.read_text().strip() == "Y" else "the host has no AppArmor"
+
+
+def _rdma() -> str:
+    devices = Path("/sys/class/infiniband")
+    if devices.is_dir() and any(devices.iterdir()):
+        return _controller("rdma")
+    return "the host has no RDMA device"
+
+
+def _numa() -> str:
+    nodes = list(Path("/sys/devices/system/node").glob("node[0-9]*"))
+    return "" if len(nodes) > 1 else "the host has one NUMA node only"
+
+
+def _capability(name: str) -> str:
+    status = Path("/proc/self/status").read_text()
+    effective = int(status.split("CapEff:")[1].split()[0], 16)
+    return "" if effective >> _CAPABILITIES[name] & 1 else f"we do not have {name}"
+
+
+NEEDS: dict[str, Callable[[], str]] = {
+    "apparmor": _apparmor,
+    "cgroup-v1": _v1,
+    "cgroup-v2": _v2,
+    "disk": _disk,
+    "hugetlb": functools.partial(_controller, "hugetlb"),
+    "io-weight": _io_weight,
+    "net_cls": functools.partial(_controller, "net_cls"),
+    "net_prio": functools.partial(_controller, "net_prio"),
+    "numa": _numa,
+    "rdma": _rdma,
+    "rt-group": _real_time_group,
+    "systemd": _systemd,
+}
+"""Each word, with a function that returns why the host lacks it; an empty string: it does not."""
+
+
+@functools.cache
+def lacks(need: str) -> str:
+    """Return why the host does not have *need*; empty when it has.
+
+    Raises:
+        KeyError: There is no such word.
+    """
+    kind, _, name = need.partition(":")
+    return _capability(name) if kind == "capability" else NEEDS[need]()
