@@ -82,6 +82,11 @@ engines: ## engines with orlop as their runtime, as root
 	@tools/setup test
 	$(BIN)/python -m pytest tests/engines $(ARGS)
 
+.PHONY: vm
+vm: ## tests in the virtual machine: make vm ARGS='tests/linux/kernel/test_cgroups.py -k freez'
+	@tools/setup vm
+	$(BIN)/python -m tests.vm $(ARGS)
+
 .PHONY: docs
 docs: ## build the site into build/docs, warnings are errors
 	@tools/setup check

@@ -1,0 +1,68 @@
+"""The guest's packages, unpacked and configured by mmdebstrap."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from tests.vm import recipe
+
+_EXCLUDED = ("doc", "info", "locale", "man")
+# What the host's apt was told about reaching an archive holds for the guest's as well.
+_PASSED_ON = (
+    "Acquire::Check-Date",
+    "Acquire::Check-Valid-Until",
+    "Acquire::http::Proxy",
+    "Acquire::https::Proxy",
+)
+
+
+class BuildError(Exception):
+    """The guest cannot be built here."""
+
+
+def archive() -> str:
+    """Return the address of the archive that the host itself uses."""
+    command = [
+        "apt-get",
+        "indextargets",
+        "--format",
+        "$(ORIGIN) $(COMPONENT) $(REPO_URI)",
+        "Identifier: Packages",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    for line in done.stdout.splitlines():
+        origin, component, address = line.split(" ", 2)
+        if (origin, component) == ("Debian", "main") and "security" not in address:
+            return address
+    raise BuildError("apt knows no Debian archive (has apt-get update run?)")
+
+
+def _options() -> list[str]:
+    dumped = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=True).stdout
+    kept = [line for line in dumped.splitlines() if line.partition(" ")[0] in _PASSED_ON]
+    return [f"--aptopt={line}" for line in [*kept, 'Acquire::Languages "none";', 'Acquire::Retries "3";']]
+
+
+def build(directory: Path, log: Path) -> None:
+    """Make the tree at *directory*; what the tools say goes to *log*."""
+    command = [
+        "mmdebstrap",
+        "--mode=root",
+        "--variant=minbase",
+        "--format=directory",
+        *_options(),
+        "--dpkgopt=force-unsafe-io",
+        *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _EXCLUDED),
+        # The machine starts with an initial file system of ours; to make Debian's takes half a minute.
+        "--dpkgopt=path-exclude=/etc/kernel/postinst.d/initramfs-tools",
+        "--include=" + ",".join(recipe.PACKAGES),
+        recipe.SUITE,
+        str(directory),
+        archive(),
+    ]
+    with log.open("w") as file:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, check=False)
+    if done.returncode:
+        last = log.read_text(errors="replace").strip().splitlines()[-3:]
+        raise BuildError(f"mmdebstrap failed: {' | '.join(last)}")

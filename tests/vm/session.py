@@ -1,0 +1,40 @@
+"""A machine that has the work tree in it and takes commands."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.vm import image, share
+from tests.vm.machine import RESTORE_SECONDS, Machine, Sinks
+
+
+@contextmanager
+def machine(*, anew: bool = False, tree: bool = True) -> Iterator[Machine]:
+    """Provide a restored machine, ended afterwards.
+
+    Args:
+        anew: Make its image again from nothing.
+        tree: Put the work tree and the installation of orlop into it.
+    """
+    made = image.get(anew=anew)
+    with (
+        tempfile.TemporaryDirectory(prefix="orlop-vm-") as place,
+        Machine(made.directory, Path(place), state=made.state) as running,
+    ):
+        if tree:
+            put_tree(running, made.python)
+        yield running
+
+
+def put_tree(running: Machine, python: str) -> None:
+    """Unpack the work tree into the guest's memory."""
+    said = bytearray()
+    command = ["tar", "-x", "-C", "/", "-f", "-"]
+    ended = running.run(
+        command, timeout=RESTORE_SECONDS, data=share.pack(python), sinks=Sinks(errors=said.extend)
+    )
+    if ended.status:
+        raise running.failed(f"the work tree cannot be unpacked: {said.decode(errors='replace')}")
