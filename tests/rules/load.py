@@ -7,7 +7,8 @@ import importlib
 import pytest
 
 MODULES = tuple(
-    f"tests.rules.{name}" for name in ("lifecycle", "hooks", "process", "filesystem", "resources", "refusals")
+    f"tests.rules.{name}"
+    for name in ("lifecycle", "hooks", "process", "filesystem", "mounts", "resources", "refusals")
 )
 
 pytest.register_assert_rewrite(*MODULES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from orlop_fake import Directory, File, Symlink, Task
+from orlop_fake import Device, Directory, File, Socket, Symlink, Task
 
 Program = Callable[[Task], Any]
 
@@ -88,8 +88,9 @@ def _kinds(p: Task) -> int:
         except OSError:
             p.write(f"{path}: missing\n")
             continue
-        kind = {Directory: "directory", File: "regular file", Symlink: "symbolic link"}
-        known = next((text for cls, text in kind.items() if isinstance(node, cls)), "character special file")
+        kind = {Directory: "directory", File: "regular file", Symlink: "symbolic link", Socket: "socket"}
+        other = "fifo" if isinstance(node, Device) and node.type == "p" else "character special file"
+        known = next((text for cls, text in kind.items() if isinstance(node, cls)), other)
         p.write(f"{path}: {known}\n")
     return 0
 
@@ -97,6 +98,13 @@ def _kinds(p: Task) -> int:
 def _names(p: Task) -> int:
     for path in p.args[1:]:
         p.write("".join(f"{name}\n" for name in p.listdir(path)))
+    return 0
+
+
+def _owners(p: Task) -> int:
+    for path in p.args[1:]:
+        uid, gid = p.owner(path)
+        p.write(f"{path}: {uid}:{gid}\n")
     return 0
 
 
@@ -217,6 +225,8 @@ PROGRAMS: dict[str, tuple[str, Program]] = {
             '  if [ -L "$path" ]; then echo "$path: symbolic link"',
             '  elif [ -d "$path" ]; then echo "$path: directory"',
             '  elif [ -c "$path" ]; then echo "$path: character special file"',
+            '  elif [ -p "$path" ]; then echo "$path: fifo"',
+            '  elif [ -S "$path" ]; then echo "$path: socket"',
             '  elif [ -f "$path" ]; then echo "$path: regular file"',
             '  else echo "$path: missing"; fi',
             "done",
@@ -224,6 +234,7 @@ PROGRAMS: dict[str, tuple[str, Program]] = {
         _kinds,
     ),
     "names": ('for path; do busybox ls -1 "$path"; done', _names),
+    "owners": ('busybox stat -c "%n: %u:%g" "$@"', _owners),
     "mounted": (
         _script(
             "while read -r source path rest; do",

@@ -37,7 +37,9 @@ class MountFilesystem(Step):
     tmpcopyup: bool = False
     """Copy what the image has at the destination into the new (tmpfs) mount first."""
     recursive: tuple[tuple[str, bool], ...] = ()
-    """(attribute, set) of the options in r-form: applied to the mount and all below it."""
+    """(attribute, set) of the options in r-form: applied to the mount and all below it, after the others.
+
+    On a tmpfs or ramfs ``ro``, in either form, comes when the whole root has been furnished."""
     idmap: dict[str, Any] | None = None
     """``{"recursive": bool, "uid": [[container, host, size], ...], "gid": [...]}``; empty maps: the
     container's own."""
@@ -87,7 +89,9 @@ class MountProc(Step):
 class MountSysfs(Step):
     """Mount a sysfs of the container's network namespace.
 
-    The destination must be a real directory of the root, never a symbolic link.
+    The destination must be a real directory of the root, never a symbolic link. A user namespace that does
+    not own the network namespace gets the caller's sysfs if it is the caller's network namespace, and EPERM
+    otherwise.
     """
 
     PHASE = "container"

@@ -44,7 +44,8 @@ class Mount:
         self.attributes: frozenset[str] = frozenset()
         self.superblock: frozenset[str] = frozenset()
         self.data: tuple[str, ...] = ()
-        self.idmap: dict[str, object] | None = None
+        self.idmap: dict[str, tuple[tuple[int, int, int], ...]] | None = None
+        """Maps ``uid`` and ``gid`` of an id-mapped mount: (id in the file system, host's id, how many)."""
         self.shared: PeerGroup | None = None
         self.master: PeerGroup | None = None
         self.unbindable = False

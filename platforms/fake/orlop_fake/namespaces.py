@@ -117,6 +117,17 @@ class UserNamespace(Namespace):
                 )
         return None
 
+    def from_host(self, kind: str, number: int) -> int | None:
+        """Return the id of this namespace for the host's id *number*; ``None`` when it is not mapped."""
+        parent = self.owner
+        wanted = number if parent is None else parent.from_host(kind, number)
+        if wanted is None:
+            return None
+        for inside, outside, size in self.uid_map if kind == "uid" else self.gid_map:
+            if outside <= wanted < outside + size:
+                return inside + wanted - outside
+        return None
+
 
 class PidNamespace(Namespace):
     """Process ids: numbered from 1 in each namespace."""

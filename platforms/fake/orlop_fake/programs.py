@@ -19,6 +19,7 @@ import errno
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from orlop_fake.mounts import split, walk
+from orlop_fake.ownership import shown, stored
 from orlop_fake.processes import SIGKILL, SIGSTOP, SIGSYS, Process, check_signal
 from orlop_fake.refusals import refusal, text_of
 from orlop_fake.scheduler import Request
@@ -247,7 +248,7 @@ class Task:
             where = self._find(path)
         except FileNotFoundError:
             directory, name = self._parent(path)
-            made = File(b"", 0o666 & ~self.process.umask, self.uid, self.gid)
+            made = File(b"", 0o666 & ~self.process.umask, *self._owner(path))
             directory.put(name, made)
             made.write(data)
             return
@@ -271,8 +272,9 @@ class Task:
         directory, name = self._parent(path)
         if directory.get(name) is not None:
             raise refusal(errno.EEXIST, path)
+        owner = self._owner(path)
         made = directory.make_directory(name, 0o777 & ~self.process.umask)
-        made.uid, made.gid = self.uid, self.gid
+        made.uid, made.gid = owner
 
     def mknod(self, path: str, type: str, major: int, minor: int) -> None:  # noqa: A002 - the spec's name
         """Make a device node; EPERM without CAP_MKNOD or where the device rules of the cgroup forbid it."""
@@ -316,6 +318,11 @@ class Task:
         """Return the node at *path*, with ``mode``, ``uid`` and ``gid``."""
         self.syscall("newfstatat")
         return self._find(path, follow=follow).node
+
+    def owner(self, path: str) -> tuple[int, int]:
+        """Return owner and group of *path*, as this process sees them through an id-mapped mount."""
+        self.syscall("newfstatat")
+        return shown(self._find(path), self.process.namespaces.user)
 
     def readlink(self, path: str) -> str:
         """Return the target of a symbolic link, also of one under /proc/PID/ns."""
@@ -385,6 +392,11 @@ class Task:
             raise refusal(errno.ENOENT, path)
         process = self.process
         return walk(process.namespaces.mount.tree, process.root, self._absolute(path), follow=follow)
+
+    def _owner(self, path: str) -> tuple[int, int]:
+        """Return owner and group of what this process makes at *path*."""
+        mount = self._find(split(self._absolute(path))[0]).mount
+        return stored(mount, self.process.namespaces.user, self.uid, self.gid)
 
     def _parent(self, path: str) -> tuple[Directory, str]:
         head, name = split(self._absolute(path))

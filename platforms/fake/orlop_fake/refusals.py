@@ -29,6 +29,7 @@ _TEXTS = {
     errno.ENOSPC: "no space left on device",
     errno.EROFS: "read-only file system",
     errno.ERANGE: "numerical result out of range",
+    errno.EOVERFLOW: "value too large for defined data type",
     errno.ENAMETOOLONG: "file name too long",
     errno.ENOSYS: "function not implemented",
     errno.ENOTEMPTY: "directory not empty",

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from orlop_fake.filesystems import cgroup_directory, new_filesystem
 from orlop_fake.mounts import Location, Mount, walk
 from orlop_fake.namespaces import UserNamespace
-from orlop_fake.refusals import refusal
+from orlop_fake.refusals import refusal, text_of
 from orlop_fake.vfs import Directory, Node, Symlink
+from orlop_hookspecs.errors import StepError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,18 @@ ATTRIBUTES = frozenset(
 )
 SUPERBLOCK = frozenset({"sync", "dirsync", "lazytime", "mand", "iversion", "silent", "ro"})
 _ATIMES = frozenset({"noatime", "relatime", "strictatime"})
-_NO_IDMAP = frozenset({"proc", "sysfs", "cgroup", "cgroup2", "devpts", "mqueue"})
+_IDMAPPED = frozenset({"tmpfs", "ext4", "xfs", "btrfs", "vfat", "f2fs", "erofs", "squashfs", "host"})
+"""Types that can be id-mapped (mount_setattr(2)); ``host`` is what the machine's disk has."""
+FURNISHED = frozenset({"ramfs", "tmpfs"})
+BELOW_PROC = frozenset(
+    {
+        "/proc/cpuinfo", "/proc/diskstats", "/proc/loadavg", "/proc/meminfo", "/proc/net/dev",
+        "/proc/slabinfo", "/proc/stat", "/proc/swaps", "/proc/sys/crypto/fips_enabled",
+        "/proc/sys/kernel/ns_last_pid", "/proc/uptime",
+    }
+)  # fmt: skip
+_VALUE_MAX = 255
+_DATA_MAX = 4095
 _OWNERS = {"proc": "pid", "sysfs": "network", "mqueue": "ipc"}
 _IN_USER_NAMESPACES = frozenset(
     {"tmpfs", "ramfs", "proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2", "overlay", "bpf"}
@@ -57,25 +69,44 @@ def set_attributes(mount: Mount, attributes: Sequence[str], cleared: Sequence[st
     mount.attributes = kept | wanted
 
 
-def _finish(context: Context, mount: Mount, step: Any) -> None:  # noqa: ANN401 - any of the mount steps
+def _finish(
+    context: Context,
+    mount: Mount,
+    step: Any,  # noqa: ANN401 - any of the mount steps
+    recursive: Sequence[tuple[str, bool]] | None = None,
+) -> None:
     tree = context.process.namespaces.mount.tree
     idmap = getattr(step, "idmap", None)
     if idmap is not None:
-        if mount.type in _NO_IDMAP:
-            raise refusal(errno.EINVAL, mount.path, f"{mount.type} cannot be mounted with id mappings")
-        probe = UserNamespace(0, context.kernel.runtime.namespaces.user)
-        for kind in ("uid", "gid"):
-            if idmap.get(kind):
-                probe.write_map(kind, idmap[kind])
-        if not idmap.get("uid") and context.process.namespaces.user.owner is None:
-            raise refusal(errno.EINVAL, mount.path, "id mappings are missing")
-        for one in tree.below(mount) if idmap.get("recursive") else (mount,):
-            one.idmap = dict(idmap)
+        _map_ids(context, mount, idmap)
     for name in step.propagation:
         tree.set_propagation(mount, name)
-    for attribute, on in step.recursive:
+    for attribute, on in step.recursive if recursive is None else recursive:
         for one in list(tree.below(mount)):
             set_attributes(one, (attribute,) if on else (), () if on else (attribute,))
+
+
+def _map_ids(context: Context, mount: Mount, idmap: dict[str, Any]) -> None:
+    """Map the owners of *mount*, or refuse as mount_setattr(2) does."""
+    tree = context.process.namespaces.mount.tree
+    probe = UserNamespace(0, context.kernel.runtime.namespaces.user)
+    for kind in ("uid", "gid"):
+        if idmap.get(kind):
+            probe.write_map(kind, idmap[kind])
+    if not idmap.get("uid") and context.process.namespaces.user.owner is None:
+        raise refusal(errno.EINVAL, mount.path, "id mappings are missing")
+    for one in tree.below(mount) if idmap.get("recursive") else (mount,):
+        if one.type not in _IDMAPPED:
+            raise refusal(errno.EINVAL, one.path, f"{one.type} cannot be mounted with id mappings")
+        if one.idmap is not None:
+            raise refusal(errno.EPERM, one.path, "it is id-mapped already")
+        one.idmap = _maps(context, idmap)
+
+
+def _maps(context: Context, idmap: dict[str, Any]) -> dict[str, tuple[tuple[int, int, int], ...]]:
+    """Return the maps of a mount; empty ones are those of the container's user namespace."""
+    user = context.process.namespaces.user
+    return {"uid": tuple(idmap.get("uid") or user.uid_map), "gid": tuple(idmap.get("gid") or user.gid_map)}
 
 
 def _permit(context: Context, type_: str) -> None:
@@ -88,32 +119,71 @@ def _permit(context: Context, type_: str) -> None:
         raise refusal(errno.EPERM, type_)
 
 
-def _target(context: Context, path: str, *, directory: bool, links: bool = True) -> Location:
+def _target(
+    context: Context, path: str, *, directory: bool, links: bool = True, procfs: bool = False
+) -> Location:
+    """Return the mount point *path*, made if it is missing.
+
+    Raises:
+        OSError: EBUSY: it is the root itself; EPERM: it is in a procfs, or is to be ``/proc`` and what is
+            mounted is no procfs.
+    """
     tree = context.process.namespaces.mount.tree
-    return walk(tree, context.root, path, make="dir" if directory else "file", links=links)
+    where = walk(tree, context.root, path, make="dir" if directory else "file", links=links)
+    if where == context.root:
+        raise refusal(errno.EBUSY, path)
+    inside = where.mount.type == "proc"
+    top = inside and where.node is where.mount.root
+    if (path == "/proc" and not procfs) or (inside and not (procfs and top) and path not in BELOW_PROC):
+        raise refusal(errno.EPERM, path)
+    return where
+
+
+def _split_readonly(step: MountFilesystem) -> tuple[list[str], list[tuple[str, bool]], bool]:
+    """Return attributes and recursive attributes for now, and whether read-only comes last.
+
+    Devices and links are still to be made in what is furnished.
+    """
+    names, pairs = list(step.attributes), list(step.recursive)
+    if step.type not in FURNISHED:
+        return names, pairs, False
+    late = dict(pairs).get("ro", "ro" in names)
+    return [name for name in names if name != "ro"], [pair for pair in pairs if pair[0] != "ro"], late
+
+
+def _check_data(step: MountFilesystem) -> None:
+    """Refuse with E2BIG what mount(2) could not take, where fsconfig(2) cannot be used."""
+    values = (step.source, *(option.partition("=")[2] for option in step.data))
+    whole = ",".join(step.data).encode(errors="surrogateescape")
+    long = any(len(value.encode(errors="surrogateescape")) > _VALUE_MAX for value in values)
+    if len(whole) > _DATA_MAX and (long or "iversion" in step.superblock):
+        raise refusal(errno.E2BIG, step.destination)
 
 
 def mount_filesystem(context: Context, step: MountFilesystem) -> None:
     """Mount a new instance of a file system type."""
     _permit(context, step.type)
+    owned = context.process.namespaces.user.owner is None
+    if step.idmap is not None and not owned and step.type not in FURNISHED:
+        raise refusal(errno.EPERM, step.destination, f"{step.type} cannot be id-mapped in a user namespace")
     unknown = frozenset(step.superblock) - SUPERBLOCK
     if unknown:
         raise refusal(errno.EINVAL, step.destination, f"unknown superblock flag {min(unknown)!r}")
-    root = new_filesystem(context.kernel, context.process, step.type, step.source, step.data)
     where = _target(context, step.destination, directory=True)
+    _check_data(step)
+    root = new_filesystem(context.kernel, context.process, step.type, step.source, step.data)
     if step.tmpcopyup and isinstance(where.node, Directory) and isinstance(root, Directory):
         _copy_up(where.node, root)
     mount = Mount(step.type, step.source, root)
     mount.path = step.destination
     mount.superblock = frozenset(step.superblock)
     mount.data = step.data
-    # Devices and links are still to be made below: read-only comes last.
-    late = "ro" in step.attributes
-    set_attributes(mount, [name for name in step.attributes if name != "ro"], step.cleared)
+    attributes, recursive, late = _split_readonly(step)
+    set_attributes(mount, attributes, step.cleared)
     attach(context, mount, where, step.destination)
     if late:
         context.late_readonly.append(mount)
-    _finish(context, mount, step)
+    _finish(context, mount, step, recursive)
 
 
 def _copy_up(source: Directory, target: Directory) -> None:
@@ -133,12 +203,19 @@ def _copy_up(source: Directory, target: Directory) -> None:
 def mount_bind(context: Context, step: MountBind) -> None:
     """Attach an existing file or directory of the caller's mount namespace."""
     tree = context.process.namespaces.mount.tree
-    source = context.kernel.host_find(step.source, tree, context.process.root)
+    source = _source(context, step)
     unknown = frozenset(step.superblock) - SUPERBLOCK
     if unknown:
         raise refusal(errno.EINVAL, step.destination, f"unknown superblock flag {min(unknown)!r}")
     mount, inside = tree.bind(source, recursive=step.submounts)
-    where = _target(context, step.destination, directory=isinstance(source.node, Directory))
+    procfs = mount.type == "proc" and mount.root is source.mount.root
+    where = _target(
+        context,
+        step.destination,
+        directory=isinstance(source.node, Directory),
+        links=step.destination != "/proc",
+        procfs=procfs and step.destination == "/proc",
+    )
     mount.path = step.destination
     set_attributes(mount, step.attributes, step.cleared)
     attach(context, mount, where, step.destination)
@@ -148,10 +225,30 @@ def mount_bind(context: Context, step: MountBind) -> None:
     _finish(context, mount, step)
 
 
+def _source(context: Context, step: MountBind) -> Location:
+    """Return what a bind mount shows; what is wrong with it is said of the property ``source``."""
+    try:
+        return context.kernel.host_find(
+            step.source, context.process.namespaces.mount.tree, context.process.root
+        )
+    except OSError as error:
+        number = error.errno or errno.ENOENT
+        raise StepError(
+            f"cannot open the mount source {step.source}: {text_of(number)}",
+            pointer=f"{step.because}/source",
+            errno=number,
+        ) from error
+
+
 def _mount_kernel(context: Context, step: MountProc | MountSysfs, type_: str) -> None:
-    _permit(context, type_)
+    spaces = context.process.namespaces
+    if type_ == "sysfs" and spaces.network is context.kernel.runtime.namespaces.network:
+        # A user namespace gets no new one of a network namespace that it does not own; that one's own serves.
+        pass
+    else:
+        _permit(context, type_)
+    where = _target(context, step.destination, directory=True, links=False, procfs=type_ == "proc")
     root = new_filesystem(context.kernel, context.process, type_, type_, step.data)
-    where = _target(context, step.destination, directory=True, links=False)
     if not isinstance(where.node, Directory):
         raise refusal(errno.ENOTDIR, step.destination)
     mount = Mount(type_, type_, root)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 
-from orlop_linux.init import syscalls
+from orlop_linux.init import failure, syscalls
+from orlop_linux.init.failure import At
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,10 +109,11 @@ def apply_attributes(
                 clear |= syscalls.MOUNT_ATTR__ATIME
         else:
             clear |= mask_of((name,))
-    if set_ or clear:
-        syscalls.mount_setattr(fd, set_=set_, clear=clear)
-    if recursive:
-        _apply_recursive(fd, recursive)
+    with At(failure.DETAIL_ATTRIBUTES):
+        if set_ or clear:
+            syscalls.mount_setattr(fd, set_=set_, clear=clear)
+        if recursive:
+            _apply_recursive(fd, recursive)
 
 
 def _apply_recursive(fd: int, pairs: Sequence[tuple[str, bool]]) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import os
 
-from orlop_linux.init import attributes, mounts, resolve, syscalls
+from orlop_linux.init import attributes, failure, mounts, resolve, syscalls
+from orlop_linux.init.failure import At
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def _attach_all(context: Context, place: int, fields: dict[str, Any]) -> None:
 
 def mount_cgroup(context: Context, fields: dict[str, Any], _index: int) -> None:
     """Execute MountCgroup."""
-    target = resolve.make_directory(context.root_fd, fields["destination"])
+    with At(failure.DETAIL_TARGET):
+        target = resolve.make_directory(context.root_fd, fields["destination"])
     try:
         if [name for name, _ in context.cgroup_mounts] == [""]:
             mount = _hierarchy(context, "", 0, fields)

@@ -205,7 +205,8 @@ class _At(Exception):  # noqa: N818 - it carries a failure to the place where it
         error = self.error
         if isinstance(error, Failure):
             return failure.pack_failure(self.phase, self.index, error.errno, error.detail, error.output)
-        return failure.pack_failure(self.phase, self.index, error.errno or 0, failure.DETAIL_NONE)
+        detail = getattr(error, "detail", failure.DETAIL_NONE)
+        return failure.pack_failure(self.phase, self.index, error.errno or 0, detail)
 
 
 def _execute(context: Context, phase: int, steps: list[tuple[str, dict[str, Any]]]) -> None:

@@ -32,6 +32,16 @@ DETAIL_DIRECTORY = 8
 """The executable is a directory."""
 DETAIL_CHDIR = 9
 """The errno is that of entering the working directory."""
+DETAIL_TARGET = 40
+"""The errno is that of the mount point: of resolving it, of making it, or of what may not be covered."""
+DETAIL_ATTRIBUTES = 41
+"""The errno is that of setting or clearing attributes of a mount."""
+DETAIL_IDMAP = 42
+"""The errno is that of id-mapping a mount."""
+DETAIL_COPY = 43
+"""The errno is that of copying what the image has into a new file system."""
+DETAIL_OPTION = 1000
+"""This and above: the errno is that of an option of the file system, counted from here in its order."""
 
 
 class Failure(Exception):  # noqa: N818 - it is raised, sent and never shown
@@ -43,6 +53,33 @@ class Failure(Exception):  # noqa: N818 - it is raised, sent and never shown
         self.errno = errno
         self.detail = detail
         self.output = output
+
+
+class Refusal(OSError):  # noqa: N818 - as above; whoever expects an OSError gets one
+    """An OSError with a detail code."""
+
+    def __init__(self, errno: int | None, detail: int) -> None:
+        """Keep the parts."""
+        super().__init__(errno or 0, "")
+        self.detail = detail
+
+
+class At:
+    """Gives the refusals of a block their *detail*, unless they have one."""
+
+    __slots__ = ("detail",)
+
+    def __init__(self, detail: int) -> None:
+        """Take the detail code."""
+        self.detail = detail
+
+    def __enter__(self) -> None:
+        """Begin the block."""
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        """Raise a refusal in place of an OSError without details."""
+        if isinstance(error, OSError) and not isinstance(error, Refusal):
+            raise Refusal(error.errno, self.detail) from None
 
 
 def pack_failure(phase: int, index: int, errno: int, detail: int, output: bytes = b"") -> bytes:

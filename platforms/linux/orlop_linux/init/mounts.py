@@ -10,7 +10,8 @@ import errno
 import os
 import stat
 
-from orlop_linux.init import attributes, copyup, resolve, syscalls
+from orlop_linux.init import attributes, copyup, failure, resolve, syscalls
+from orlop_linux.init.failure import At, Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ FURNISHED = frozenset({"ramfs", "tmpfs"})
 _PROC_ROOT_INODE = 1  # include/linux/proc_ns.h, PROC_ROOT_INO
 _VALUE_MAX = 255
 """Bytes of a parameter's value in fsconfig(2); the kernel copies 256 with the final NUL."""
+_DATA_MAX = 4095
+"""Bytes of all options in mount(2): the kernel copies a page and silently leaves out what is beyond."""
 
 
 def _is_procfs(fd: int) -> bool:
@@ -89,10 +92,11 @@ def attach(
     """Attach *mount* at *target* and set its propagation."""
     for name in fields["propagation"]:
         attributes.propagation_of(name)
-    check_target(context, target, fields["destination"], procfs=procfs)
-    if stat.S_ISDIR(os.fstat(mount).st_mode) != stat.S_ISDIR(os.fstat(target).st_mode):
-        raise OSError(errno.ENOTDIR, "")
-    syscalls.move_mount(mount, target)
+    with At(failure.DETAIL_TARGET):
+        check_target(context, target, fields["destination"], procfs=procfs)
+        if stat.S_ISDIR(os.fstat(mount).st_mode) != stat.S_ISDIR(os.fstat(target).st_mode):
+            raise OSError(errno.ENOTDIR, "")
+        syscalls.move_mount(mount, target)
     attributes.apply_propagation(mount, fields["propagation"])
 
 
@@ -103,6 +107,7 @@ def new_filesystem(
 
     Raises:
         OSError: ENODEV: the type is unknown; EINVAL: an option is; others by the file system.
+        Refusal: An option is refused by itself; its detail says which.
     """
     context = syscalls.fsopen(resolve.encode(fstype))
     try:
@@ -110,20 +115,21 @@ def new_filesystem(
             syscalls.fsconfig(context, syscalls.FSCONFIG_SET_STRING, b"source", resolve.encode(source))
         for name in superblock:
             syscalls.fsconfig(context, syscalls.FSCONFIG_SET_FLAG, name.encode())
-        for option in data:
-            key, equals, value = resolve.encode_text(option).partition(b"=")
-            if equals:
-                syscalls.fsconfig(context, syscalls.FSCONFIG_SET_STRING, key, value)
-            else:
-                syscalls.fsconfig(context, syscalls.FSCONFIG_SET_FLAG, key)
+        for number, option in enumerate(data):
+            with At(failure.DETAIL_OPTION + number):
+                key, equals, value = resolve.encode_text(option).partition(b"=")
+                if equals:
+                    syscalls.fsconfig(context, syscalls.FSCONFIG_SET_STRING, key, value)
+                else:
+                    syscalls.fsconfig(context, syscalls.FSCONFIG_SET_FLAG, key)
         syscalls.fsconfig(context, syscalls.FSCONFIG_CMD_CREATE)
         return syscalls.fsmount(context, mask)
     finally:
         os.close(context)
 
 
-def _needs_mount_call(fields: dict[str, Any]) -> bool:
-    """Tell whether fsconfig(2) cannot say what mount(2) can: long values, and a flag without a name."""
+def needs_mount_call(fields: dict[str, Any]) -> bool:
+    """Tell whether the step says what fsconfig(2) cannot: long values, and a flag without a name."""
     values = (fields["source"], *(option.partition("=")[2] for option in fields["data"]))
     too_long = any(len(resolve.encode_text(value)) > _VALUE_MAX for value in values)
     return too_long or "iversion" in fields["superblock"]
@@ -134,9 +140,14 @@ def _mount_by_call(fields: dict[str, Any], wanted: Sequence[str]) -> int:
 
     The place is a tmpfs over ``/``, where no path leads to. The mount is then moved away from it by its
     descriptor.
+
+    Raises:
+        OSError: E2BIG: the options are longer than mount(2) takes; others by the file system.
     """
     flags = attributes.flags_of((*wanted, *fields["superblock"]))
     data = resolve.encode_text(",".join(fields["data"]))
+    if len(data) > _DATA_MAX:
+        raise OSError(errno.E2BIG, "")
     place = new_filesystem("tmpfs", "none", ("mode=0700",))
     try:
         over = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -166,13 +177,44 @@ def _mount_by_call(fields: dict[str, Any], wanted: Sequence[str]) -> int:
         os.close(place)
 
 
+def make_filesystem(fields: dict[str, Any], wanted: Sequence[str]) -> int:
+    """Return the detached mount of a new file system that MountFilesystem asks for, with attributes *wanted*.
+
+    Raises:
+        OSError: As :func:`new_filesystem`, and as mount(2).
+    """
+    if needs_mount_call(fields):
+        return _mount_by_call(fields, wanted)
+    # What a mount logs goes to its own context, never to the kernel's log: it is silent by itself.
+    flags = tuple(name for name in fields["superblock"] if name != "silent")
+    return new_filesystem(fields["type"], fields["source"], fields["data"], flags, attributes.mask_of(wanted))
+
+
+def map_ids(mount: int, users: int, idmap: dict[str, Any]) -> None:
+    """Map the owners of the detached *mount* by the user namespace *users* (mount_setattr(2)).
+
+    Raises:
+        Refusal: EINVAL: the file system cannot be id-mapped; EPERM: it is already, or belongs to another user
+            namespace. The mount is closed.
+    """
+    try:
+        with At(failure.DETAIL_IDMAP):
+            syscalls.mount_setattr(
+                mount, set_=syscalls.MOUNT_ATTR_IDMAP, userns=users, recursive=bool(idmap["recursive"])
+            )
+    except Refusal:
+        os.close(mount)
+        raise
+
+
 def _make(context: Context, fields: dict[str, Any], index: int, wanted: Sequence[str]) -> int:
     """Return the detached mount that MountFilesystem asks for.
 
-    An id-mapped one is made by the engine, or mapped here by the user namespace that the engine sent.
+    An id-mapped one is mapped here by the user namespace that the engine sent, or comes from the engine as it
+    is to be.
 
     Raises:
-        OSError: EOPNOTSUPP: it shall be id-mapped, and the engine sent nothing for that.
+        Refusal: EOPNOTSUPP: it shall be id-mapped, and the engine sent nothing for that.
     """
     key = f"mount:{index}"
     if key in context.trees:
@@ -180,45 +222,48 @@ def _make(context: Context, fields: dict[str, Any], index: int, wanted: Sequence
     users = context.trees.pop(f"idmap:{index}", -1)
     try:
         if fields["idmap"] is not None and users < 0:
-            raise OSError(errno.EOPNOTSUPP, "")
-        if _needs_mount_call(fields):
-            mount = _mount_by_call(fields, wanted)
-        else:
-            # What a mount logs goes to its own context, never to the kernel's log: it is silent by itself.
-            flags = tuple(name for name in fields["superblock"] if name != "silent")
-            mask = attributes.mask_of(wanted)
-            mount = new_filesystem(fields["type"], fields["source"], fields["data"], flags, mask)
+            raise Refusal(errno.EOPNOTSUPP, failure.DETAIL_IDMAP)
+        mount = make_filesystem(fields, wanted)
         if users >= 0:
-            _map_ids(mount, users, fields["idmap"] or {})
+            map_ids(mount, users, fields["idmap"])
     finally:
         if users >= 0:
             os.close(users)
     return mount
 
 
-def _map_ids(mount: int, users: int, idmap: dict[str, Any]) -> None:
-    try:
-        syscalls.mount_setattr(
-            mount, set_=syscalls.MOUNT_ATTR_IDMAP, userns=users, recursive=bool(idmap.get("recursive"))
-        )
-    except OSError:
-        os.close(mount)
-        raise
+def split_readonly(fields: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, bool]], bool]:
+    """Return the attributes of a new file system for now, its recursive ones, and whether ``ro`` comes last.
+
+    Mount points, devices and links are still to be made in what is :data:`FURNISHED`. Nothing is mounted
+    below a new file system yet, so that its recursive attributes are its own.
+    """
+    names = tuple(fields["attributes"])
+    pairs = [(name, value) for name, value in fields["recursive"]]
+    if fields["type"] not in FURNISHED:
+        return names, pairs, False
+    readonly = dict(pairs).get("ro", "ro" in names)
+    return (
+        tuple(name for name in names if name != "ro"),
+        [(name, value) for name, value in pairs if name != "ro"],
+        readonly,
+    )
 
 
 def mount_filesystem(context: Context, fields: dict[str, Any], index: int) -> None:
     """Execute MountFilesystem."""
-    late = fields["type"] in FURNISHED and "ro" in fields["attributes"]
-    wanted = tuple(name for name in fields["attributes"] if not (late and name == "ro"))
-    target = resolve.make_directory(context.root_fd, fields["destination"])
+    wanted, recursive, late = split_readonly(fields)
+    with At(failure.DETAIL_TARGET):
+        target = resolve.make_directory(context.root_fd, fields["destination"])
     try:
-        check_target(context, target, fields["destination"])
+        with At(failure.DETAIL_TARGET):
+            check_target(context, target, fields["destination"])
         mount = _make(context, fields, index, wanted)
         try:
-            # First, because a recursive attribute may make the mount read-only.
             if fields["tmpcopyup"]:
-                copyup.copy_up(target, mount, fields["data"])
-            attributes.apply_attributes(mount, wanted, fields["cleared"], fields["recursive"])
+                with At(failure.DETAIL_COPY):
+                    copyup.copy_up(target, mount, fields["data"])
+            attributes.apply_attributes(mount, wanted, fields["cleared"], recursive)
             attach(context, mount, target, fields)
             if late:
                 context.late_readonly.append(os.dup(mount))
@@ -237,12 +282,13 @@ def mount_bind(context: Context, fields: dict[str, Any], index: int) -> None:
     try:
         directory = stat.S_ISDIR(os.fstat(tree).st_mode)
         attributes.apply_attributes(tree, fields["attributes"], fields["cleared"], fields["recursive"])
-        if fields["destination"] == "/proc":
-            target = resolve.real_directory(context.root_fd, fields["destination"])
-        elif directory:
-            target = resolve.make_directory(context.root_fd, fields["destination"])
-        else:
-            target = resolve.make_file(context.root_fd, fields["destination"])
+        with At(failure.DETAIL_TARGET):
+            if fields["destination"] == "/proc":
+                target = resolve.real_directory(context.root_fd, fields["destination"])
+            elif directory:
+                target = resolve.make_directory(context.root_fd, fields["destination"])
+            else:
+                target = resolve.make_file(context.root_fd, fields["destination"])
         try:
             attach(
                 context, tree, target, fields, procfs=fields["destination"] == "/proc" and _is_procfs(tree)
@@ -254,16 +300,18 @@ def mount_bind(context: Context, fields: dict[str, Any], index: int) -> None:
 
 
 def _mount_kernel_view(context: Context, fields: dict[str, Any], index: int, fstype: str) -> None:
-    target = resolve.real_directory(context.root_fd, fields["destination"])
+    with At(failure.DETAIL_TARGET):
+        target = resolve.real_directory(context.root_fd, fields["destination"])
     try:
-        check_target(context, target, fields["destination"], procfs=fstype == "proc")
+        with At(failure.DETAIL_TARGET):
+            check_target(context, target, fields["destination"], procfs=fstype == "proc")
         mask = attributes.mask_of(fields["attributes"])
         recursive = tuple(fields["recursive"])
         try:
             mount = new_filesystem(fstype, fstype, fields["data"], (), mask)
         except PermissionError:
-            # Without a network namespace of its own a user namespace gets no sysfs; the engine sent the
-            # host's.
+            # Without a network namespace of its own a user namespace gets no sysfs; the engine sent the one
+            # of the network namespace that the container shares with it.
             if fstype != "sysfs" or f"mount:{index}" not in context.trees:
                 raise
             mount = context.take(f"mount:{index}")

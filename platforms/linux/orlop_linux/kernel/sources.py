@@ -12,7 +12,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from orlop_hookspecs.errors import StepError
-from orlop_linux.init import syscalls
+from orlop_linux.init import failure, syscalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,10 +48,6 @@ def _clone(fd: int, *, recursive: bool, propagation: int) -> int:
     return tree
 
 
-class _MapError(OSError):
-    """The kernel does not map the owners of a mount."""
-
-
 class Sources:
     """The detached mounts that one container needs, by key.
 
@@ -66,6 +62,7 @@ class Sources:
         cgroup_mounts: Sequence[tuple[str, str, tuple[str, ...]]],
         *,
         user_namespace: int | None,
+        own_network: bool,
         map_users: Callable[[Maps, Maps], int],
     ) -> None:
         """Note what has to be opened; nothing is opened yet.
@@ -74,11 +71,13 @@ class Sources:
             container: The steps of phase ``container``.
             cgroup_mounts: Name, host path and aliases of the container's own cgroup directories.
             user_namespace: Process id whose user namespace the container has; ``None``: the caller's own.
+            own_network: The container has another network namespace than the caller.
             map_users: Returns a descriptor of a new user namespace with these user and group id maps.
         """
         self._steps = container
         self._cgroups = cgroup_mounts
         self._user_namespace = user_namespace
+        self._own_network = own_network
         self._map_users = map_users
         self._propagation = 0
         self._jobs: list[tuple[str, int]] = []
@@ -91,7 +90,10 @@ class Sources:
             elif name in ("MountBind", "MountSysfs"):
                 self._jobs.append((f"mount:{index}", index))
             elif name == "MountFilesystem" and step.idmap is not None:
-                self._jobs.append((f"idmap:{index}", index))
+                # A file system that is made in the container's user namespace belongs to it, and only maps of
+                # its children would do. So the engine makes it.
+                made_by = "idmap" if user_namespace is None else "mount"
+                self._jobs.append((f"{made_by}:{index}", index))
             elif name == "CreateDevice" and user_namespace is not None and step.type in _KINDS:
                 self._jobs.append((f"device:{index}", index))
             elif name == "MountCgroup":
@@ -115,26 +117,31 @@ class Sources:
             if fd is not None:
                 yield key, fd
 
-    def _refuse(self, key: str, planned: PlannedStep, error: OSError) -> StepError:
+    @staticmethod
+    def _refuse(key: str, planned: PlannedStep, error: OSError) -> StepError:
+        from orlop_linux.kernel.mountfailures import explain
+
         step: Any = planned.step
         number = error.errno or errno.EIO
-        path = step.path if key == "root" else getattr(step, "source", "") or getattr(step, "path", "")
-        why = os.strerror(number).lower()
-        hint = ""
-        if number == errno.ELOOP:
-            hint = "a source may not be a magic link of /proc, nor a loop of symbolic links"
-        what = "root file system" if key == "root" else "mount source" if key.startswith("mount") else key
-        act = "open"
-        if isinstance(error, _MapError):
-            act = "id-map"
-            hint = "not every file system can be id-mapped, and none twice (mount_setattr(2))"
-        return StepError(
-            f"cannot {act} the {what} {path}: {why}",
-            pointer=step.because,
-            plugin=planned.plugin,
-            errno=number,
-            hint=hint,
-        )
+        if isinstance(error, failure.Refusal):
+            made = explain(step, number, error.detail)
+        else:
+            path = step.path if key == "root" else getattr(step, "source", "") or getattr(step, "path", "")
+            what, pointer = f"{key} of the host", step.because
+            if key == "root":
+                what = f"the root file system {path}"
+            elif key.startswith("mount:"):
+                what, pointer = f"the mount source {path or '/sys'}", f"{step.because}/source"
+            elif key.startswith("device:"):
+                what = f"the device {path}"
+            hint = ""
+            if number == errno.ELOOP:
+                hint = "a source may not be a magic link of /proc, nor a loop of symbolic links"
+            made = StepError(
+                f"cannot open {what}: {os.strerror(number).lower()}", pointer=pointer, errno=number, hint=hint
+            )
+        made.plugin = planned.plugin
+        return made
 
     def _open(self, key: str, step: Any) -> int | None:  # noqa: ANN401 - the step's class follows from the key
         if key == "root":
@@ -146,16 +153,21 @@ class Sources:
             return self._device(step)
         if key.startswith("idmap:"):
             return self._users(step.idmap)
-        if type(step).__name__ == "MountSysfs":
-            # A new sysfs needs a network namespace of the own user namespace; without one the host's serves.
-            return self._copy("/sys", recursive=True) if self._user_namespace is not None else None
+        return self._mount(step)
+
+    def _mount(self, step: Any) -> int | None:  # noqa: ANN401 - one of the mount steps
+        """Return the detached mount for *step*; ``None`` if the container process can make it itself."""
+        name = type(step).__name__
+        if name == "MountSysfs":
+            # A user namespace only gets a new sysfs of a network namespace that it owns. Where the container
+            # has the caller's, that one's sysfs is what was asked for.
+            needed = self._user_namespace is not None and not self._own_network
+            return self._sysfs() if needed else None
+        if name == "MountFilesystem":
+            return self._mapped_filesystem(step)
         tree = self._copy(step.source, recursive=step.submounts)
         if step.idmap is not None:
-            try:
-                self._idmap(tree, step.idmap)
-            except BaseException:
-                os.close(tree)
-                raise
+            self._idmap(tree, step.idmap)
         return tree
 
     def _copy(self, path: str, *, recursive: bool) -> int:
@@ -164,6 +176,29 @@ class Sources:
             return _clone(fd, recursive=recursive, propagation=self._propagation)
         finally:
             os.close(fd)
+
+    def _sysfs(self) -> int:
+        """Return the caller's own sysfs, without what is mounted below it as far as the kernel allows that.
+
+        Nobody asked for the host's mounts below. Where they are locked together by the owner of another user
+        namespace (mount_namespaces(7)) they come along, read-only: the cgroups of the caller are among them.
+        """
+        try:
+            return self._copy("/sys", recursive=False)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+        tree = self._copy("/sys", recursive=True)
+        try:
+            syscalls.mount_setattr(tree, set_=syscalls.MOUNT_ATTR_RDONLY, recursive=True)
+            try:
+                syscalls.mount_setattr(tree, clear=syscalls.MOUNT_ATTR_RDONLY)
+            except PermissionError:
+                pass  # it is read-only for its owner as well
+        except BaseException:
+            os.close(tree)
+            raise
+        return tree
 
     def _root(self, step: Any) -> int:  # noqa: ANN401 - a PrepareRoot
         fd = syscalls.openat2(
@@ -199,21 +234,36 @@ class Sources:
             os.close(fd)
 
     def _idmap(self, tree: int, idmap: dict[str, Any]) -> None:
-        """Map the owners of a bind mount (mount_setattr(2))."""
-        users = self._users(idmap)
+        """Map the owners of a detached mount, or close it (mount_setattr(2))."""
+        from orlop_linux.init import mounts
+
         try:
-            syscalls.mount_setattr(
-                tree, set_=syscalls.MOUNT_ATTR_IDMAP, userns=users, recursive=bool(idmap["recursive"])
-            )
-        except OSError as error:
-            raise _MapError(error.errno, os.strerror(error.errno or 0)) from error
+            users = self._users(idmap)
+        except BaseException:
+            os.close(tree)
+            raise
+        try:
+            mounts.map_ids(tree, users, idmap)
         finally:
             os.close(users)
+
+    def _mapped_filesystem(self, step: Any) -> int:  # noqa: ANN401 - a MountFilesystem
+        """Return a new file system of the caller's user namespace, id-mapped."""
+        from orlop_linux.init import mounts
+
+        fields = step.as_data()
+        # A container that could not mount a medium itself does not get it by asking for id maps as well; and
+        # mount(2) would need a place in the caller's own mounts.
+        if step.type not in mounts.FURNISHED or mounts.needs_mount_call(fields):
+            raise failure.Refusal(errno.EPERM, failure.DETAIL_IDMAP)
+        tree = mounts.make_filesystem(fields, mounts.split_readonly(fields)[0])
+        self._idmap(tree, step.idmap)
+        return tree
 
     def _users(self, idmap: dict[str, Any]) -> int:
         """Return a user namespace with the maps that a mount asks for; by default the container's own."""
         if idmap["uid"] or idmap["gid"]:
             return self._map_users(idmap["uid"], idmap["gid"])
         if self._user_namespace is None:
-            raise _MapError(errno.EOPNOTSUPP, "")
+            raise failure.Refusal(errno.EOPNOTSUPP, failure.DETAIL_IDMAP)
         return os.open(f"/proc/{self._user_namespace}/ns/user", os.O_RDONLY | os.O_CLOEXEC)

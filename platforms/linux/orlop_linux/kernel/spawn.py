@@ -18,6 +18,7 @@ from orlop_linux.init import failure, protocol, syscalls
 from orlop_linux.init.identity import NUMBER, RLIMITS
 from orlop_linux.kernel.channel import Channel, SilentEndError
 from orlop_linux.kernel.idmap import map_users, write_maps
+from orlop_linux.kernel.mountfailures import refine
 from orlop_linux.kernel.namespaces import FLAGS, open_namespace
 from orlop_linux.kernel.sources import Sources
 from orlop_linux.live.failures import Outline, error_of
@@ -230,6 +231,7 @@ class Launch:
             container,
             cgroup_mounts,
             user_namespace=self.pid if own_user else None,
+            own_network="network" in self._new or "network" in self._joined,
             map_users=lambda uid, gid: map_users(Launch(self._zygote, self._record), uid, gid),
         )
         channel = self._open_channel()
@@ -250,7 +252,8 @@ class Launch:
         if fds:
             raise channel.refuse(fds)
         if kind == protocol.FAILED:
-            raise error_of(payload, {"clone": self._birth, **outlines}, self._record.id)
+            error = error_of(payload, {"clone": self._birth, **outlines}, self._record.id)
+            raise refine(error, payload, container)
         if kind != protocol.READY:
             raise channel.refuse()
 

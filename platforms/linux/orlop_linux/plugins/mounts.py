@@ -1,7 +1,8 @@
 """Plugin ``mounts``: ``mounts``, in the listed order (config.md, Mounts).
 
 A bind mount has the option ``bind`` or ``rbind``, or the type ``bind``. ``remount`` gives further options to
-the earlier mount at the same destination; where there is none, the mount is made with the options.
+the earlier mount at the same destination; where there is none, the mount is made with the options. Options in
+r-form go for the mount and all below it, and count more than the others, wherever they stand.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from orlop_linux.plugins.shared import (
     clean_path,
     container_path_fault,
     containers,
+    has_new,
     is_absolute,
     is_below,
     mapping_problems,
@@ -58,8 +60,25 @@ Anything else could mislead those who write to the container's procfs."""
 KERNEL_TYPES = frozenset({"cgroup", "cgroup2", "devpts", "mqueue", "proc", "ramfs", "sysfs", "tmpfs"})
 """Types without a medium: ``ro`` is an attribute of the mount there, not of a shared superblock."""
 
-SPECIAL_TYPES = frozenset({"cgroup", "proc", "sysfs"})
-"""Types with a step of their own."""
+NEVER_MAPPED = frozenset(
+    {
+        "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "efivarfs", "fusectl",
+        "mqueue", "nsfs", "proc", "pstore", "resctrl", "securityfs", "selinuxfs", "smackfs", "sysfs",
+        "tracefs",
+    }
+)  # fmt: skip
+"""Types that show the kernel's own objects: their owners mean what they say, and no kernel maps them.
+
+Which others can be id-mapped depends on the kernel (mount_setattr(2)), and only it is asked."""
+
+OWNERS = {"mqueue": "ipc", "proc": "pid"}
+"""Types that show a namespace: who may mount them is for its owner to say (user_namespaces(7))."""
+
+VALUE_MAX = 255
+"""Bytes of one option's value in fsconfig(2); with a longer one mount(2) has to be called."""
+
+DATA_MAX = 4095
+"""Bytes of all options in mount(2)."""
 
 
 @hookimpl
@@ -171,6 +190,37 @@ def _bind(entry: _Entry) -> Iterator[Problem]:
         yield Problem(f"{entry.pointer}/options", "tmpcopyup needs the type tmpfs", mount.type)
 
 
+def _size(text: str) -> int:
+    return len(text.encode(errors="surrogateescape"))
+
+
+def _data(entry: _Entry) -> Iterator[Problem]:
+    """Yield why the kernel could not take all options: it would leave out the last ones without a word."""
+    options = [option for _, option in entry.options.data]
+    whole = ",".join(options)
+    if len(whole) <= DATA_MAX // 4 or _size(whole) <= DATA_MAX:
+        return
+    values = (entry.mount.source or "", *(option.partition("=")[2] for option in options))
+    if "iversion" in entry.options.superblock or any(_size(value) > VALUE_MAX for value in values):
+        yield Problem(
+            f"{entry.pointer}/options",
+            f"the options of the file system are longer than the {DATA_MAX} bytes that mount(2) takes",
+            _size(whole),
+        )
+
+
+def _owned(entry: _Entry, config: Config) -> Iterator[Problem]:
+    """Yield that a new user namespace does not own the namespace that the file system would show."""
+    kind = OWNERS.get(entry.mount.type or "")
+    if kind is not None and has_new(config, "user") and not has_new(config, kind):
+        yield Problem(
+            f"{entry.pointer}/type",
+            f"a container with a new user namespace can only mount this with a new {kind} namespace",
+            entry.mount.type,
+            f"add a {kind} namespace to linux.namespaces, or bind-mount the caller's",
+        )
+
+
 def _filesystem(entry: _Entry, config: Config) -> Iterator[Problem]:
     mount = entry.mount
     if not mount.type or mount.type == "none":
@@ -183,6 +233,8 @@ def _filesystem(entry: _Entry, config: Config) -> Iterator[Problem]:
         return
     if entry.options.tmpcopyup and mount.type != "tmpfs":
         yield Problem(f"{entry.pointer}/options", "tmpcopyup needs the type tmpfs", mount.type)
+    yield from _data(entry)
+    yield from _owned(entry, config)
     if mount.type == "cgroup":
         for pointer, option in entry.options.data:
             yield Problem(pointer, "a mount of type cgroup has no such option", option)
@@ -221,8 +273,8 @@ def _idmap(entry: _Entry, config: Config) -> Iterator[Problem]:
             f"{entry.options.idmap} needs uidMappings and gidMappings, or a user namespace",
             entry.options.idmap,
         )
-    if not entry.options.bind and mount.type in SPECIAL_TYPES:
-        yield Problem(f"{entry.pointer}/type", "a mount of this type cannot be id-mapped", mount.type)
+    if not entry.options.bind and mount.type in NEVER_MAPPED:
+        yield Problem(f"{entry.pointer}/type", "a file system of this type cannot be id-mapped", mount.type)
     yield from mapping_problems(mount.uid_mappings or (), f"{entry.pointer}/uidMappings")
     yield from mapping_problems(mount.gid_mappings or (), f"{entry.pointer}/gidMappings")
 
@@ -251,6 +303,11 @@ def _step(entry: _Entry, bundle: str, *, cgroup_namespace: bool) -> Step:
     }
     if options.bind:
         source = mount.source or ""
+        if _is_sys(source) and "ro" in options.attributes:
+            # The caller's cgroups are mounted below: a sysfs that is read-only for the container has to be so
+            # there, too, unless the options say otherwise in r-form.
+            said = dict(options.recursive)
+            common["recursive"] = tuple({"ro": True, **said}.items())
         return MountBind(
             **common,
             source=source if is_absolute(source) else f"{bundle}/{source}",
@@ -275,6 +332,11 @@ def _step(entry: _Entry, bundle: str, *, cgroup_namespace: bool) -> Step:
         tmpcopyup=options.tmpcopyup,
         idmap=_mappings(entry),
     )
+
+
+def _is_sys(source: str) -> bool:
+    """Tell whether *source* is the caller's sysfs, or where it has the caller's cgroups."""
+    return is_absolute(source) and clean_path(source) in {"/sys", "/sys/fs", "/sys/fs/cgroup"}
 
 
 def _mappings(entry: _Entry) -> dict[str, Any] | None:
