@@ -97,6 +97,7 @@ docs: ## build the site into build/docs, warnings are errors
 pages: ## rewrite the reference pages that are made from the code
 	@tools/setup check
 	$(BIN)/python tools/reference.py
+	$(BIN)/python -m tools.properties
 	$(BIN)/python -m orlop.cli.reference >build/cli.md
 	mv build/cli.md docs/reference/cli.md
 

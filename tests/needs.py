@@ -88,8 +88,6 @@ NEEDS: dict[str, Callable[[], str]] = {
     "disk": _disk,
     "hugetlb": functools.partial(_controller, "hugetlb"),
     "io-weight": _io_weight,
-    "net_cls": functools.partial(_controller, "net_cls"),
-    "net_prio": functools.partial(_controller, "net_prio"),
     "numa": _numa,
     "rdma": _rdma,
     "rt-group": _real_time_group,
@@ -107,3 +105,12 @@ def lacks(need: str) -> str:
     """
     kind, _, name = need.partition(":")
     return _capability(name) if kind == "capability" else NEEDS[need]()
+
+
+HOST = frozenset({"cgroup-v1", "disk", "hugetlb", "rt-group"})
+"""What a development machine usually has; the virtual machine has all the rest."""
+
+
+def lane(need: str) -> str:
+    """Return where a test with that need runs at the latest: ``host`` or ``VM``."""
+    return "host" if need in HOST else "VM"

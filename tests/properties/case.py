@@ -36,7 +36,7 @@ class Seen(NamedTuple):
         for line in self.proc("cgroup").splitlines():
             number, controllers, path = line.split(":", 2)
             if controller in controllers.split(","):
-                return Path(f"/sys/fs/cgroup/{controller}{path}", v1).read_text().strip()
+                return Path(f"{_hierarchy(controller)}{path}", v1).read_text().strip()
             if number == "0":
                 unified = path
         top = Path("/sys/fs/cgroup")
@@ -47,6 +47,15 @@ class Seen(NamedTuple):
         """Tell whether the controller is one of the unified hierarchy."""
         lines = self.proc("cgroup").splitlines()
         return not any(controller in line.split(":", 2)[1].split(",") for line in lines)
+
+
+def _hierarchy(controller: str) -> str:
+    """Return where the hierarchy of version 1 with a controller is mounted."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields, _, kind = line.partition(" - ")
+        if kind.startswith("cgroup ") and controller in kind.split()[2].split(","):
+            return fields.split()[4]
+    raise LookupError(controller)
 
 
 class Case(NamedTuple):
@@ -70,6 +79,8 @@ class Case(NamedTuple):
     """The same after the container was deleted."""
     needs: tuple[str, ...]
     """What a host may lack (:mod:`tests.needs`)."""
+    hierarchy: str
+    """Controllers of version 1 that no host mounts by itself; a hierarchy of theirs is mounted meanwhile."""
     alone: bool
     """It cannot share a container with other cases."""
 
@@ -93,6 +104,7 @@ def case(  # noqa: PLR0913 - a case is its parts; all of them are keywords
     host: Callable[[Seen], None] | None = None,
     after: Callable[[Seen], None] | None = None,
     needs: Sequence[str] = (),
+    hierarchy: str = "",
     alone: bool = False,
     name: str = "",
 ) -> None:
@@ -100,7 +112,9 @@ def case(  # noqa: PLR0913 - a case is its parts; all of them are keywords
     made = name or covers[0]
     assert made not in CASES, made
     assert probe or host or after, f"{made} reads nothing"
-    CASES[made] = Case(made, covers, config, prepare, probe, shows, host, after, tuple(needs), alone)
+    CASES[made] = Case(
+        made, covers, config, prepare, probe, shows, host, after, tuple(needs), hierarchy, alone
+    )
 
 
 def merge(base: Config, change: Mapping[str, Any]) -> Config:

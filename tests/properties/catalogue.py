@@ -13,9 +13,6 @@ REVIEWED = HERE.parent / "unit/documents/properties.txt"
 ELSEWHERE = ("freebsd", "solaris", "vm", "windows", "zos")
 """Sections of config.json that are other platforms'."""
 
-NOT_LINUX = frozenset({"process.commandLine", "process.user.username"})
-"""Properties that config.md gives to Windows; a config for Linux that has one is refused."""
-
 
 class Property(NamedTuple):
     """A property that has no properties of its own."""

@@ -200,14 +200,29 @@ case(
     f"{RESOURCES}.network.classID",
     config=_resources("network", classID=0x100001),
     host=lambda seen: _equal(seen.cgroup("net_cls", "net_cls.classid", ""), str(0x100001)),
-    needs=("net_cls",),
+    needs=("cgroup-v1",),
+    hierarchy="net_cls",
+    alone=True,
 )
 case(
     f"{RESOURCES}.network.priorities[].name",
     f"{RESOURCES}.network.priorities[].priority",
     config=_resources("network", priorities=[{"name": "lo", "priority": 5}]),
     host=lambda seen: _member("lo 5", seen.cgroup("net_prio", "net_prio.ifpriomap", "").splitlines()),
-    needs=("net_prio",),
+    needs=("cgroup-v1",),
+    hierarchy="net_prio",
+    alone=True,
+)
+INFINIBAND = "/sys/class/infiniband"
+RDMA = min(os.listdir(INFINIBAND), default="rxe0") if os.path.isdir(INFINIBAND) else "rxe0"
+case(
+    f"{RESOURCES}.rdma.*.hcaHandles",
+    f"{RESOURCES}.rdma.*.hcaObjects",
+    config={"linux": {"resources": {"rdma": {RDMA: {"hcaHandles": 3, "hcaObjects": 2000}}}}},
+    host=lambda seen: _member(
+        f"{RDMA} hca_handle=3 hca_object=2000", seen.cgroup("rdma", "rdma.max", "rdma.max").splitlines()
+    ),
+    needs=("rdma",),
 )
 case(
     f"{RESOURCES}.unified.*",

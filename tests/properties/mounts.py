@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from tests.properties.case import BUNDLE, Config, Seen, case
+from tests.properties.case import BUNDLE, Config, Seen, case, merge
 
 OPTIONS = "busybox awk '$5 == \"{0}\" {{ print $6 }}' /proc/self/mountinfo"
 """A probe that prints the options of the mount at a place."""
@@ -16,6 +16,16 @@ def _tmpfs(destination: str, *options: str) -> Config:
     return {
         "mounts": [{"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": list(options)}]
     }
+
+
+# Were they mounted in another order, the first one would be hidden or have no place.
+case(
+    config=merge(_tmpfs("/order", "nodev"), merge(_tmpfs("/order/inner"), _tmpfs("/order/inner", "noexec"))),
+    probe=OPTIONS.format("/order/inner"),
+    shows="rw,relatime\nrw,noexec,relatime",
+    alone=True,
+    name="mounts in their order",
+)
 
 
 def _data(bundle: Path) -> None:

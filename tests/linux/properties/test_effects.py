@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.leftovers import remove_cgroup
 from tests.linux.child.support import Box, children_of, fds_of, until
 from tests.properties.case import Case, Config, Seen, load, merge, placed, pointers
 
@@ -32,6 +35,7 @@ def box(_warm: None, tmp_path: Path) -> Iterator[Box]:
     before = _host()
     made = Box(tmp_path)
     yield made
+    assert made.left() == []
     made.close()
     assert _host() == before
 
@@ -78,7 +82,6 @@ def run(box: Box, cases: list[Case]) -> None:
                 one.host(seen)
     finally:
         made.delete(force=True)
-    assert box.left() == []
     for one in cases:
         if one.after is not None:
             one.after(seen)
@@ -91,11 +94,28 @@ def _compare(one: Case, shown: str) -> None:
         assert one.shows.fullmatch(shown), f"{one.name}: {shown!r} is not {one.shows.pattern}"
 
 
+@contextlib.contextmanager
+def hierarchy(place: Path, controllers: str) -> Iterator[None]:
+    """Mount a hierarchy of cgroup version 1 with *controllers*, if there are any, for some time."""
+    if not controllers:
+        yield
+        return
+    place.mkdir()
+    subprocess.run(["mount", "-t", "cgroup", "-o", controllers, "cgroup", place], check=True)
+    try:
+        yield
+    finally:
+        for group in place.glob("orlop*"):
+            remove_cgroup(group)
+        subprocess.run(["umount", place], check=True)
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.needs(*one.needs)) for name, one in CASES.items()]
 )
-def test_a_property_has_its_effect(box: Box, name: str) -> None:
-    run(box, [CASES[name]])
+def test_a_property_has_its_effect(box: Box, tmp_path: Path, name: str) -> None:
+    with hierarchy(tmp_path / "hierarchy", CASES[name].hierarchy):
+        run(box, [CASES[name]])
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -99,6 +99,48 @@ def test_a_composition_without_its_plugin_refuses_it(path: str) -> None:
         assert one.message
 
 
+UNHANDLED: tuple[tuple[str, object, str], ...] = (
+    ("process.commandLine", "sh -c true", "/process/commandLine"),
+    ("process.user.username", "someone", "/process/user/username"),
+)
+"""Properties of config.json that are other platforms', a value, and what the refusal points at."""
+
+
+PENDING = (
+    "linux.memoryPolicy",
+    "linux.mountLabel",
+    "linux.netDevices",
+    "linux.personality",
+    "process.apparmorProfile",
+    "process.execCPUAffinity",
+    "process.ioPriority",
+    "process.scheduler",
+    "process.selinuxLabel",
+)
+"""Where plugins are still to come."""
+
+
+def _unhandled() -> set[str]:
+    coverage = runtime().composition.coverage
+    return {path for path, one in PROPERTIES.items() if not coverage.handlers(one.handle)} - {"ociVersion"}
+
+
+def test_all_that_nobody_handles_is_known() -> None:
+    found = {path for path in _unhandled() if not path.startswith(PENDING)}
+    assert found == {path for path, _, _ in UNHANDLED}
+
+
+@pytest.mark.parametrize(("path", "value", "pointer"), UNHANDLED)
+def test_what_nobody_handles_is_refused(path: str, value: object, pointer: str) -> None:
+    config = copy.deepcopy(BASE)
+    place = config
+    *parents, last = path.split(".")
+    for name in parents:
+        place = place.setdefault(name, {})
+    place[last] = value
+    assert pointer in {one.pointer for one in runtime().check(config).refused}
+
+
 def _wrong() -> Iterator[Any]:
     for path in sorted(CASES):
         for value in WRONG[PROPERTIES[path].kind]:

@@ -1,0 +1,41 @@
+"""Properties whose effect is not read by a case, and the tests that prove it.
+
+Either the effect is more than one look can tell, or no kernel of ours has it and a model stands in for it.
+"""
+
+from __future__ import annotations
+
+_PLAN = "tests/unit/plugins/test_intel_rdt.py"
+_SECCOMP = "tests/unit/plugins/test_seccomp.py"
+_RDT = "tests/unit/linux_kernel/test_resctrl.py"
+_TERMINAL = "tests/linux/child/test_terminal.py"
+_WRITE = "tests/unit/plugins/test_resources.py"
+
+TESTS: dict[str, tuple[str, ...]] = {
+    "process.terminal": (f"{_TERMINAL}::test_streams_and_controlling_terminal",),
+    "process.consoleSize.height": (f"{_TERMINAL}::test_size",),
+    "process.consoleSize.width": (f"{_TERMINAL}::test_size",),
+    # Kernels since 5.16 have no limit for kernel memory, and since 5.0 no leaf weights.
+    "linux.resources.memory.kernel": (f"{_WRITE}::test_memory",),
+    "linux.resources.blockIO.leafWeight": (f"{_WRITE}::test_block_io_weights",),
+    "linux.resources.blockIO.weightDevice[].leafWeight": (f"{_WRITE}::test_block_io_weights",),
+    "linux.seccomp.listenerPath": (f"{_SECCOMP}::test_the_listener_is_ignored_while_nobody_notifies",),
+    "linux.seccomp.listenerMetadata": (f"{_SECCOMP}::test_the_listener_is_ignored_while_nobody_notifies",),
+    "linux.intelRdt.closID": (
+        f"{_RDT}::test_a_class_with_a_closid_outlives_the_container",
+        f"{_RDT}::test_the_root_class_is_never_made",
+    ),
+    "linux.intelRdt.l3CacheSchema": (
+        "tests/unit/plugins/test_intel_rdt.py::test_lines_are_written_in_the_specified_order",
+    ),
+    "linux.intelRdt.memBwSchema": (
+        "tests/unit/plugins/test_intel_rdt.py::test_lines_are_written_in_the_specified_order",
+    ),
+    "linux.intelRdt.schemata[]": (
+        "tests/unit/plugins/test_intel_rdt.py::test_lines_are_written_in_the_specified_order",
+    ),
+    "linux.intelRdt.enableMonitoring": (
+        f"{_RDT}::test_a_monitoring_group_of_somebody_else_is_an_error_and_stays",
+    ),
+}
+"""Path of the property, and tests as :func:`tests.properties.table.resolve` reads them."""
