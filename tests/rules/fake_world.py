@@ -11,7 +11,7 @@ from tests.rules.programs import PROGRAMS
 from tests.rules.world import DIRECTORIES, Config, World
 
 import orlop
-from orlop_fake import Directory, FakeKernel, FakePlatform, File, HookCall, Symlink
+from orlop_fake import Directory, FakeKernel, FakePlatform, File, HookCall, Resctrl, Symlink
 
 
 @functools.cache
@@ -36,7 +36,7 @@ class FakeWorld(World):
     platform = "fake"
 
     def __init__(self, place: Path, cgroups: str = "hybrid") -> None:
-        self.kernel = MarkingKernel(cgroups=cgroups)
+        self.kernel = MarkingKernel(cgroups=cgroups, resctrl=Resctrl(closids=6))
         self.kernel.show_disk(str(place))
         super().__init__(orlop.Runtime(_composition(), FakePlatform(self.kernel)), place)
         self._states: dict[str, Config] = {}
@@ -89,6 +89,40 @@ class FakeWorld(World):
     def cgroup_value(self, container: str, controller: str, v1: str, v2: str) -> str:
         group = self.kernel.cgroup(container, controller)
         return group.read(v1 if group.hierarchy.version == 1 else v2)
+
+    def schemata(self, clos: str) -> str:
+        group = self._resctrl.find(clos)
+        assert group is not None
+        return group.text()
+
+    def resctrl_groups(self) -> list[str]:
+        return [
+            *self._resctrl.groups,
+            *(
+                f"{clos.name}/mon_groups/{name}".lstrip("/")
+                for clos in self._resctrl.all_classes()
+                for name in clos.monitors
+            ),
+        ]
+
+    def resctrl_tasks(self, group: str) -> list[int]:
+        clos, _, monitor = group.rpartition("/mon_groups/") if "mon_groups/" in group else (group, "", "")
+        found = self._resctrl.find(clos.removesuffix("mon_groups") or "/")
+        assert found is not None
+        one = found.monitors[monitor] if monitor else found
+        return [process.pid for process in one.processes]
+
+    def make_class(self, clos: str, *lines: str) -> None:
+        made = self._resctrl.make(clos)
+        self._resctrl.change(made, lines)
+
+    def remove_class(self, clos: str) -> None:
+        self._resctrl.remove(clos)
+
+    @property
+    def _resctrl(self) -> Resctrl:
+        assert self.kernel.resctrl is not None
+        return self.kernel.resctrl
 
     def alive(self, pid: int) -> bool:
         return any(process.pid == pid and not process.ended for process in self.kernel.all_processes())

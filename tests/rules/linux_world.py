@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.rules.world import Config, World
 
 import orlop
@@ -98,6 +99,28 @@ class LinuxWorld(World):
         )
         return Path(f"/sys/fs/cgroup{unified[3:]}", v2).read_text().strip()
 
+    def schemata(self, clos: str) -> str:
+        return _resctrl(clos, "schemata").read_text()
+
+    def resctrl_groups(self) -> list[str]:
+        root = _resctrl()
+        own = {"info", "mon_data", "mon_groups"}
+        classes = [one for one in root.iterdir() if one.is_dir() and one.name not in own]
+        monitors = [one for place in (root, *classes) for one in (place / "mon_groups").glob("*")]
+        return [str(one.relative_to(root)) for one in (*classes, *monitors)]
+
+    def resctrl_tasks(self, group: str) -> list[int]:
+        return [int(word) for word in _resctrl(group, "tasks").read_text().split()]
+
+    def make_class(self, clos: str, *lines: str) -> None:
+        _resctrl(clos).mkdir()
+        for line in lines:
+            _resctrl(clos, "schemata").write_text(line + "\n")
+
+    def remove_class(self, clos: str) -> None:
+        if _resctrl(clos).exists():
+            _resctrl(clos).rmdir()
+
     def alive(self, pid: int) -> bool:
         try:
             stat = Path(f"/proc/{pid}/stat").read_text()
@@ -126,6 +149,14 @@ class LinuxWorld(World):
     def close(self) -> None:
         super().close()
         assert self.left() == []
+
+
+def _resctrl(*parts: str) -> Path:
+    """Return a path in the resctrl file system of this machine, or skip the rule where there is none."""
+    root = Path("/sys/fs/resctrl")
+    if not (root / "schemata").exists():
+        pytest.skip("needs a mounted resctrl file system, so a processor with RDT or QoS")
+    return root.joinpath(*(part.lstrip("/") for part in parts))
 
 
 def _mount_of(controller: str) -> str:

@@ -8,7 +8,16 @@ import pytest
 
 MODULES = tuple(
     f"tests.rules.{name}"
-    for name in ("lifecycle", "hooks", "process", "filesystem", "mounts", "resources", "refusals")
+    for name in (
+        "lifecycle",
+        "hooks",
+        "process",
+        "filesystem",
+        "mounts",
+        "resources",
+        "resctrl",
+        "refusals",
+    )
 )
 
 pytest.register_assert_rewrite(*MODULES)

@@ -212,6 +212,26 @@ class World(ABC):
         """Return the content of a cgroup file of the container: *v1* or *v2*, whichever the host has."""
 
     @abstractmethod
+    def schemata(self, clos: str) -> str:
+        """Return the schemata of the class *clos*; a machine without resctrl skips the rule."""
+
+    @abstractmethod
+    def resctrl_groups(self) -> list[str]:
+        """Return the classes, and the monitoring groups as ``[class/]mon_groups/name``."""
+
+    @abstractmethod
+    def resctrl_tasks(self, group: str) -> list[int]:
+        """Return the processes of a class or monitoring group."""
+
+    @abstractmethod
+    def make_class(self, clos: str, *lines: str) -> None:
+        """Make a class as an administrator does, and write *lines* to its schemata."""
+
+    @abstractmethod
+    def remove_class(self, clos: str) -> None:
+        """Remove a class if it is there."""
+
+    @abstractmethod
     def alive(self, pid: int) -> bool:
         """Tell whether the host has a process *pid* that has not ended."""
 

@@ -52,6 +52,8 @@ FALSE_MEANS_ABSENT = frozenset(
         "linux.resources.memory.disableOOMKiller",
         "linux.resources.memory.checkBeforeUpdate",
         "linux.intelRdt.enableMonitoring",
+        "linux.intelRdt.enableCMT",
+        "linux.intelRdt.enableMBM",
         "windows.servicing",
         "windows.ignoreFlushesDuringBoot",
     )

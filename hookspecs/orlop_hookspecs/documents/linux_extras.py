@@ -34,6 +34,10 @@ class IntelRdt(Document):
         default=None,
     )
     enable_monitoring: bool | None = field(BOOL, default=None)
+    enable_cmt: bool | None = field(BOOL, default=None)
+    """Of versions 1.1.0 to 1.2.1 only."""
+    enable_mbm: bool | None = field(BOOL, default=None)
+    """Of versions 1.1.0 to 1.2.1 only."""
 
 
 @document

@@ -20,6 +20,8 @@ IRREGULAR: Mapping[str, str] = {
     "container_id": "containerID",
     "disable_oom_killer": "disableOOMKiller",
     "dns_search_list": "DNSSearchList",
+    "enable_cmt": "enableCMT",
+    "enable_mbm": "enableMBM",
     "exec_cpu_affinity": "execCPUAffinity",
     "first_gfn": "firstGFN",
     "first_mfn": "firstMFN",

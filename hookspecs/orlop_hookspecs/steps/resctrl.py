@@ -24,13 +24,16 @@ class CreateResctrlGroup(Step):
     """True: a class that exists is shared; its schemata must then equal what the config asks for."""
     monitoring: bool = False
     """Make ``mon_groups/<container id>`` as well, and remove it on delete even when the class is shared."""
+    events: tuple[str, ...] = ()
+    """What the processor must be able to count (``info/L3_MON/mon_features``): ``llc_occupancy``, ..."""
 
 
 @step
 class WriteSchemata(Step):
     """Write lines to the schemata of the container's class of service.
 
-    When the class was there before, its lines must be equal instead.
+    When the class was there before, its lines must be equal instead: equal in what they mean, so that
+    ``00ff`` is ``ff`` and a bandwidth is what the kernel rounds it to.
     """
 
     PHASE = "host"

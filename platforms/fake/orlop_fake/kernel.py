@@ -41,10 +41,9 @@ class FakeKernel(LiveMachine):
 
     def sandbox(self, plan: Plan, record: Record, journal: Journal, options: LaunchOptions) -> FakeSandbox:
         """Begin a creation; nothing has been touched yet."""
-        del plan
         with self.lock:
             self.check_alive()
-            made = FakeSandbox(self, record, journal, options)
+            made = FakeSandbox(self, plan, record, journal, options)
             self.sandboxes[made] = None
             self.open_sandboxes[made] = None
             if record.bundle:

@@ -211,6 +211,7 @@ class LiveMachine(Machine):
     def apply(self, record: Record, steps: Iterable[Any]) -> None:
         """Execute resource steps on a live container."""
         context = Context(self, record, _NoJournal(), LaunchOptions())
+        context.updates = True
         context.cgroups = {group.hierarchy.name: group for group in groups_of(self, record)}
         for step in steps:
             one = step.step if isinstance(step, PlannedStep) else step
@@ -264,7 +265,7 @@ class LiveMachine(Machine):
                 found["rdma"] = {
                     "max": {key: _pairs(rest) for key, _, rest in (one.partition(" ") for one in lines)}
                 }
-        return found
+        return found | resctrl_stats(self, record)
 
 
 def _limit(text: str) -> int | None:
@@ -323,6 +324,20 @@ def _undo_cgroup(kernel: Machine, record: Record, data: Mapping[str, Any]) -> No
                 else:
                     group_above.remove()
     del record
+
+
+def resctrl_stats(kernel: Machine, record: Record) -> dict[str, Any]:
+    """Return what resctrl counts for a container: in its monitoring group, or in a class of its own."""
+    name = record.kernel.get("resctrl")
+    clos = kernel.resctrl.find(name) if kernel.resctrl is not None and name else None
+    if kernel.resctrl is None or clos is None:
+        return {}
+    found: dict[str, Any] = {"clos": name}
+    own = clos if clos.owner == record.id == name else None
+    group = clos.monitors.get(record.id, own)
+    if group is not None and kernel.resctrl.rmids:
+        found["monitoring"] = kernel.resctrl.counted(group)
+    return {"resctrl": found}
 
 
 def _undo_resctrl(kernel: Machine, record: Record, data: Mapping[str, Any]) -> None:

@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING
 from orlop_fake.refusals import refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from orlop_fake.processes import Process
 
 _PERCENT = 100
+EVENTS = ("llc_occupancy", "mbm_total_bytes", "mbm_local_bytes")
+"""What a machine with all of the monitoring counts."""
 
 
 class Group:
@@ -49,9 +53,12 @@ class Resctrl:
         bandwidth_gran: Step of the memory bandwidth, in percent; also its minimum.
         rmids: How many monitoring groups the hardware can tell apart, those of classes included; 0: no
             monitoring.
+        events: What the hardware can count, as in ``info/L3_MON/mon_features``.
     """
 
-    __slots__ = ("_full", "bandwidth_gran", "cache_bits", "closids", "groups", "min_bits", "rmids", "root")
+    __slots__ = (
+        "_full", "bandwidth_gran", "cache_bits", "closids", "events", "groups", "min_bits", "rmids", "root",
+    )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - the parameters are the hardware's
         self,
@@ -62,6 +69,7 @@ class Resctrl:
         domains: int = 2,
         bandwidth_gran: int = 10,
         rmids: int = 16,
+        events: Iterable[str] = EVENTS,
     ) -> None:
         """Make the root group with everything."""
         self.closids = closids
@@ -69,6 +77,7 @@ class Resctrl:
         self.min_bits = min_bits
         self.bandwidth_gran = bandwidth_gran
         self.rmids = rmids
+        self.events = tuple(events) if rmids else ()
         full = f"{(1 << cache_bits) - 1:x}"
         self._full = {
             "L3": dict.fromkeys(range(domains), full),
@@ -148,6 +157,16 @@ class Resctrl:
         for resource, domains in parsed.items():
             group.schemata[resource].update(domains)
 
+    def change(self, group: Group, lines: Sequence[str]) -> None:
+        """Write all of *lines*, or none of them."""
+        before = {resource: dict(domains) for resource, domains in group.schemata.items()}
+        try:
+            for line in lines:
+                self.write(group, line)
+        except OSError:
+            group.schemata = before
+            raise
+
     def parse(self, line: str) -> dict[str, dict[int, str]]:
         """Return resource and domains of a schemata line; EINVAL for what the hardware does not know."""
         where = "schemata"
@@ -181,10 +200,19 @@ class Resctrl:
             raise refusal(errno.EINVAL, "schemata", f"invalid cache bit mask {text!r}")
         return f"{mask:x}"
 
-    def matches(self, group: Group, line: str) -> bool:
-        """Tell whether *group* has what *line* asks for."""
+    def matches(self, group: Group, lines: Sequence[str]) -> bool:
+        """Tell whether *group* has what *lines* ask for; a later line changes what an earlier one sets."""
+        wanted: dict[str, dict[int, str]] = {}
+        for line in lines:
+            for resource, domains in self.parse(line).items():
+                wanted.setdefault(resource, {}).update(domains)
         return all(
             group.schemata[resource].get(domain) == value
-            for resource, domains in self.parse(line).items()
+            for resource, domains in wanted.items()
             for domain, value in domains.items()
         )
+
+    def counted(self, group: Group) -> dict[str, dict[str, dict[str, int]]]:
+        """Return what is counted for *group*, by resource, domain and event; nothing is."""
+        del group
+        return {"L3": {str(domain): dict.fromkeys(self.events, 0) for domain in self._full["L3"]}}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from orlop_fake.calls import call
 from orlop_fake.execute import HANDLERS, Context, run_step
 from orlop_fake.execute.finish import capability_warnings
+from orlop_fake.execute.host import check_host
 from orlop_fake.processes import SIGKILL, WAITING, Process
 from orlop_fake.refusals import RuntimeCrash
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from orlop_fake.machine import Machine
     from orlop_hookspecs.kernel import Journal
     from orlop_hookspecs.launch import LaunchOptions
-    from orlop_hookspecs.plan import PlannedStep
+    from orlop_hookspecs.plan import Plan, PlannedStep
     from orlop_hookspecs.record import Record
 
 
@@ -31,11 +32,14 @@ def _order(planned: PlannedStep) -> tuple[int, bool]:
 class FakeSandbox:
     """Executes a plan; the container process dies with the runtime until :meth:`commit`."""
 
-    __slots__ = ("_born", "_context", "_generation", "committed", "kernel")
+    __slots__ = ("_born", "_context", "_generation", "_plan", "committed", "kernel")
 
-    def __init__(self, kernel: Machine, record: Record, journal: Journal, options: LaunchOptions) -> None:
+    def __init__(
+        self, kernel: Machine, plan: Plan, record: Record, journal: Journal, options: LaunchOptions
+    ) -> None:
         """Begin; nothing is touched."""
         self.kernel = kernel
+        self._plan: Plan | None = plan
         self.committed = False
         self._context = Context(kernel, record, journal, options)
         self._generation = kernel.generation
@@ -75,6 +79,9 @@ class FakeSandbox:
     @call("host")
     def host(self, planned: PlannedStep) -> None:
         """Execute one step of phase ``host``."""
+        plan, self._plan = self._plan, None
+        if plan is not None:
+            check_host(self._context, plan)
         run_step(HANDLERS, self._context, planned)
 
     @call("clone")

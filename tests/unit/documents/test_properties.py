@@ -56,6 +56,10 @@ OURS_ONLY = {
     "engines write the recursive words as well; which are accepted is a plugin's to say": (
         "config linux.rootfsPropagation string",
     ),
+    "of versions 1.1.0 to 1.2.1 only, and still written": (
+        "config linux.intelRdt.enableCMT boolean",
+        "config linux.intelRdt.enableMBM boolean",
+    ),
     "the same words, as a list instead of a pattern": ("config linux.devices[].!type string c|b|u|p",),
 }
 PUBLISHED_ONLY = {

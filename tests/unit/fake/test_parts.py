@@ -173,8 +173,8 @@ def test_classes_of_service_are_few() -> None:
     rdt.write(one, "L3:0=ff0;1=1")
     rdt.write(one, "MB:0=15")
     assert one.text() == "L3:0=ff0;1=1\nMB:0=20;1=100\n"
-    assert rdt.matches(one, "L3:0=ff0")
-    assert not rdt.matches(one, "L3:0=ff")
+    assert rdt.matches(one, ["L3:0=ff", "L3:0=ff0", "MB:0=11"])
+    assert not rdt.matches(one, ["L3:0=ff"])
     rdt.remove("one")
     rdt.make("two")
 
@@ -184,6 +184,14 @@ def test_classes_of_service_are_few() -> None:
 )
 def test_impossible_schemata(line: str) -> None:
     refused(errno.EINVAL, Resctrl().parse, line)
+
+
+def test_a_change_is_whole_or_not_at_all() -> None:
+    rdt = Resctrl()
+    refused(errno.EINVAL, rdt.change, rdt.root, ["L3:0=f", "MB:0=5"])
+    assert rdt.root.text() == "L3:0=fffff;1=fffff\nMB:0=100;1=100\n"
+    rdt.change(rdt.root, ["L3:0=f", "MB:0=50"])
+    assert rdt.root.text() == "L3:0=f;1=fffff\nMB:0=50;1=100\n"
 
 
 def test_monitoring_groups_are_few() -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orlop_hookspecs.errors import PlatformError, StepError
+from orlop_hookspecs.errors import PlatformError, StepError, StoreError
 from orlop_hookspecs.steps import CreateResctrlGroup, JoinResctrlGroup, WriteSchemata
-from orlop_linux.kernel import resctrl
-from orlop_linux.kernel.resctrl import Resctrl, parse_schemata
+from orlop_linux.kernel import resctrl, resctrlfs
+from orlop_linux.kernel.resctrl import Resctrl
+from orlop_linux.kernel.resctrl_stats import read_stats
+from orlop_linux.kernel.resctrlfs import parse_schemata
+from orlop_linux.kernel.update import apply
 from orlop_linux.live import resctrl as live
 from orlop_linux.live.process import Ends
 from orlop_linux.live.undo import undo
@@ -35,7 +40,10 @@ def fill(group: Path) -> None:
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a directory that behaves like a mounted resctrl."""
     root = tmp_path / "resctrl"
-    (root / "info").mkdir(parents=True)
+    (root / "info/L3_MON").mkdir(parents=True)
+    (root / "info/MB").mkdir()
+    (root / "info/L3_MON/mon_features").write_text("llc_occupancy\nmbm_total_bytes\n")
+    (root / "info/MB/bandwidth_gran").write_text("10\n")
     (root / "info/last_cmd_status").write_text("ok\n")
     fill(root)
 
@@ -132,6 +140,7 @@ def test_the_root_class_is_never_made(tree: Path, record: Record, journal: Entri
     assert (tree / "mon_groups/web/tasks").read_text() == "4242"
     with pytest.raises(StepError, match="another MB"):
         groups.write(schemata("/", "MB:0=20"), "intel-rdt")
+    assert (tree / "schemata").read_text() == DEFAULT
     record.phase = "created"
     undo_all(record, journal)
     assert list((tree / "mon_groups").iterdir()) == []
@@ -200,7 +209,7 @@ def test_the_kernels_own_words_are_in_the_error(
     def refuse(directory: int, name: str, text: str) -> None:
         raise OSError(22, "Invalid argument")
 
-    monkeypatch.setattr(resctrl, "_write", refuse)
+    monkeypatch.setattr(resctrlfs, "write", refuse)
     with pytest.raises(StepError, match="resctrl says 'Invalid domain 9'"):
         groups.write(schemata("web", "MB:9=20"), "intel-rdt")
 
@@ -210,3 +219,151 @@ def test_schemata_are_compared_by_value() -> None:
         "L3": {"0": "f", "1": "b"},
         "MB": {"0": "20"},
     }
+
+
+def test_a_bandwidth_is_compared_as_the_kernel_rounds_it(
+    tree: Path, record: Record, journal: Entries
+) -> None:
+    (tree / "gold").mkdir()
+    fill(tree / "gold")
+    (tree / "gold/schemata").write_text("MB:0=20;1=100\n")
+    groups = create(tree, record, journal, "gold")
+    groups.write(schemata("gold", "MB:0=11"), "intel-rdt")
+    with pytest.raises(StepError, match="another MB"):
+        groups.write(schemata("gold", "MB:0=21"), "intel-rdt")
+    (tree / "info/MB/bandwidth_gran").unlink()
+    with pytest.raises(StepError, match="another MB"):
+        groups.write(schemata("gold", "MB:0=11"), "intel-rdt")
+
+
+def test_a_later_line_counts_when_schemata_are_compared(tree: Path, record: Record, journal: Entries) -> None:
+    (tree / "gold").mkdir()
+    fill(tree / "gold")
+    create(tree, record, journal, "gold").write(schemata("gold", "MB:0=20", "MB:0=100"), "intel-rdt")
+
+
+def test_events_that_the_processor_cannot_count_are_refused(
+    tree: Path, record: Record, journal: Entries
+) -> None:
+    create(tree, record, journal, "/", monitoring=True, events=("llc_occupancy",))
+    undo_all(record, journal)
+    journal.clear()
+    with pytest.raises(StepError, match="cannot monitor mbm_local_bytes") as caught:
+        create(tree, record, journal, "/", monitoring=True, events=("mbm_total_bytes", "mbm_local_bytes"))
+    assert caught.value.errno == errno.EOPNOTSUPP
+    assert "it can monitor llc_occupancy, mbm_total_bytes" in str(caught.value)
+    assert journal == []
+
+
+@pytest.mark.parametrize(
+    ("clos_id", "fields", "message"),
+    [
+        ("gold", {"create": False}, "does not exist"),
+        ("silver", {"may_exist": False}, "exists already"),
+        ("silver", {"events": ("mbm_local_bytes",)}, "cannot monitor"),
+        ("..", {}, "cannot name"),
+    ],
+)
+def test_what_cannot_be_is_known_before_anything_is_touched(
+    tree: Path, record: Record, clos_id: str, fields: dict[str, Any], message: str
+) -> None:
+    (tree / "silver").mkdir()
+    step = CreateResctrlGroup(because="/linux/intelRdt", clos_id=clos_id, **fields)
+    with pytest.raises(StepError, match=message):
+        Resctrl(str(tree), record).check(step, "intel-rdt")
+    assert record.kernel == {}
+
+
+def test_nobody_else_looks_at_a_class_before_its_schemata_are_written(
+    tree: Path, record: Record, journal: Entries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "PATIENCE", 0.01)
+    groups = Resctrl(str(tree), record)
+    step = CreateResctrlGroup(because="", clos_id="gold")
+    groups.create(step, "intel-rdt", journal, more=True)
+    other = Resctrl(str(tree), record)
+    with pytest.raises(StepError, match="another program has locked resctrl"):
+        other.create(step, "intel-rdt", journal)
+    with pytest.raises(StepError, match="another program has locked resctrl"):
+        undo_all(record, journal)
+    groups.write(schemata("gold", "MB:0=20"), "intel-rdt")
+    other.create(step, "intel-rdt", journal)
+    undo_all(record, journal)
+    assert not (tree / "gold").exists()
+
+
+def test_a_failure_releases_the_lock(tree: Path, record: Record, journal: Entries) -> None:
+    groups = Resctrl(str(tree), record)
+    with pytest.raises(StepError):
+        groups.create(
+            CreateResctrlGroup(because="", clos_id="gold", monitoring=True, events=("none",)),
+            "intel-rdt",
+            journal,
+            more=True,
+        )
+    fd = os.open(tree, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(fd)
+
+
+def test_an_update_that_is_refused_is_taken_back(
+    tree: Path, record: Record, journal: Entries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(tree, record, journal, "gold")
+    record.kernel["cgroups"] = []
+    written: list[str] = []
+
+    def write(directory: int, name: str, text: str) -> None:
+        written.append(text)
+        if "9=" in text:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(resctrlfs, "write", write)
+    with pytest.raises(StepError, match="cannot write 'MB:9=20'"):
+        apply(record, [schemata("gold", "L3:0=f", "MB:9=20")])
+    assert written == ["L3:0=f\n", "MB:9=20\n", "L3:0=fffff;1=fffff\n", "MB:0=100;1=100\n"]
+
+
+def test_a_container_without_a_class_cannot_be_given_one(tree: Path, record: Record) -> None:
+    (tree / "gold").mkdir()
+    fill(tree / "gold")
+    with pytest.raises(PlatformError, match="is not the container's"):
+        apply(record, [schemata("gold", "MB:0=20")])
+    record.kernel["resctrl"] = {"root": str(tree), "clos": "silver"}
+    with pytest.raises(PlatformError, match="is not the container's"):
+        apply(record, [schemata("gold", "MB:0=20")])
+    assert (tree / "gold/schemata").read_text() == DEFAULT
+
+
+def count(group: Path, **events: str) -> None:
+    (group / "mon_data/mon_L3_00").mkdir(parents=True)
+    for name, text in events.items():
+        (group / "mon_data/mon_L3_00" / name).write_text(text)
+
+
+def test_what_is_counted_for_a_container(tree: Path, record: Record, journal: Entries) -> None:
+    create(tree, record, journal, "gold", monitoring=True)
+    count(tree / "gold", llc_occupancy="999\n")
+    count(tree / "gold/mon_groups/web", llc_occupancy="4096\n", mbm_total_bytes="Unavailable\n")
+    numbers = {"L3": {"0": {"llc_occupancy": 4096}}}
+    assert read_stats(record) == {"resctrl": {"clos": "gold", "monitoring": numbers}}
+    record.kernel["resctrl"]["monitoring"] = False
+    assert read_stats(record) == {"resctrl": {"clos": "gold"}}
+    assert read_stats(type(record)(id="other")) == {}
+
+
+def test_an_own_class_is_a_monitoring_group_as_well(tree: Path, record: Record, journal: Entries) -> None:
+    create(tree, record, journal, "web", may_exist=False)
+    assert read_stats(record) == {"resctrl": {"clos": "web"}}
+    count(tree / "web", llc_occupancy="7\n")
+    assert read_stats(record)["resctrl"]["monitoring"] == {"L3": {"0": {"llc_occupancy": 7}}}
+
+
+@pytest.mark.parametrize(
+    "known",
+    [7, {}, {"root": "/x", "clos": "../y"}, {"root": "x", "clos": "y"}, {"root": "/a/../b", "clos": "/"}],
+)
+def test_a_malformed_record_is_refused(record: Record, known: Any) -> None:
+    record.kernel["resctrl"] = known
+    with pytest.raises(StoreError, match="resctrl is malformed"):
+        read_stats(record)

@@ -74,10 +74,57 @@ def test_the_containers_name_must_do_as_well() -> None:
         ({"l3CacheSchema": ""}, "l3CacheSchema"),
         ({"schemata": ["L3:0=f", "a\nb"]}, "schemata/1"),
         ({"schemata": [" "]}, "schemata/0"),
+        ({"schemata": ["L3:" + "0=f;" * 1000]}, "schemata/0"),
     ],
 )
 def test_lines_that_cannot_be(changes: dict[str, Any], pointer: str) -> None:
     assert pointers("intel-rdt", rdt(**changes)) == [f"{HERE}/{pointer}"]
+
+
+@pytest.mark.parametrize(
+    ("version", "changes", "events"),
+    [
+        ("1.1.0", {"enableCMT": True}, ("llc_occupancy",)),
+        ("1.2.1", {"enableMBM": True}, ("mbm_total_bytes", "mbm_local_bytes")),
+        (
+            "1.1.0-rc.1",
+            {"enableMBM": True, "enableCMT": True},
+            ("llc_occupancy", "mbm_total_bytes", "mbm_local_bytes"),
+        ),
+    ],
+)
+def test_older_versions_ask_for_events(
+    version: str, changes: dict[str, Any], events: tuple[str, ...]
+) -> None:
+    planned = steps("intel-rdt", rdt(**changes).evolve(oci_version=version))
+    assert planned == [
+        CreateResctrlGroup(
+            because=HERE, clos_id="box", create=True, may_exist=False, monitoring=True, events=events
+        ),
+        JoinResctrlGroup(because=HERE, clos_id="box", monitoring=True),
+    ]
+
+
+@pytest.mark.parametrize("version", ["1.0.2", "1.3.0"])
+def test_other_versions_do_not_know_the_older_fields(version: str) -> None:
+    wanted = rdt(enableCMT=True, enableMBM=True).evolve(oci_version=version)
+    assert steps("intel-rdt", wanted) == steps("intel-rdt", rdt())
+
+
+def test_false_asks_for_no_monitoring() -> None:
+    wanted = rdt(enableCMT=False, enableMonitoring=False).evolve(oci_version="1.1.0")
+    assert steps("intel-rdt", wanted) == steps("intel-rdt", rdt())
+
+
+@pytest.mark.parametrize("version", ["1.0.2", "1.2.0"])
+def test_the_bandwidth_replaces_that_of_the_cache_schema_in_older_versions(version: str) -> None:
+    both = rdt(l3CacheSchema="L3:0=f\nMB:0=10\nL2:0=3\n", memBwSchema="MB:0=20")
+    planned = steps("intel-rdt", both.evolve(oci_version=version))
+    assert planned[1].lines == ("L3:0=f", "L2:0=3", "MB:0=20")
+    alone = rdt(l3CacheSchema="L3:0=f\nMB:0=10")
+    planned = steps("intel-rdt", alone.evolve(oci_version=version))
+    assert planned[1].lines == ("L3:0=f", "MB:0=10")
+    assert pointers("intel-rdt", both) == [f"{HERE}/l3CacheSchema"]
 
 
 def test_features() -> None:

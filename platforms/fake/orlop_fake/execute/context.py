@@ -31,7 +31,8 @@ class Context:
 
     __slots__ = (
         "cgroups", "clos_was_there", "container", "journal", "kernel", "late_readonly", "made_root", "new",
-        "options", "own_mounts", "places", "process", "record", "state", "warnings",
+        "options", "own_mounts", "places", "process", "record", "state", "updates",
+        "warnings",
     )  # fmt: skip
 
     def __init__(self, kernel: Machine, record: Record, journal: Journal, options: LaunchOptions) -> None:
@@ -47,6 +48,8 @@ class Context:
         self.state = b"{}"
         self.cgroups: dict[str, Cgroup] = {}
         self.clos_was_there = False
+        self.updates = False
+        """Whether the container exists: what is written changes what was there."""
         self.new: set[str] = set()
         """Kinds of namespaces that are the container's own."""
         self.own_mounts = False
@@ -60,6 +63,19 @@ class Context:
     def root(self) -> Location:
         """The container's root: the prepared one before the switch, the process's own after it."""
         return self.made_root or self.process.root
+
+
+def refused_step(context: Context, planned: PlannedStep, error: OSError) -> StepError:
+    """Return the error for a step that the kernel refused with *error*."""
+    return StepError(
+        error.strerror or text_of(error.errno or 0),
+        path=error.filename or "",
+        pointer=planned.step.because,
+        plugin=planned.plugin,
+        container=context.container,
+        step=planned.step.describe(),
+        errno=error.errno,
+    )
 
 
 def run_step(handlers: Mapping[str, Handler], context: Context, planned: PlannedStep) -> None:
@@ -82,14 +98,6 @@ def run_step(handlers: Mapping[str, Handler], context: Context, planned: Planned
         error.container = error.container or context.container
         raise
     except OSError as error:
-        raise StepError(
-            error.strerror or text_of(error.errno or 0),
-            path=error.filename or "",
-            pointer=step.because,
-            plugin=planned.plugin,
-            container=context.container,
-            step=step.describe(),
-            errno=error.errno,
-        ) from error
+        raise refused_step(context, planned, error) from error
     if faults.armed:
         faults.after(STEP, name, step.describe)

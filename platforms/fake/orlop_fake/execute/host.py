@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orlop_fake.cgroup_files import enable
+from orlop_fake.execute.context import refused_step
 from orlop_fake.hooks import run_hook
 from orlop_fake.refusals import refusal
 
 if TYPE_CHECKING:
     from orlop_fake.cgroups import Cgroup
     from orlop_fake.execute.context import Context, Handler
+    from orlop_fake.resctrl import Group, Resctrl
+    from orlop_hookspecs.plan import Plan
     from orlop_hookspecs.steps import (
         CreateCgroup,
         CreateResctrlGroup,
@@ -159,26 +162,28 @@ def join_cgroup(context: Context, step: JoinCgroup) -> None:
         group.join(context.process)
 
 
+def check_resctrl(resctrl: Resctrl, step: CreateResctrlGroup) -> Group | None:
+    """Return the class of service if it is there; refuse what the machine cannot do."""
+    clos = resctrl.find(step.clos_id)
+    where = resctrl.path(step.clos_id)
+    if clos is None and not step.create:
+        raise refusal(errno.ENOENT, where, f"there is no class of service {step.clos_id!r}")
+    if clos is not None and not step.may_exist:
+        raise refusal(errno.EEXIST, where, f"the class of service {step.clos_id!r} exists already")
+    missing = [name for name in step.events if name not in resctrl.events]
+    if missing:
+        raise refusal(errno.EOPNOTSUPP, where, f"the processor cannot monitor {', '.join(missing)}")
+    return clos
+
+
 def create_resctrl(context: Context, step: CreateResctrlGroup) -> None:
     """Make or find the class of service, and the monitoring group."""
-    resctrl = context.kernel.resctrl
-    if resctrl is None:
-        raise refusal(errno.ENOENT, "/sys/fs/resctrl", "resctrl is not mounted")
-    clos = resctrl.find(step.clos_id)
-    made: list[str] = []
+    resctrl = mounted_resctrl(context)
+    clos = check_resctrl(resctrl, step)
     context.clos_was_there = clos is not None
     if clos is None:
-        if not step.create:
-            raise refusal(
-                errno.ENOENT, resctrl.path(step.clos_id), f"there is no class of service {step.clos_id!r}"
-            )
         context.journal.intend("resctrl", clos=step.clos_id, monitor="", shared=step.may_exist)
         clos = resctrl.make(step.clos_id, context.container)
-        made.append(step.clos_id)
-    elif not step.may_exist:
-        raise refusal(
-            errno.EEXIST, resctrl.path(step.clos_id), f"the class of service {step.clos_id!r} exists already"
-        )
     if step.monitoring:
         context.journal.intend("resctrl", clos=step.clos_id, monitor=context.container, shared=False)
         resctrl.make_monitor(clos, context.container, context.container)
@@ -191,10 +196,11 @@ def write_schemata(context: Context, step: WriteSchemata) -> None:
     clos = resctrl.find(step.clos_id) if resctrl is not None else None
     if resctrl is None or clos is None:
         raise refusal(errno.ENOENT, f"/sys/fs/resctrl/{step.clos_id}")
-    if not context.clos_was_there:
-        for line in step.lines:
-            resctrl.write(clos, line)
-    elif not all(resctrl.matches(clos, line) for line in step.lines):
+    if context.updates and context.record.kernel.get("resctrl") != step.clos_id:
+        raise refusal(errno.ENOENT, resctrl.path(clos.name), "the class of service is not the container's")
+    if context.updates or not context.clos_was_there:
+        resctrl.change(clos, step.lines)
+    elif not resctrl.matches(clos, step.lines):
         raise refusal(
             errno.EEXIST, f"{resctrl.path(clos.name)}/schemata", "the class of service has other schemata"
         )
@@ -223,6 +229,29 @@ def run_hook_step(context: Context, step: RunHook) -> None:
     """Run a hook with the state on its standard input."""
     inside = step.kind in {"createContainer", "startContainer"}
     run_hook(context.kernel, step.as_data(), context.state, context.process if inside else None)
+
+
+def check_host(context: Context, plan: Plan) -> None:
+    """Refuse what this host cannot do before the first step touches it.
+
+    Raises:
+        StepError: The step that would be refused.
+    """
+    for planned in plan.steps("host"):
+        step: Any = planned.step
+        try:
+            if type(step).__name__ == "CreateResctrlGroup":
+                check_resctrl(mounted_resctrl(context), step)
+        except OSError as error:
+            raise refused_step(context, planned, error) from error
+
+
+def mounted_resctrl(context: Context) -> Resctrl:
+    """Return the machine's resctrl; refuse where there is none."""
+    resctrl = context.kernel.resctrl
+    if resctrl is None:
+        raise refusal(errno.ENOENT, "/sys/fs/resctrl", "no resctrl file system is mounted")
+    return resctrl
 
 
 HANDLERS: dict[str, Handler] = {

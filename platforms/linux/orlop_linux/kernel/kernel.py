@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from orlop_linux.kernel.resctrl import DEFAULT_ROOT
+from orlop_linux.kernel.resctrlfs import DEFAULT_ROOT
 from orlop_linux.kernel.sandbox import Sandbox
 from orlop_linux.live.kernel import LinuxLive
 

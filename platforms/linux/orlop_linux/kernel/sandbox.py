@@ -46,6 +46,7 @@ class Sandbox:
         self._resctrl: Resctrl | None = None
         self._launch: Launch | None = None
         self._warnings: list[str] = []
+        self._checked = False
         own = any(
             type(planned.step).__name__ == "NewNamespace" and getattr(planned.step, "type", "") == "pid"
             for planned in plan.steps("clone")
@@ -72,6 +73,9 @@ class Sandbox:
         method = self._host_methods.get(type(planned.step).__name__)
         if method is None:
             raise _unknown(planned, "host")
+        if not self._checked:
+            self._checked = True
+            self._check()
         method(self, planned)
 
     def clone(self, steps: Sequence[PlannedStep]) -> None:
@@ -140,6 +144,8 @@ class Sandbox:
 
     def abort(self) -> None:
         """Kill the container process, if any, and reap it. Idempotent; never raises."""
+        if self._resctrl is not None:
+            self._resctrl.release()
         if self._launch is not None:
             self._launch.abort()
 
@@ -149,8 +155,17 @@ class Sandbox:
             self._launch.close()
         if self._cgroups is not None:
             self._cgroups.close()
+        if self._resctrl is not None:
+            self._resctrl.release()
 
     # --- phase host
+
+    def _check(self) -> None:
+        """Refuse what this host cannot do before the first step touches it."""
+        for planned in self._plan.steps("host"):
+            step: Any = planned.step
+            if type(step).__name__ == "CreateResctrlGroup":
+                self._resctrl_groups().check(step, planned.plugin)
 
     def _create_cgroup(self, planned: PlannedStep) -> None:
         from orlop_linux.kernel.cgroups.create import Cgroups
@@ -200,7 +215,8 @@ class Sandbox:
 
     def _create_resctrl_group(self, planned: PlannedStep) -> None:
         step: Any = planned.step
-        self._resctrl_groups().create(step, planned.plugin, self._journal)
+        more = any(type(one.step).__name__ == "WriteSchemata" for one in self._plan.steps("host"))
+        self._resctrl_groups().create(step, planned.plugin, self._journal, more=more)
 
     def _write_schemata(self, planned: PlannedStep) -> None:
         step: Any = planned.step

@@ -67,10 +67,18 @@ def execute(
     elif kind == "SetDeviceRules":
         set_device_rules(targets, step, plugin)
     elif kind == "WriteSchemata":
-        from orlop_linux.kernel.resctrl import DEFAULT_ROOT, Resctrl
+        from orlop_linux.kernel.resctrl import Resctrl
+        from orlop_linux.live.resctrl import class_of
 
-        root = record.kernel.get("resctrl", {}).get("root", DEFAULT_ROOT)
-        Resctrl(root, record).write(step, plugin, update=True)
+        known = class_of(record)
+        if known is None or known[1] != step.clos_id:
+            raise PlatformError(
+                f"class of service {step.clos_id} is not the container's",
+                pointer=step.because,
+                errno=errno.ENOENT,
+                hint="a container gets a class when it is created with linux.intelRdt, and keeps it",
+            )
+        Resctrl(known[0], record).write(step, plugin, update=True)
     else:
         raise PlatformError(f"{kind} cannot be applied to a container that exists", errno=errno.EOPNOTSUPP)
 

@@ -231,7 +231,12 @@ class LinuxLive:
         """Return what the kernel accounts, see :mod:`orlop_linux.kernel.cgroups.stats`."""
         from orlop_linux.kernel.cgroups.stats import read_stats
 
-        return read_stats(self._required_groups(record))
+        found = read_stats(self._required_groups(record))
+        if "resctrl" in record.kernel:
+            from orlop_linux.kernel.resctrl_stats import read_stats as read_resctrl
+
+            found |= read_resctrl(record)
+        return found
 
     def _groups(self, record: Record) -> list[Group]:
         if not record.kernel.get("cgroups"):
