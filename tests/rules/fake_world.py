@@ -90,6 +90,12 @@ class FakeWorld(World):
         group = self.kernel.cgroup(container, controller)
         return group.read(v1 if group.hierarchy.version == 1 else v2)
 
+    def device_rule(self, container: str, major: int, minor: int) -> str:
+        process = next(one for one in self.kernel.all_processes() if one.owner == container)
+        return "".join(
+            access for access in "rw" if self.kernel.device_allowed(process, "c", major, minor, access)
+        )
+
     def schemata(self, clos: str) -> str:
         group = self._resctrl.find(clos)
         assert group is not None
@@ -106,8 +112,8 @@ class FakeWorld(World):
         ]
 
     def resctrl_tasks(self, group: str) -> list[int]:
-        clos, _, monitor = group.rpartition("/mon_groups/") if "mon_groups/" in group else (group, "", "")
-        found = self._resctrl.find(clos.removesuffix("mon_groups") or "/")
+        clos, _, monitor = f"/{group}".partition("/mon_groups/")
+        found = self._resctrl.find(clos.lstrip("/") or "/")
         assert found is not None
         one = found.monitors[monitor] if monitor else found
         return [process.pid for process in one.processes]

@@ -99,6 +99,15 @@ class LinuxWorld(World):
         )
         return Path(f"/sys/fs/cgroup{unified[3:]}", v2).read_text().strip()
 
+    def device_rule(self, container: str, major: int, minor: int) -> str:
+        try:
+            lines = self.cgroup_value(container, "devices", "devices.list", "")
+        except (IsADirectoryError, FileNotFoundError):
+            return ""
+        place = f"c {major}:{minor} "
+        rule = next((line[len(place) :] for line in lines.splitlines() if line.startswith(place)), "none")
+        return rule.replace("m", "")  # making any node is allowed
+
     def schemata(self, clos: str) -> str:
         return _resctrl(clos, "schemata").read_text()
 

@@ -105,3 +105,45 @@ def a_cgroup_namespace_hides_the_path(w: World) -> None:
     _, text = w.run("/bin/show", "/proc/self/cgroup", change={"linux": {"namespaces": spaces}})
     paths = {line.split(":", 2)[2] for line in text.splitlines() if line.split(":", 2)[1] in {"pids", ""}}
     assert paths == {"/"}
+
+
+@rule
+def a_change_is_whole_or_not_at_all(w: World) -> None:
+    c = w.start("c", change=_limits(pids={"limit": 17}, cpu={"shares": 512}))
+    before = [
+        w.cgroup_value("c", "pids", "pids.max", "pids.max"),
+        w.cgroup_value("c", "cpu", "cpu.shares", "cpu.weight"),
+    ]
+    with pytest.raises(OrlopError):
+        c.update({"cpu": {"shares": 700, "cpus": "4000-4001"}, "pids": {"limit": 23}})
+    assert before == [
+        w.cgroup_value("c", "pids", "pids.max", "pids.max"),
+        w.cgroup_value("c", "cpu", "cpu.shares", "cpu.weight"),
+    ]
+
+
+@rule
+def the_period_can_be_changed_alone(w: World) -> None:
+    c = w.create("c", change=_limits(cpu={"quota": 50000, "period": 200000}))
+    c.update({"cpu": {"period": 100000}})
+    assert w.cgroup_value("c", "cpu", "cpu.cfs_quota_us", "cpu.max") in ("50000", "50000 100000")
+    assert w.cgroup_value("c", "cpu", "cpu.cfs_period_us", "cpu.max") in ("100000", "50000 100000")
+
+
+@rule
+def an_rdma_device_that_is_not_there_is_refused(w: World) -> None:
+    with pytest.raises(OrlopError) as caught:
+        w.create("c", change=_limits(rdma={"nothing0": {"hcaHandles": 3}}))
+    assert caught.value.pointer == "/linux/resources/rdma/nothing0"
+    assert w.left() == []
+
+
+@rule
+def rules_for_devices_are_replaced_by_an_update(w: World) -> None:
+    fuse = {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rw"}
+    c = w.create("c", change=_limits(devices=[{"allow": False, "access": "rwm"}, fuse]))
+    assert w.device_rule("c", 10, 229) in {"rw", ""}
+    c.update({"devices": [{"allow": False, "access": "rwm"}, {**fuse, "access": "r"}]})
+    assert w.device_rule("c", 10, 229) in {"r", ""}
+    c.update({"pids": {"limit": 100}})
+    assert w.device_rule("c", 10, 229) in {"r", ""}

@@ -212,6 +212,10 @@ class World(ABC):
         """Return the content of a cgroup file of the container: *v1* or *v2*, whichever the host has."""
 
     @abstractmethod
+    def device_rule(self, container: str, major: int, minor: int) -> str:
+        """Return the access to a character device that the container has; empty where it cannot be read."""
+
+    @abstractmethod
     def schemata(self, clos: str) -> str:
         """Return the schemata of the class *clos*; a machine without resctrl skips the rule."""
 

@@ -58,7 +58,18 @@ class WriteCgroup(Step):
     append: bool = False
     """Each pair is one line of a keyed file (rdma.max, io.max): all are written, none replaces another."""
     alternatives: bool = False
-    """The pairs say the same in several ways, best first: the first whose file exists is written."""
+    """The pairs say the same in several ways, best first: the first one that the kernel has is written. It
+    has not when the file is missing, or when the file does not support the device."""
+    usage: str = ""
+    """A file of cgroup v2 that counts what the value limits. A value below it is refused, as the kernel does
+    by itself on v1 (``checkBeforeUpdate``)."""
+    minus: str = ""
+    """A file of cgroup v2 whose number is subtracted from the value: v1 limits memory and swap together."""
+    keep: bool = False
+    """A word ``=`` of a value on cgroup v2 stands for the one that the file has there: ``cpu.max`` holds two
+    properties, of which an update may set one."""
+    verify: bool = False
+    """Read the value back: there are kernels that take a limit and ignore it."""
 
 
 @step

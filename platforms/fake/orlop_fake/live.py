@@ -209,10 +209,20 @@ class LiveMachine(Machine):
 
     @call("apply")
     def apply(self, record: Record, steps: Iterable[Any]) -> None:
-        """Execute resource steps on a live container."""
+        """Execute resource steps on a live container: all of them, or none."""
         context = Context(self, record, _NoJournal(), LaunchOptions())
         context.updates = True
         context.cgroups = {group.hierarchy.name: group for group in groups_of(self, record)}
+        ordered = list(steps)
+        before = [(group, _copied(group.values), group.device_rules) for group in context.cgroups.values()]
+        try:
+            self._apply(context, ordered)
+        except BaseException:
+            for group, values, rules in before:
+                group.values, group.device_rules = values, rules
+            raise
+
+    def _apply(self, context: Context, steps: Iterable[Any]) -> None:
         for step in steps:
             one = step.step if isinstance(step, PlannedStep) else step
             if type(one).__name__ not in _UPDATES:
@@ -266,6 +276,10 @@ class LiveMachine(Machine):
                     "max": {key: _pairs(rest) for key, _, rest in (one.partition(" ") for one in lines)}
                 }
         return found | resctrl_stats(self, record)
+
+
+def _copied(values: Mapping[str, str | dict[str, str]]) -> dict[str, str | dict[str, str]]:
+    return {name: dict(value) if isinstance(value, dict) else value for name, value in values.items()}
 
 
 def _limit(text: str) -> int | None:

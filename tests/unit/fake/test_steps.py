@@ -188,7 +188,7 @@ REFUSED: list[tuple[Step, int]] = [
     (made(steps.OpenTerminal), errno.ENOENT),
     (made(steps.CreateResctrlGroup, clos_id="absent", create=False), errno.ENOENT),
     (made(steps.CreateResctrlGroup, clos_id="info"), errno.EINVAL),
-    (made(steps.WriteCgroup, controller="dream", v1=(), v2=()), errno.ENOENT),
+    (made(steps.WriteCgroup, controller="dream", v1=(), v2=()), errno.EOPNOTSUPP),
     (made(steps.WriteCgroup, controller="pids", v1=(("pids.max", "x"),), v2=None), errno.EOPNOTSUPP),
     (made(steps.WriteCgroup, controller="pids", v1=None, v2=(("pids.dream", "1"),)), errno.ENOENT),
     (made(steps.CheckExecutable, args=("absent",), path="/bin"), errno.ENOENT),

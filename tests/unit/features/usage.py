@@ -175,7 +175,13 @@ FLAGS: Mapping[str, tuple[tuple[Config, str, LaunchOptions], ...]] = {
         (_rdt(memBwSchema="MB:0=50"), "v2", LaunchOptions()),
     ),
     "linux.intelRdt.schemata": ((_rdt(schemata=["L3:0=f", "MB:0=50"]), "v2", LaunchOptions()),),
-    "linux.intelRdt.monitoring": ((_rdt(enableMonitoring=True), "v2", LaunchOptions()),),
+    "linux.intelRdt.monitoring": (
+        (_rdt(enableMonitoring=True), "v2", LaunchOptions()),
+        *(
+            (_rdt(**{name: True}) | {"ociVersion": "1.2.1"}, "v2", LaunchOptions())
+            for name in ("enableCMT", "enableMBM")
+        ),
+    ),
     "linux.mountExtensions.idmap.enabled": ((mapped(), "v2", LaunchOptions()),),
     "linux.netDevices.enabled": (
         (

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from orlop_linux.kernel.cgroups.devices import compile_v2, normalize
+from orlop_linux.kernel.cgroups.devices import changes, compile_v2, normalize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -156,3 +156,22 @@ def test_numbers_that_no_device_has_match_nothing() -> None:
 
 def test_the_program_ends_at_a_rule_for_all() -> None:
     assert len(compile_v2([(True, "c", 1, 3, "rwm"), DENY_ALL])) == len(compile_v2([DENY_ALL]))
+
+
+@pytest.mark.parametrize(
+    ("present", "rules", "expected"),
+    [
+        ("a *:* rwm", [(True, "c", 1, 3, "rw")], [(False, "a"), (True, "c 1:3 rw")]),
+        ("c 1:3 rw", [(True, "c", 1, 3, "rw")], []),
+        (
+            "c 1:3 rwm\nb 8:0 r",
+            [(True, "c", 1, 3, "rw"), (True, "c", 10, None, "r")],
+            [(False, "c 1:3 m"), (False, "b 8:0 r"), (True, "c 10:* r")],
+        ),
+        ("c 1:3 r", [(True, "a", None, None, "rwm")], [(True, "a")]),
+    ],
+)
+def test_a_live_container_keeps_the_devices_that_it_may_keep(
+    present: str, rules: list[DeviceRule], expected: list[tuple[bool, str]]
+) -> None:
+    assert changes(present, normalize([DENY_ALL, *rules])) == expected

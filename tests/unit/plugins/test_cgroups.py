@@ -122,8 +122,19 @@ def test_device_rules_that_cannot_be(rule: dict[str, Any], pointer: str) -> None
 
 def test_rdma() -> None:
     devices = {"mlx5_1": {"hcaHandles": 3, "hcaObjects": 10000}, "rxe3": {"hcaObjects": 0}}
-    lines = (("rdma.max", "mlx5_1 hca_handle=3 hca_object=10000"), ("rdma.max", "rxe3 hca_object=0"))
-    expected = [WriteCgroup(because=f"{RESOURCES}/rdma", controller="rdma", v1=lines, v2=lines, append=True)]
+    expected = [
+        WriteCgroup(
+            because=f"{RESOURCES}/rdma/{name}",
+            controller="rdma",
+            v1=(("rdma.max", line),),
+            v2=(("rdma.max", line),),
+            append=True,
+        )
+        for name, line in (
+            ("mlx5_1", "mlx5_1 hca_handle=3 hca_object=10000"),
+            ("rxe3", "rxe3 hca_object=0"),
+        )
+    ]
     assert steps("rdma", limited(rdma=devices)) == expected
     assert list(update("rdma", {"rdma": devices})) == expected
     assert steps("rdma", config()) == []
@@ -156,7 +167,10 @@ def test_rdma_that_cannot_be(name: str, limits: dict[str, int], suffix: str) -> 
 
 def test_an_update_writes_what_it_sets() -> None:
     planned = update("cgroups", {"pids": {"limit": 5}, "devices": [{"allow": False}]})
-    assert forms(planned) == [("/pids/limit", (("pids.max", "5"),), (("pids.max", "5"),))]
+    assert forms(planned[:1]) == [("/pids/limit", (("pids.max", "5"),), (("pids.max", "5"),))]
+    (made,) = (one for one in steps("cgroups", limited(devices=[{"allow": False}])) if "Device" in str(one))
+    assert list(planned[1:]) == [made]
+    assert len(update("cgroups", {"pids": {"limit": 5}, "devices": []})) == 1
 
 
 def test_an_update_gets_past_the_limits_in_force() -> None:
@@ -165,18 +179,20 @@ def test_an_update_gets_past_the_limits_in_force() -> None:
         ("/memory/limit", (("memory.limit_in_bytes", "5"),), (("memory.max", "5"),)),
         ("/memory/swap", (("memory.memsw.limit_in_bytes", "7"),), (("memory.swap.max", "2"),)),
     ]
-    assert forms(update("cgroups", {"memory": {"swap": 7}})) == [
-        ("/memory/swap", (("memory.memsw.limit_in_bytes", "7"),), None)
+    (swap,) = update("cgroups", {"memory": {"swap": 7}})
+    assert forms([swap]) == [
+        ("/memory/swap", (("memory.memsw.limit_in_bytes", "7"),), (("memory.swap.max", "7"),))
     ]
+    assert swap.as_data()["minus"] == "memory.max"
     assert forms(update("cgroups", {"cpu": {"quota": 5000, "burst": 2000}})) == [
         ("/cpu/burst", (("cpu.cfs_burst_us", "0"),), (("cpu.max.burst", "0"),)),
         ("/cpu/quota", (("cpu.cfs_quota_us", "5000"),), (("cpu.max", "5000"),)),
         ("/cpu/burst", (("cpu.cfs_burst_us", "2000"),), (("cpu.max.burst", "2000"),)),
     ]
-    # v2 keeps quota and period in one file; the period alone cannot be changed without knowing the quota.
-    assert forms(update("cgroups", {"cpu": {"period": 5000}})) == [
-        ("/cpu/period", (("cpu.cfs_period_us", "5000"),), None)
-    ]
+    # v2 keeps quota and period in one file.
+    (period,) = update("cgroups", {"cpu": {"period": 5000}})
+    assert forms([period]) == [("/cpu/period", (("cpu.cfs_period_us", "5000"),), (("cpu.max", "= 5000"),))]
+    assert period.as_data()["keep"]
     assert [form[0] for form in forms(update("cgroups", {"cpu": {"idle": 1, "shares": 5}}))] == [
         "/cpu/idle",
         "/cpu/shares",

@@ -120,10 +120,10 @@ def test_false_asks_for_no_monitoring() -> None:
 def test_the_bandwidth_replaces_that_of_the_cache_schema_in_older_versions(version: str) -> None:
     both = rdt(l3CacheSchema="L3:0=f\nMB:0=10\nL2:0=3\n", memBwSchema="MB:0=20")
     planned = steps("intel-rdt", both.evolve(oci_version=version))
-    assert planned[1].lines == ("L3:0=f", "L2:0=3", "MB:0=20")
+    assert planned[1].as_data()["lines"] == ("L3:0=f", "L2:0=3", "MB:0=20")
     alone = rdt(l3CacheSchema="L3:0=f\nMB:0=10")
     planned = steps("intel-rdt", alone.evolve(oci_version=version))
-    assert planned[1].lines == ("L3:0=f", "MB:0=10")
+    assert planned[1].as_data()["lines"] == ("L3:0=f", "MB:0=10")
     assert pointers("intel-rdt", both) == [f"{HERE}/l3CacheSchema"]
 
 

@@ -87,6 +87,14 @@ def test_memory_that_cannot_be(memory: dict[str, Any], name: str) -> None:
     assert f"/memory/{name}" in refused(memory=memory)
 
 
+def test_usage_is_checked_only_where_asked_for() -> None:
+    for asked in (True, False):
+        planned = writes(memory={"limit": 5, "swap": 7, "checkBeforeUpdate": asked})
+        assert [one.as_data()["usage"] for one in planned] == (
+            ["memory.current", "memory.swap.current"] if asked else ["", ""]
+        )
+
+
 def test_hierarchy_comes_before_limits_and_limits_before_swap() -> None:
     everything = {"swap": 9, "limit": 5, "kernel": 3, "useHierarchy": True, "reservation": 1}
     order = [step.because.rpartition("/")[2] for step in writes(memory=everything)]
@@ -293,7 +301,10 @@ def test_huge_pages() -> None:
         v2=(("hugetlb.2MB.rsvd.max", "4096"), ("hugetlb.2MB.max", "4096")),
         alternatives=True,
     )
-    assert len(planned) == 2
+    assert [one.because[-1] for one in planned] == ["0", "0", "1", "1"]
+    assert forms(planned[3:]) == [
+        ("/hugepageLimits/1", (("hugetlb.1GB.limit_in_bytes", "0"),), (("hugetlb.1GB.max", "0"),))
+    ]
     assert refused(hugepageLimits=[limits[0], limits[0]]) == ["/hugepageLimits/1/pageSize"]
 
 

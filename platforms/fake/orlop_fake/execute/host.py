@@ -11,6 +11,8 @@ from orlop_fake.hooks import run_hook
 from orlop_fake.refusals import refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from orlop_fake.cgroups import Cgroup
     from orlop_fake.execute.context import Context, Handler
     from orlop_fake.resctrl import Group, Resctrl
@@ -107,7 +109,54 @@ def _make_line(context: Context, group: Cgroup, parts: list[str]) -> None:
 
 def write_cgroup(context: Context, step: WriteCgroup) -> None:
     """Write a resource in the form of the hierarchy that has its controller."""
-    groups = context.cgroups
+    group, pairs = choose(context.cgroups, step)
+    if group.hierarchy.version == _UNIFIED:
+        pairs = _converted(group, pairs, step)
+    if step.alternatives:
+        _write_first(group, pairs)
+        return
+    for file, text in pairs:
+        group.write(file, text)
+        if step.verify and text.isdigit() and int(group.read(file)) > int(text):
+            raise refusal(errno.EOPNOTSUPP, group.file(file), "the kernel ignores the limit")
+
+
+def _write_first(group: Cgroup, pairs: Sequence[tuple[str, str]]) -> None:
+    first: OSError | None = None
+    for file, text in pairs:
+        try:
+            group.write(file, text)
+        except OSError as error:
+            if error.errno not in {errno.ENOENT, errno.EOPNOTSUPP}:
+                raise
+            first = first or error
+        else:
+            return
+    if first is not None:
+        raise first
+
+
+def _converted(group: Cgroup, pairs: Sequence[tuple[str, str]], step: WriteCgroup) -> list[tuple[str, str]]:
+    """Return what is written to cgroup v2 after its own figures have been asked for."""
+    made = []
+    for file, text in pairs:
+        value = text
+        if step.keep:
+            there = group.read(file).split()
+            value = " ".join(o if n == "=" else n for n, o in zip(text.split(), there, strict=False))
+        if step.minus:
+            limit = group.read(step.minus)
+            if not limit.isdigit() or int(limit) > int(value):
+                raise refusal(errno.EINVAL, group.file(file), f"the memory alone may be {limit}")
+            value = str(int(value) - int(limit))
+        if step.usage and value.isdigit() and int(value) < int(group.read(step.usage)):
+            raise refusal(errno.EBUSY, group.file(file), f"{group.read(step.usage)} are in use")
+        made.append((file, value))
+    return made
+
+
+def choose(groups: Mapping[str, Cgroup], step: WriteCgroup) -> tuple[Cgroup, Sequence[tuple[str, str]]]:
+    """Return the group that has the step's controller, and the step's form for its version."""
     if not groups:
         raise refusal(errno.ENOENT, "/sys/fs/cgroup", "the container has no cgroup of its own")
     unified = groups.get("")
@@ -126,15 +175,11 @@ def write_cgroup(context: Context, step: WriteCgroup) -> None:
         group, pairs = unified, step.v2
     else:
         missing = f"this host has no cgroup controller {step.controller!r}"
-        raise refusal(errno.ENOENT, "/sys/fs/cgroup", missing)
+        raise refusal(errno.EOPNOTSUPP, "/sys/fs/cgroup", missing)
     if pairs is None:
         version = group.hierarchy.version
         raise refusal(errno.EOPNOTSUPP, group.file(""), f"cgroup version {version} cannot do this")
-    if getattr(step, "alternatives", False):
-        files = group.files()
-        pairs = tuple(pair for pair in pairs if pair[0] in files)[:1] or pairs[:1]
-    for file, text in pairs:
-        group.write(file, text)
+    return group, pairs
 
 
 def set_device_rules(context: Context, step: SetDeviceRules) -> None:
@@ -242,6 +287,8 @@ def check_host(context: Context, plan: Plan) -> None:
         try:
             if type(step).__name__ == "CreateResctrlGroup":
                 check_resctrl(mounted_resctrl(context), step)
+            elif type(step).__name__ == "WriteCgroup" and not context.kernel.uid:
+                choose({name: one.root for name, one in context.kernel.hierarchies.items()}, step)
         except OSError as error:
             raise refused_step(context, planned, error) from error
 

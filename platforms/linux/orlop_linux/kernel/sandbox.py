@@ -162,10 +162,16 @@ class Sandbox:
 
     def _check(self) -> None:
         """Refuse what this host cannot do before the first step touches it."""
+        hierarchies = self._kernel.hierarchies() if self._options.manage_cgroups else []
         for planned in self._plan.steps("host"):
             step: Any = planned.step
-            if type(step).__name__ == "CreateResctrlGroup":
+            name = type(step).__name__
+            if name == "CreateResctrlGroup":
                 self._resctrl_groups().check(step, planned.plugin)
+            elif name == "WriteCgroup" and hierarchies:
+                from orlop_linux.kernel.cgroups.write import check
+
+                check(hierarchies, step, planned.plugin)
 
     def _create_cgroup(self, planned: PlannedStep) -> None:
         from orlop_linux.kernel.cgroups.create import Cgroups

@@ -6,23 +6,31 @@ import errno
 import os
 from typing import TYPE_CHECKING, Any
 
-from orlop_hookspecs.errors import PlatformError, StepError
-from orlop_linux.kernel.cgroups.write import Target, write
+from orlop_hookspecs.errors import OrlopError, PlatformError, StepError
+from orlop_linux.kernel.cgroups.restore import earlier, restore
+from orlop_linux.kernel.cgroups.write import Target, choose, write
 from orlop_linux.live.cgroups import groups_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orlop_hookspecs.record import Record
+    from orlop_linux.kernel.cgroups.restore import Earlier
+
+_LAST = {"WriteSchemata": 1, "SetDeviceRules": 2}
 
 
 def apply(record: Record, steps: Sequence[Any]) -> None:
-    """Execute *steps* (``WriteCgroup``, ``SetDeviceRules``, ``WriteSchemata``) in order.
+    """Execute *steps* (``WriteCgroup``, ``SetDeviceRules``, ``WriteSchemata``): all of them, or none.
+
+    Rules for devices come last, because what they were cannot be read back.
 
     Raises:
-        StepError: A step failed; those before it stay done, as the kernel keeps no history.
+        StepError: A step failed. Those before it have been taken back, or ``cleanup`` says what could not be.
     """
     targets: list[Target] = []
+    changes: list[Earlier] = []
+    ordered = sorted(steps, key=lambda step: _LAST.get(type(step).__name__, 0))
     try:
         for group in groups_of(record):
             try:
@@ -32,7 +40,9 @@ def apply(record: Record, steps: Sequence[Any]) -> None:
         # memory and memory+swap limit each other and may be two steps: what was refused is tried again at the
         # end.
         postponed = []
-        for step in steps:
+        for step in ordered:
+            if type(step).__name__ == "WriteCgroup":
+                changes += earlier(*choose(targets, step, ""), step)
             try:
                 execute(record, targets, step, "")
             except StepError as error:
@@ -45,6 +55,9 @@ def apply(record: Record, steps: Sequence[Any]) -> None:
                 postponed.append(step)
         for step in postponed:
             execute(record, targets, step, "")
+    except OrlopError as error:
+        error.cleanup = restore(changes) or error.cleanup
+        raise
     finally:
         for target in targets:
             os.close(target.fd)
@@ -65,7 +78,7 @@ def execute(
     if kind == "WriteCgroup":
         write(targets, step, plugin)
     elif kind == "SetDeviceRules":
-        set_device_rules(targets, step, plugin)
+        set_device_rules(targets, step, plugin, live=True)
     elif kind == "WriteSchemata":
         from orlop_linux.kernel.resctrl import Resctrl
         from orlop_linux.live.resctrl import class_of
@@ -87,6 +100,8 @@ def set_device_rules(
     targets: Sequence[Target],
     step: Any,  # noqa: ANN401 - of a class that follows from its name
     plugin: str,
+    *,
+    live: bool = False,
 ) -> None:
     """Set the device rules of a container where its host controls devices.
 
@@ -99,7 +114,7 @@ def set_device_rules(
     unified = None
     for target in targets:
         if "devices" in target.controllers:
-            devices.apply_v1(target.fd, target.directory, step, plugin)
+            devices.apply_v1(target.fd, target.directory, step, plugin, live=live)
             return
         if target.version == 2:
             unified = target

@@ -215,11 +215,14 @@ def orlop_plan(config: Config, context: PlanContext) -> Sequence[Step]:
 
 @hookimpl
 def orlop_update(resources: Resources) -> Sequence[Step]:
-    """Plan the change of a live container's resources; device rules stay as they were made.
+    """Plan the change of a live container's resources.
+
+    Rules for devices that are given replace those in force; without any these stay as they are.
 
     Raises:
         ConfigError: A value is refused.
     """
     for problem in _problems(resources, update=True):
         raise ConfigError(problem.message, pointer=problem.pointer, value=problem.value, hint=problem.hint)
-    return tuple(_writes(resources, update=True))
+    rules = devices.steps(resources.devices) if resources.devices else ()
+    return (*_writes(resources, update=True), *rules)

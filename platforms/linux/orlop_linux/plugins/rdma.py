@@ -75,19 +75,21 @@ def orlop_validate(config: Config, context: PlanContext) -> Sequence[Problem]:
 
 
 def _steps(devices: Mapping[str, Rdma]) -> Sequence[Step]:
-    """Return one step with a line for each device; v1 and v2 have the same file."""
-    if not devices:
-        return ()
-    lines = []
+    """Return one step for each device; v1 and v2 have the same file, and what is not set stays as it is."""
+    steps: list[Step] = []
     for name, limits in devices.items():
         words = [name]
         if limits.hca_handles is not None:
             words.append(f"hca_handle={limits.hca_handles}")
         if limits.hca_objects is not None:
             words.append(f"hca_object={limits.hca_objects}")
-        lines.append(("rdma.max", " ".join(words)))
-    pairs = tuple(lines)
-    return (WriteCgroup(because=POINTER, controller="rdma", v1=pairs, v2=pairs, append=True),)
+        pairs = (("rdma.max", " ".join(words)),)
+        steps.append(
+            WriteCgroup(
+                because=f"{POINTER}/{token(name)}", controller="rdma", v1=pairs, v2=pairs, append=True
+            )
+        )
+    return steps
 
 
 @hookimpl

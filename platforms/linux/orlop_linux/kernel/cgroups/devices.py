@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from orlop_linux.kernel.refusal import refuse, refuse_os
-from orlop_linux.live.cgroups import write_file
+from orlop_linux.live.cgroups import read_file, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +24,11 @@ _TYPES = {"b": 1, "c": 2}  # BPF_DEVCG_DEV_*
 _Place = tuple[str, int | None, int | None]
 
 
-def apply_v1(directory: int, where: str, step: SetDeviceRules, plugin: str) -> None:
-    """Write the rules to an open v1 cgroup (kernel doc, cgroup-v1/devices.rst)."""
+def apply_v1(directory: int, where: str, step: SetDeviceRules, plugin: str, *, live: bool = False) -> None:
+    """Write the rules to an open v1 cgroup (kernel doc, cgroup-v1/devices.rst).
+
+    With *live* only what differs is written: a program that runs keeps the devices that it may keep.
+    """
     try:
         lines = normalize(step.rules)
     except ValueError as error:
@@ -36,6 +39,8 @@ def apply_v1(directory: int, where: str, step: SetDeviceRules, plugin: str) -> N
             number=errno.EOPNOTSUPP,
             hint="cgroup v1 keeps a set of exceptions, not an ordered list",
         ) from None
+    if live:
+        lines = changes(read_file(directory, "devices.list"), lines)
     for allow, text in lines:
         name = "devices.allow" if allow else "devices.deny"
         try:
@@ -45,6 +50,28 @@ def apply_v1(directory: int, where: str, step: SetDeviceRules, plugin: str) -> N
             raise refuse_os(
                 step, plugin, f"cannot write {text!r} to {name}", error, path=where, hint=hint
             ) from error
+
+
+def changes(present: str, wanted: Sequence[tuple[bool, str]]) -> list[tuple[bool, str]]:
+    """Return what turns *present*, the content of devices.list, into *wanted*.
+
+    Where everything is allowed, or shall be, there is no list to compare with, and all is written.
+    """
+    there = dict(line.rpartition(" ")[::2] for line in present.splitlines())
+    if "a *:*" in there or not wanted or wanted[0] != (False, "a"):
+        return list(wanted)
+    lines = [(text.rpartition(" ")[0], text.rpartition(" ")[2]) for _, text in wanted[1:]]
+    kept = dict(lines)
+    found = []
+    for place, access in there.items():
+        surplus = "".join(letter for letter in access if letter not in kept.get(place, ""))
+        if surplus:
+            found.append((False, f"{place} {surplus}"))
+    for place, access in lines:
+        missing = "".join(letter for letter in access if letter not in there.get(place, ""))
+        if missing:
+            found.append((True, f"{place} {missing}"))
+    return found
 
 
 def normalize(rules: Sequence[DeviceRule]) -> list[tuple[bool, str]]:

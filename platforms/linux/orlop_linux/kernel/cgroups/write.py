@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
     from orlop_hookspecs.errors import StepError
     from orlop_hookspecs.steps import WriteCgroup
+    from orlop_linux.kernel.cgroups.hierarchies import Hierarchy
 
 _CORE = frozenset({"", "cgroup"})  # files of cgroup v2 itself
+_UNSUPPORTED = frozenset({errno.ENOENT, errno.EOPNOTSUPP})
 
 
 class Target:
@@ -31,6 +33,26 @@ class Target:
         self.version = version
         self.controllers = tuple(controllers)
 
+    def available(self) -> list[str]:
+        """Return the controllers that count in this cgroup."""
+        if self.version == 2:
+            return read_file(self.fd, "cgroup.controllers").split()
+        return [name for name in self.controllers if not name.startswith("name=")]
+
+
+def check(hierarchies: Sequence[Hierarchy], step: WriteCgroup, plugin: str) -> None:
+    """Raise what :func:`write` would raise on a host without the controller; nothing is touched."""
+    roots: list[Target] = []
+    try:
+        for one in hierarchies:
+            fd = os.open(one.mount, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if one.version == 2 else -1
+            roots.append(Target(fd, one.mount, one.version, one.controllers))
+        choose(roots, step, plugin)
+    finally:
+        for root in roots:
+            if root.fd >= 0:
+                os.close(root.fd)
+
 
 def write(targets: Sequence[Target], step: WriteCgroup, plugin: str) -> None:
     """Execute *step* on the cgroup that has its controller.
@@ -39,9 +61,12 @@ def write(targets: Sequence[Target], step: WriteCgroup, plugin: str) -> None:
         StepError: No hierarchy has the controller, the property does not exist on its version, or the kernel
         refused.
     """
-    target, pairs = _choose(targets, step, plugin)
+    target, pairs = choose(targets, step, plugin)
+    if target.version == 2:
+        pairs = _converted(target, pairs, step, plugin)
     if step.alternatives:
-        pairs = _first_that_exists(target, pairs)
+        _write_first(target, pairs, step, plugin)
+        return
     postponed: list[tuple[str, str]] = []
     for name, text in pairs:
         try:
@@ -62,9 +87,14 @@ def write(targets: Sequence[Target], step: WriteCgroup, plugin: str) -> None:
         _write_one(target, name, text, step, plugin)
 
 
-def _choose(
+def choose(
     targets: Sequence[Target], step: WriteCgroup, plugin: str
 ) -> tuple[Target, Sequence[tuple[str, str]]]:
+    """Return the cgroup that has the step's controller, and what is to be written there.
+
+    Raises:
+        StepError: There is none, or the property does not exist on its version.
+    """
     name = step.v1_controller or step.controller
     unified = None
     for target in targets:
@@ -79,9 +109,7 @@ def _choose(
                     number=errno.EOPNOTSUPP,
                 )
             return target, step.v1
-    if unified is not None and (
-        step.controller in _CORE or step.controller in read_file(unified.fd, "cgroup.controllers").split()
-    ):
+    if unified is not None and (step.controller in _CORE or step.controller in unified.available()):
         if step.v2 is None:
             raise refuse(step, plugin, "this property does not exist on cgroup v2", number=errno.EOPNOTSUPP)
         return unified, step.v2
@@ -93,34 +121,84 @@ def _choose(
             number=errno.EOPNOTSUPP,
             hint="cgroups are disabled, or the caller may not make any",
         )
+    names = sorted({name for target in targets for name in target.available()})
     raise refuse(
         step,
         plugin,
         f"the host has no cgroup controller {step.controller or 'of cgroup v2'}",
         number=errno.EOPNOTSUPP,
-        hint=f"it has {', '.join(_available(targets)) or 'none'}",
+        hint=f"it has {', '.join(names) or 'none'}",
     )
 
 
-def _available(targets: Sequence[Target]) -> list[str]:
-    names: set[str] = set()
-    for target in targets:
-        if target.version == 2:
-            names.update(read_file(target.fd, "cgroup.controllers").split())
-        else:
-            names.update(name for name in target.controllers if not name.startswith("name="))
-    return sorted(names)
+def _converted(
+    target: Target, pairs: Sequence[tuple[str, str]], step: WriteCgroup, plugin: str
+) -> Sequence[tuple[str, str]]:
+    """Return *pairs* after what cgroup v2 has to be asked for first."""
+    if step.minus:
+        pairs = [(name, _difference(target, text, step, plugin)) for name, text in pairs]
+    if step.keep:
+        pairs = [(name, _completed(target, name, text, step, plugin)) for name, text in pairs]
+    if step.usage:
+        used = _number(target, step.usage, step, plugin)
+        for name, text in pairs:
+            if text.isdigit() and int(text) < used:
+                raise refuse(
+                    step,
+                    plugin,
+                    f"cannot set {name} to {text}: {used} are in use",
+                    number=errno.EBUSY,
+                    path=target.directory,
+                    hint="checkBeforeUpdate asks for the refusal; without it the OOM killer would make room",
+                )
+    return pairs
 
 
-def _first_that_exists(target: Target, pairs: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
-    """Return the first pair whose file exists, or the first of all, which then says what is missing."""
-    for pair in pairs:
+def _difference(target: Target, text: str, step: WriteCgroup, plugin: str) -> str:
+    limit = _text(target, step.minus, step, plugin)
+    if not limit.isdigit() or int(limit) > int(text):
+        raise refuse(
+            step,
+            plugin,
+            f"memory and swap together cannot be limited to {text}: the memory alone may be {limit}",
+            path=target.directory,
+            hint="give the limit of memory as well",
+        )
+    return str(int(text) - int(limit))
+
+
+def _completed(target: Target, name: str, text: str, step: WriteCgroup, plugin: str) -> str:
+    words = text.split()
+    there = _text(target, name, step, plugin).split()
+    return " ".join(old if new == "=" else new for new, old in zip(words, there, strict=False))
+
+
+def _number(target: Target, name: str, step: WriteCgroup, plugin: str) -> int:
+    text = _text(target, name, step, plugin)
+    return int(text) if text.isdigit() else 0
+
+
+def _text(target: Target, name: str, step: WriteCgroup, plugin: str) -> str:
+    try:
+        return read_file(target.fd, name).strip()
+    except OSError as error:
+        raise refuse_os(step, plugin, f"cannot read {name}", error, path=target.directory) from error
+
+
+def _write_first(target: Target, pairs: Sequence[tuple[str, str]], step: WriteCgroup, plugin: str) -> None:
+    """Write the first pair that the kernel has; none: the first error says what is missing."""
+    first: OSError | None = None
+    for name, text in pairs:
         try:
-            os.stat(pair[0], dir_fd=target.fd, follow_symlinks=False)
-        except FileNotFoundError:
-            continue
-        return (pair,)
-    return pairs[:1]
+            _write_one(target, name, text, step, plugin)
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+            first = first or error
+        else:
+            return
+    if first is not None:
+        raise first
 
 
 def _write_one(target: Target, name: str, text: str, step: WriteCgroup, plugin: str) -> None:
@@ -128,8 +206,18 @@ def _write_one(target: Target, name: str, text: str, step: WriteCgroup, plugin: 
         raise refuse(step, plugin, f"{shorten(name)} is not a file that sets a resource")
     try:
         write_file(target.fd, name, text)
+        there = read_file(target.fd, name).strip() if step.verify else text
     except OSError as error:
         raise _refused(target, name, text, error, step, plugin) from error
+    if text.isdigit() and there.isdigit() and int(there) > int(text):
+        raise refuse(
+            step,
+            plugin,
+            f"the kernel ignores {shorten(text)} in {name}",
+            number=errno.EOPNOTSUPP,
+            path=target.directory,
+            hint="the running kernel no longer has this limit",
+        )
 
 
 def _refused(  # noqa: PLR0913, PLR0917 - what an error needs

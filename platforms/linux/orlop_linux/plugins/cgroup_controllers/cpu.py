@@ -116,11 +116,9 @@ def _bandwidth(cpu: CPU, *, update: bool) -> Iterator[WriteCgroup]:
         # The old burst may be above the new quota.
         yield _write("burst", (("cpu.cfs_burst_us", "0"),), (("cpu.max.burst", "0"),))
     if period is not None:
-        v2: tuple[tuple[str, str], ...] | None = ()
-        if quota is None:
-            # cpu.max holds both and can only be written whole, or without the period.
-            v2 = None if update else (("cpu.max", f"max {period}"),)
-        yield _write("period", (("cpu.cfs_period_us", str(period)),), v2)
+        # cpu.max holds both and can only be written whole, or without the period.
+        v2 = () if quota is not None else (("cpu.max", f"= {period}" if update else f"max {period}"),)
+        yield _write("period", (("cpu.cfs_period_us", str(period)),), v2, keep=update and quota is None)
     if quota is not None:
         v1_quota, v2_quota = ("-1", "max") if quota < 0 else (str(quota), str(quota))
         yield _write(
@@ -133,6 +131,10 @@ def _bandwidth(cpu: CPU, *, update: bool) -> Iterator[WriteCgroup]:
 
 
 def _write(
-    name: str, v1: tuple[tuple[str, str], ...] | None, v2: tuple[tuple[str, str], ...] | None
+    name: str,
+    v1: tuple[tuple[str, str], ...] | None,
+    v2: tuple[tuple[str, str], ...] | None,
+    *,
+    keep: bool = False,
 ) -> WriteCgroup:
-    return WriteCgroup(because=f"{POINTER}/{name}", controller="cpu", v1=v1, v2=v2)
+    return WriteCgroup(because=f"{POINTER}/{name}", controller="cpu", v1=v1, v2=v2, keep=keep)

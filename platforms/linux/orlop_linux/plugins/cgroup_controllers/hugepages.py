@@ -16,12 +16,10 @@ POINTER = "/linux/resources/hugepageLimits"
 
 
 def problems(limits: Sequence[HugepageLimit]) -> Iterator[Problem]:
-    """Yield sizes that have two limits, and sizes that could not be part of a file's name."""
+    """Yield sizes that have two limits; the document's own pattern keeps file names out."""
     seen: dict[str, int] = {}
     for index, limit in enumerate(limits):
         here = f"{POINTER}/{index}/pageSize"
-        if not limit.page_size.isalnum():
-            yield Problem(here, "the value must be a size such as 2MB", limit.page_size)
         if limit.page_size in seen:
             yield Problem(
                 here, f"the size stands already in hugepageLimits/{seen[limit.page_size]}", limit.page_size
@@ -30,13 +28,19 @@ def problems(limits: Sequence[HugepageLimit]) -> Iterator[Problem]:
 
 
 def steps(limits: Sequence[HugepageLimit]) -> Iterator[WriteCgroup]:
-    """Yield one step for each size: reservations are limited where the kernel can, else page faults."""
+    """Yield two steps for each size: reservations are limited where the kernel can, and page faults always.
+
+    A page that is used was reserved, so that the second limit takes nothing more away; it is the one that
+    monitors and peers know.
+    """
     for index, limit in enumerate(limits):
         base, text = f"hugetlb.{limit.page_size}", str(limit.limit)
+        v1, v2 = (f"{base}.limit_in_bytes", text), (f"{base}.max", text)
         yield WriteCgroup(
             because=f"{POINTER}/{index}",
             controller="hugetlb",
-            v1=((f"{base}.rsvd.limit_in_bytes", text), (f"{base}.limit_in_bytes", text)),
-            v2=((f"{base}.rsvd.max", text), (f"{base}.max", text)),
+            v1=((f"{base}.rsvd.limit_in_bytes", text), v1),
+            v2=((f"{base}.rsvd.max", text), v2),
             alternatives=True,
         )
+        yield WriteCgroup(because=f"{POINTER}/{index}", controller="hugetlb", v1=(v1,), v2=(v2,))

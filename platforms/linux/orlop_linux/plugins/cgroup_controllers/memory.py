@@ -61,7 +61,10 @@ def steps(memory: Memory, *, update: bool = False) -> Iterator[WriteCgroup]:
         yield _write("useHierarchy", (("memory.use_hierarchy", str(int(on))),), () if on else None)
     if memory.kernel is not None:
         yield _write(
-            "kernel", (("memory.kmem.limit_in_bytes", str(memory.kernel)),), _only_unlimited(memory.kernel)
+            "kernel",
+            (("memory.kmem.limit_in_bytes", str(memory.kernel)),),
+            _only_unlimited(memory.kernel),
+            verify=True,  # since version 5.16 the kernel ignores the limit
         )
     if memory.kernel_tcp is not None:
         yield _write(
@@ -87,9 +90,9 @@ def steps(memory: Memory, *, update: bool = False) -> Iterator[WriteCgroup]:
 def _limits(memory: Memory, *, update: bool) -> Iterator[WriteCgroup]:
     """Yield the limit of memory, and the one of memory and swap, which is never below it.
 
-    ``checkBeforeUpdate`` needs no step: a new cgroup uses nothing yet, and v1 always checks.
+    With ``checkBeforeUpdate`` v2 checks the usage as v1 always does.
     """
-    limit, swap = memory.limit, memory.swap
+    limit, swap, check = memory.limit, memory.swap, bool(memory.check_before_update)
     if limit == UNLIMITED and swap is None:
         # Unlimited memory below a limit of memory and swap would not be unlimited.
         swap = UNLIMITED
@@ -97,20 +100,43 @@ def _limits(memory: Memory, *, update: bool) -> Iterator[WriteCgroup]:
         # Any order of old and new limits: first out of the way, then down to the value.
         yield _write("swap", (("memory.memsw.limit_in_bytes", "-1"),), ())
     if limit is not None:
-        yield _write("limit", (("memory.limit_in_bytes", str(limit)),), (("memory.max", _v2(limit)),))
+        yield _write(
+            "limit",
+            (("memory.limit_in_bytes", str(limit)),),
+            (("memory.max", _v2(limit)),),
+            usage="memory.current" if check else "",
+        )
     if swap is not None:
-        v2: Pairs | None
-        if swap == UNLIMITED:
-            v2 = (("memory.swap.max", "max"),)
-        elif limit is None:
-            v2 = None
-        else:
-            v2 = (("memory.swap.max", str(swap - limit)),)
-        yield _write("swap", (("memory.memsw.limit_in_bytes", str(swap)),), v2)
+        # Without the limit of memory, an update asks the cgroup for the one in force.
+        alone = swap != UNLIMITED and limit is None
+        text = _v2(swap if swap == UNLIMITED or limit is None else swap - limit)
+        yield _write(
+            "swap",
+            (("memory.memsw.limit_in_bytes", str(swap)),),
+            (("memory.swap.max", text),),
+            usage="memory.swap.current" if check else "",
+            minus="memory.max" if alone else "",
+        )
 
 
-def _write(name: str, v1: Pairs | None, v2: Pairs | None) -> WriteCgroup:
-    return WriteCgroup(because=f"{POINTER}/{name}", controller="memory", v1=v1, v2=v2)
+def _write(  # noqa: PLR0913 - the parts of a step
+    name: str,
+    v1: Pairs | None,
+    v2: Pairs | None,
+    *,
+    usage: str = "",
+    minus: str = "",
+    verify: bool = False,
+) -> WriteCgroup:
+    return WriteCgroup(
+        because=f"{POINTER}/{name}",
+        controller="memory",
+        v1=v1,
+        v2=v2,
+        usage=usage,
+        minus=minus,
+        verify=verify,
+    )
 
 
 def _v2(size: int) -> str:
