@@ -1,4 +1,8 @@
-"""Seccomp filters, evaluated call by call: seccomp(2), config-linux.md "Seccomp"."""
+"""Seccomp filters, evaluated call by call: seccomp(2), config-linux.md "Seccomp".
+
+This is the plain reading of a profile: no instructions, no tables that are halved, one rule after the other.
+Compiled filters are compared with it.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,15 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from orlop_fake.refusals import refusal
+from orlop_fake.syscall_numbers import X86_64
+from orlop_hookspecs.documents.vocabulary import SECCOMP_ARCHITECTURES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from orlop_hookspecs.steps import LoadSeccomp
+
+    Conditions = tuple[Mapping[str, Any], ...]
 
 # From the strictest to the mildest: with several filters the strictest verdict counts (seccomp(2)).
 ACTIONS = (
@@ -34,7 +42,10 @@ FLAGS = frozenset(
         "SECCOMP_FILTER_FLAG_TSYNC_ESRCH",
     }
 )
+X32_BIT = 0x40000000
+_NO_CALL = 0xFFFFFFFF
 _WORD = (1 << 64) - 1
+_LARGEST = 0x7FFFFFFF
 
 _COMPARE: Mapping[str, Callable[[int, int, int], bool]] = {
     "SCMP_CMP_NE": lambda value, one, _: value != one,
@@ -43,55 +54,143 @@ _COMPARE: Mapping[str, Callable[[int, int, int], bool]] = {
     "SCMP_CMP_EQ": lambda value, one, _: value == one,
     "SCMP_CMP_GE": lambda value, one, _: value >= one,
     "SCMP_CMP_GT": lambda value, one, _: value > one,
-    "SCMP_CMP_MASKED_EQ": lambda value, one, two: value & one == two,
+    # Both sides are masked (seccomp_rule_add(3)).
+    "SCMP_CMP_MASKED_EQ": lambda value, one, two: value & one == two & one,
 }
 
 Verdict = tuple[str, int]
 """An action and its errno."""
 
+_FOREIGN: Verdict = ("SCMP_ACT_KILL_THREAD", errno.EPERM)
+_NEWER: Verdict = ("SCMP_ACT_ERRNO", errno.ENOSYS)
+
+
+class Calls:
+    """The system calls of one architecture."""
+
+    __slots__ = ("hidden", "last", "names", "numbers")
+
+    def __init__(
+        self,
+        numbers: Mapping[str, int],
+        hidden: Mapping[str, tuple[str, int, int]] | None = None,
+        last: int = _LARGEST,
+    ) -> None:
+        """Keep the parts.
+
+        Args:
+            numbers: Number by name.
+            hidden: Calls behind a multiplexer by name: its name, the selector in its first argument, and the
+                mask of that argument.
+            last: The largest number that a future call can have.
+        """
+        self.numbers = dict(numbers)
+        self.names = {number: name for name, number in numbers.items()}
+        self.hidden = dict(hidden or {})
+        self.last = last
+
+
+MACHINE = "SCMP_ARCH_X86_64"
+TABLES: Mapping[str, Calls] = {MACHINE: Calls(X86_64, last=X32_BIT - 1)}
+"""What the fake machine knows: its own architecture."""
+
 
 class Filter:
     """One loaded filter."""
 
-    __slots__ = ("_default", "_rules", "flags")
+    __slots__ = ("_default", "_newest", "_rules", "_tables", "flags")
 
-    def __init__(self, step: LoadSeccomp) -> None:
-        """Compile *step*; EINVAL for what libseccomp and the kernel refuse."""
+    def __init__(self, step: LoadSeccomp, tables: Mapping[str, Calls] = TABLES) -> None:
+        """Read *step*; EINVAL for what Linux refuses."""
         if not set(step.flags) <= FLAGS:
             raise refusal(errno.EINVAL, message=f"unknown seccomp flag in {step.flags!r}")
+        if not set(step.architectures) <= set(SECCOMP_ARCHITECTURES):
+            raise refusal(errno.EINVAL, message=f"unknown architecture in {step.architectures!r}")
         self.flags = step.flags
         self._default = _verdict(step.default_action, step.default_errno)
-        self._rules: dict[str, list[tuple[tuple[dict[str, Any], ...], Verdict]]] = {}
-        for rule in step.syscalls:
-            verdict = _verdict(rule["action"], rule.get("errno"))
-            conditions = tuple(rule.get("args") or ())
-            for one in conditions:
-                if one["op"] not in _COMPARE or not 0 <= one["index"] < 6:
-                    raise refusal(errno.EINVAL, message=f"invalid seccomp argument {one!r}")
-            for name in rule["names"]:
-                self._rules.setdefault(name, []).append((conditions, verdict))
-        for rules in self._rules.values():
-            # A rule with conditions says more than one without, whatever their order.
-            rules.sort(key=lambda rule: not rule[0])
+        self._rules = tuple(_rules(step))
+        # An architecture that the machine cannot execute has no calls here.
+        self._tables = {name: tables[name] for name in (MACHINE, *step.architectures) if name in tables}
+        self._newest = {name: self._newest_of(calls) for name, calls in self._tables.items()}
 
     def verdict(self, name: str, args: Sequence[int]) -> Verdict:
-        """Return what happens to the call *name* with *args*."""
-        for conditions, verdict in self._rules.get(name, ()):
-            if _all_hold(conditions, args):
+        """Return what happens to the machine's own call *name* with *args*.
+
+        A name that the machine does not know is a call that is newer than all that it knows.
+        """
+        calls = self._tables[MACHINE]
+        return self.judge(MACHINE, calls.numbers.get(name, calls.last), args)
+
+    def judge(self, architecture: str, number: int, args: Sequence[int]) -> Verdict:
+        """Return what happens to call *number* of *architecture* with *args*.
+
+        As in struct seccomp_data, x32 is x86_64 with a bit in the number.
+        """
+        if architecture == MACHINE and X32_BIT <= number < _NO_CALL:
+            architecture = "SCMP_ARCH_X32"
+        calls = self._tables.get(architecture)
+        if calls is None:
+            return _FOREIGN
+        name = calls.names.get(number, "")
+        found = self._by_conditions(name, args) or self._plain(name)
+        if found is None:
+            found = self._hidden(calls, name, args)
+        if found is None and self._default[0] == "SCMP_ACT_ERRNO":
+            newest = self._newest[architecture]
+            if 0 <= newest < number <= calls.last:
+                return _NEWER
+        return found or self._default
+
+    def _by_conditions(self, name: str, args: Sequence[int]) -> Verdict | None:
+        for names, conditions, verdict in self._rules:
+            if name in names and conditions and _holds(conditions, args):
                 return verdict
-        return self._default
+        return None
+
+    def _plain(self, name: str) -> Verdict | None:
+        return next((verdict for names, rest, verdict in self._rules if name in names and not rest), None)
+
+    def _hidden(self, calls: Calls, multiplexer: str, args: Sequence[int]) -> Verdict | None:
+        """Return what happens to a call through *multiplexer*, whose own arguments nobody can see."""
+        for name, (where, selector, mask) in calls.hidden.items():
+            if where == multiplexer and (args[0] if args else 0) & mask == selector:
+                possible = [verdict for names, rest, verdict in self._rules if name in names and rest]
+                plain = self._plain(name)
+                if plain is not None or possible:
+                    return min([*possible, plain or self._default], key=_strictness)
+        return None
+
+    def _newest_of(self, calls: Calls) -> int:
+        """Return the largest number that the profile names; -1: it names no call of the architecture."""
+        named = {name for names, _, _ in self._rules for name in names}
+        named |= {calls.hidden[name][0] for name in named if name in calls.hidden}
+        numbers = (calls.numbers.get(name, -1) for name in named)
+        return max((number for number in numbers if number <= calls.last), default=-1)
 
 
-def _all_hold(conditions: Sequence[dict[str, Any]], args: Sequence[int]) -> bool:
-    # One argument that is compared more than once means any of the values, for a filter cannot compare it
-    # twice.
-    held: dict[int, bool] = {}
+def _rules(step: LoadSeccomp) -> Iterable[tuple[frozenset[str], Conditions, Verdict]]:
+    """Yield names, conditions that must all hold, and verdict of each rule."""
+    for rule in step.syscalls:
+        names, verdict = frozenset(rule["names"]), _verdict(rule["action"], rule.get("errno"))
+        conditions = tuple(rule.get("args") or ())
+        for one in conditions:
+            if one["op"] not in _COMPARE or not 0 <= one["index"] < 6:
+                raise refusal(errno.EINVAL, message=f"invalid seccomp argument {one!r}")
+        if len({one["index"] for one in conditions}) < len(conditions):
+            # Two of them are about one argument: each is a rule of its own.
+            for one in conditions:
+                yield names, (one,), verdict
+        else:
+            yield names, conditions, verdict
+
+
+def _holds(conditions: Conditions, args: Sequence[int]) -> bool:
     for one in conditions:
         index = one["index"]
         value = (args[index] if index < len(args) else 0) & _WORD
-        true = _COMPARE[one["op"]](value, one["value"] & _WORD, (one.get("value_two") or 0) & _WORD)
-        held[index] = held.get(index, False) or true
-    return all(held.values())
+        if not _COMPARE[one["op"]](value, one["value"] & _WORD, (one.get("value_two") or 0) & _WORD):
+            return False
+    return True
 
 
 def _verdict(action: str, number: int | None) -> Verdict:
@@ -100,7 +199,11 @@ def _verdict(action: str, number: int | None) -> Verdict:
     return action, errno.EPERM if number is None else number
 
 
+def _strictness(verdict: Verdict) -> int:
+    return ACTIONS.index(verdict[0])
+
+
 def judge(filters: Sequence[Filter], name: str, args: Sequence[int]) -> Verdict:
     """Return the strictest verdict of all *filters*; without filters everything is allowed."""
     verdicts = [one.verdict(name, args) for one in filters]
-    return min(verdicts, key=lambda verdict: ACTIONS.index(verdict[0]), default=("SCMP_ACT_ALLOW", 0))
+    return min(verdicts, key=_strictness, default=("SCMP_ACT_ALLOW", 0))

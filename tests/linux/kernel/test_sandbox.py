@@ -136,8 +136,9 @@ def test_build_listens_compiles_and_closes_its_copy(
             {"names": ("reboot", "no_such_call"), "action": "SCMP_ACT_ERRNO", "errno": None, "args": ()},
         ),
     )
-    execute = planned(filters, Execute(because="", args=("sh",)))
-    sandbox = begin(kernel, record, journal)
+    steps = (filters, Execute(because="", args=("sh",)))
+    execute = planned(*steps)
+    sandbox = begin(kernel, record, journal, *steps)
     sandbox.clone(())
     Path(record.directory, "start.sock").write_text("stale")
     before = sorted(os.listdir("/proc/self/fd"))
@@ -153,6 +154,18 @@ def test_build_listens_compiles_and_closes_its_copy(
     assert any("no_such_call" in one for one in warnings)
     assert "from the child" in warnings
     sandbox.close()
+
+
+def test_a_filter_that_cannot_be_compiled_is_refused_before_anything_is_touched(
+    kernel: LinuxKernel, record: Record, journal: Entries, child: Child
+) -> None:
+    args = [{"index": number, "value": 1 << 40, "value_two": 0, "op": "SCMP_CMP_GT"} for number in range(6)]
+    rule = {"names": ("ioctl",), "action": "SCMP_ACT_ERRNO", "errno": None, "args": tuple(args)}
+    long = LoadSeccomp(because="/linux/seccomp", default_action="SCMP_ACT_ALLOW", syscalls=(rule,) * 200)
+    with pytest.raises(StepError, match="instructions, the kernel takes 4096") as caught:
+        begin(kernel, record, journal, long)
+    assert (caught.value.pointer, caught.value.plugin) == ("/linux/seccomp", "test")
+    assert (child.calls, list(journal), os.listdir(record.directory)) == ([], [], [])
 
 
 def test_oom_score(kernel: LinuxKernel, record: Record, journal: Entries, child: Child) -> None:

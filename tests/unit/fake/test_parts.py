@@ -230,7 +230,17 @@ def test_filters_decide_call_by_call() -> None:
     assert one.verdict("personality", (9,))[0] == "SCMP_ACT_ERRNO"
     assert one.verdict("clone", (17,))[0] == "SCMP_ACT_ALLOW"
     assert one.verdict("clone", (0x10000000,))[0] == "SCMP_ACT_ERRNO"
-    assert one.verdict("mount", ()) == ("SCMP_ACT_ERRNO", errno.EPERM)
+    assert one.verdict("chmod", ()) == ("SCMP_ACT_ERRNO", errno.EPERM)
+
+
+def test_calls_that_are_newer_than_a_profile_are_not_implemented() -> None:
+    rule = {"names": ["statx", "no_such_call"], "action": "SCMP_ACT_ALLOW", "errno": None, "args": []}
+    for default, newer in (("SCMP_ACT_ERRNO", errno.ENOSYS), ("SCMP_ACT_KILL", errno.EPERM)):
+        one = filtered(default, rule)
+        assert one.verdict("statx", ())[0] == "SCMP_ACT_ALLOW"
+        assert one.verdict("mount", ()) == (default, errno.EPERM)
+        # One that the machine has, and one that it does not have either.
+        assert one.verdict("openat2", ()) == one.verdict("no_such_call", ()) == (default, newer)
 
 
 def test_the_strictest_of_several_filters_counts() -> None:

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.linux_kernel.filters import AARCH64, ARM, X86, run
 
 from orlop_hookspecs.errors import PlatformError, StepError
 from orlop_hookspecs.steps import LoadSeccomp
-from orlop_linux.kernel import seccomp
+from orlop_linux.kernel import seccomp, seccomp_tables
 from orlop_linux.kernel.seccomp import compile_filter
 
 try:
@@ -30,47 +31,10 @@ import platform
 if platform.machine() != "x86_64":
     pytest.skip("the numbers below are those of x86_64", allow_module_level=True)
 
-X86_64, X86, AARCH64 = 0xC000003E, 0x40000003, 0xC00000B7
 X32_BIT = 0x40000000
 READ, WRITE, CLONE, PERSONALITY, SOCKET = 0, 1, 56, 135, 41
 ALLOW, LOG, KILL_THREAD, KILL_PROCESS = 0x7FFF0000, 0x7FFC0000, 0, 0x80000000
 EPERM, ENOSYS = 0x00050001, 0x00050000 | errno.ENOSYS
-
-
-def run(  # noqa: C901, PLR0912 - one branch for each instruction
-    program: bytes, number: int, args: tuple[int, ...] = (), arch: int = X86_64
-) -> int:
-    """Execute classic BPF on one struct seccomp_data and return the action (seccomp(2))."""
-    data = struct.pack("=IIQ6Q", number, arch, 0, *(*args, *(0,) * (6 - len(args))))
-    accumulator, index, place, memory = 0, 0, 0, [0] * 16
-    while True:
-        code, yes, no, constant = struct.unpack_from("=HBBI", program, place * 8)
-        place += 1
-        if code == 0x20:
-            (accumulator,) = struct.unpack_from("=I", data, constant)
-        elif code == 0x15:
-            place += yes if accumulator == constant else no
-        elif code == 0x25:
-            place += yes if accumulator > constant else no
-        elif code == 0x35:
-            place += yes if accumulator >= constant else no
-        elif code == 0x45:
-            place += yes if accumulator & constant else no
-        elif code == 0x05:
-            place += constant
-        elif code == 0x54:
-            accumulator &= constant
-        elif code == 0x02:
-            memory[constant] = accumulator
-        elif code == 0x60:
-            accumulator = memory[constant]
-        elif code == 0x07:
-            index = accumulator
-        elif code == 0x87:
-            accumulator = index
-        else:
-            assert code == 0x06, hex(code)
-            return int(constant)
 
 
 def rule(
@@ -92,9 +56,100 @@ def compiled(*rules: dict[str, Any], **fields: Any) -> bytes:
 
 
 def test_named_calls_are_allowed_and_others_get_the_default() -> None:
-    program = compiled(rule("read", "write"))
+    program = compiled(rule("read", "write", "personality"))
     assert run(program, READ) == ALLOW
     assert run(program, SOCKET) == EPERM
+
+
+def test_calls_that_are_newer_than_the_profile_are_not_implemented() -> None:
+    """As on a kernel that does not have them: programs then try what they did before (runc's practice)."""
+    program = compiled(rule("read"), rule("socket", action="SCMP_ACT_ERRNO", errno=1))
+    assert [run(program, number) for number in (SOCKET - 1, SOCKET, SOCKET + 1, 0x3FFFFFFF)] == [
+        EPERM,
+        EPERM,
+        ENOSYS,
+        ENOSYS,
+    ]
+    assert run(program, 0xFFFFFFFF) == EPERM  # a tracer's -1 is no call
+
+
+@pytest.mark.parametrize(
+    ("fields", "result"),
+    [
+        ({"default_errno": 77}, ENOSYS),
+        ({"default_errno": errno.ENOSYS}, ENOSYS),
+        ({"default": "SCMP_ACT_KILL_PROCESS"}, KILL_PROCESS),
+        ({"default": "SCMP_ACT_LOG"}, LOG),
+        ({"default": "SCMP_ACT_TRACE", "default_errno": 7}, 0x7FF00007),
+    ],
+)
+def test_only_an_errno_is_replaced_for_newer_calls(fields: dict[str, Any], result: int) -> None:
+    assert run(compiled(rule("socket"), **fields), SOCKET + 1) == result
+
+
+def test_a_profile_that_names_no_call_has_no_newer_ones() -> None:
+    for program in (compiled(), compiled(rule("no_such_call"))):
+        assert {run(program, number) for number in (0, SOCKET, 5000)} == {EPERM}
+
+
+def test_what_is_newer_is_counted_for_each_architecture_apart() -> None:
+    many = ("SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_ARM")
+    program = compiled(rule("mmap2", "read"), architectures=many)
+    assert run(program, READ + 1) == ENOSYS  # x86_64 has no mmap2
+    assert run(program, X32_BIT | 1) == ENOSYS
+    assert [run(program, number, arch=X86) for number in (191, 192, 193)] == [EPERM, ALLOW, ENOSYS]
+    assert run(program, 0x0F0005, arch=ARM) == EPERM  # a private one, above all others
+
+
+def test_rules_with_conditions_say_more_than_those_without() -> None:
+    exception = rule("socket", action="SCMP_ACT_ERRNO", errno=97, args=(condition(0, "EQ", 40),))
+    for rules in ((rule("socket"), exception), (exception, rule("socket"))):
+        program = compiled(*rules, default="SCMP_ACT_KILL_PROCESS")
+        assert [run(program, SOCKET, (family,)) for family in (2, 40)] == [ALLOW, 0x00050000 | 97]
+
+
+def test_a_rule_with_the_action_of_the_default_is_still_an_exception() -> None:
+    exception = rule("socket", action="SCMP_ACT_ERRNO", args=(condition(0, "EQ", 40),))
+    program = compiled(rule("socket"), exception)
+    assert [run(program, SOCKET, (family,)) for family in (2, 40)] == [ALLOW, EPERM]
+
+
+def test_of_conditions_that_hold_the_first_decides() -> None:
+    low = rule("personality", args=(condition(0, "LE", 8),))
+    eight = rule("personality", action="SCMP_ACT_LOG", args=(condition(0, "EQ", 8),))
+    assert run(compiled(low, eight), PERSONALITY, (8,)) == ALLOW
+    assert run(compiled(eight, low), PERSONALITY, (8,)) == LOG
+
+
+def test_behind_a_multiplexer_the_strictest_counts() -> None:
+    """socketcall(2) takes its arguments by a pointer: whether a condition holds cannot be seen."""
+    many = ("SCMP_ARCH_X86",)
+    family = rule("socket", args=(condition(0, "NE", 40),))
+    killed = rule("socket", action="SCMP_ACT_KILL", args=(condition(0, "EQ", 40),))
+    for rules, expected in (
+        ((rule("socket"),), ALLOW),
+        ((family,), EPERM),
+        ((family, rule("socketcall")), ALLOW),
+        ((rule("socket"), killed), KILL_THREAD),
+    ):
+        program = compiled(*rules, architectures=many)
+        assert run(program, 102, (1, 0xFFFF1234), arch=X86) == expected
+        # The kernel takes an int: the upper half cannot hide the call.
+        assert run(program, 102, (1 | 1 << 32, 0xFFFF1234), arch=X86) == expected
+    program = compiled(family, architectures=many)
+    assert [run(program, 359, (value,), arch=X86) for value in (2, 40)] == [ALLOW, EPERM]
+
+
+def test_a_condition_beyond_32_bits_never_holds_for_a_32_bit_program() -> None:
+    beyond = rule("personality", args=(condition(0, "EQ", 1 << 32 | 8),))
+    program = compiled(beyond, architectures=("SCMP_ARCH_X86",))
+    assert run(program, 136, (8,), arch=X86) == EPERM
+
+
+def test_architectures_that_the_machine_cannot_execute_change_nothing() -> None:
+    plain = compiled(rule("read"))
+    for name in ("S390X", "PPC64", "LOONGARCH64", "M68K", "SH", "SHEB"):
+        assert compiled(rule("read"), architectures=(f"SCMP_ARCH_{name}",))[:64] == plain[:64], name
 
 
 def test_a_foreign_architecture_is_killed() -> None:
@@ -223,7 +278,7 @@ def test_flags_become_bits() -> None:
     [
         load(rule("read"), flags=("SECCOMP_FILTER_FLAG_NONSENSE",)),
         load(rule("read"), architectures=("SCMP_ARCH_VAX",)),
-        load(rule("read", action="SCMP_ACT_NOTIFY")),
+        load(rule("read", action="SCMP_ACT_NONSENSE")),
         load(rule("read"), default="SCMP_ACT_NONSENSE"),
         load(rule("read", args=(condition(0, "ABOUT", 1),))),
         load(rule("read", args=(condition(6, "EQ", 1),))),
@@ -269,27 +324,31 @@ def test_a_host_without_libseccomp_is_told_so(monkeypatch: pytest.MonkeyPatch) -
     def missing(name: str) -> None:
         raise OSError(f"{name}: cannot open shared object file")
 
-    monkeypatch.setattr(seccomp, "_library", None)
+    monkeypatch.setattr(seccomp_tables, "_library", None)
     monkeypatch.setattr(ctypes, "CDLL", missing)
     with pytest.raises(PlatformError, match="libseccomp is not installed"):
         compiled(rule("read", "getuid", "getgid"))
 
 
-def test_the_python_package_compiles_the_same() -> None:
+def test_the_python_package_compiles_what_judges_the_same() -> None:
     other = pytest.importorskip("pyseccomp", exc_type=ImportError)
     import tempfile
 
     model = other.SyscallFilter(other.ERRNO(errno.EPERM))
     model.add_arch(other.Arch.X86)
-    for name in ("read", "write", "socket", "futex"):
+    for name in ("read", "write", "socket", "futex", "openat2"):
         model.add_rule(other.ALLOW, name)
     model.add_rule(other.ALLOW, "clone", other.Arg(0, other.MASKED_EQ, 0x7E020000, 0))
     with tempfile.TemporaryFile() as file:
         model.export_bpf(file)
         file.seek(0)
-        expected = file.read()
-    step_rules = (
-        rule("read", "write", "socket", "futex"),
+        theirs = file.read()
+    ours = compiled(
+        rule("read", "write", "socket", "futex", "openat2"),
         rule("clone", args=(condition(0, "MASKED_EQ", 0x7E020000),)),
+        architectures=("SCMP_ARCH_X86",),
     )
-    assert compiled(*step_rules, architectures=("SCMP_ARCH_X86",)) == expected
+    for arch in (0xC000003E, X86, AARCH64):
+        for number in (*range(438), *(() if arch == X86 else (X32_BIT,)), 0xFFFFFFFF):
+            for first in (0, 1, 17, 0x7E020000, 0x10000, 1 << 40):
+                assert run(ours, number, (first,), arch) == run(theirs, number, (first,), arch), number

@@ -52,6 +52,8 @@ class Sandbox:
             for planned in plan.steps("clone")
         )
         record.kernel["own_pid_namespace"] = own
+        # What the host cannot compile is an error before anything is touched.
+        self._filters = self._compile_filters()
 
     @property
     def pid(self) -> int:
@@ -115,14 +117,6 @@ class Sandbox:
         """Let the container process execute ``container`` and ``confined``, then wait for its start."""
         if self._launch is None:
             raise PlatformError("there is no container process yet", errno=errno.ESRCH)
-        filters: dict[int, tuple[bytes, int]] = {}
-        for index, planned in enumerate(execute):
-            if type(planned.step).__name__ == "LoadSeccomp":
-                from orlop_linux.kernel.seccomp import compile_filter
-
-                compiled = compile_filter(planned.step, planned.plugin)  # type: ignore[arg-type]
-                filters[index] = (compiled.program, compiled.flags)
-                self._warnings += compiled.warnings
         listener = self._listen()
         try:
             self._launch.build(
@@ -130,7 +124,7 @@ class Sandbox:
                 confined,
                 execute,
                 state,
-                filters=filters,
+                filters=self._filters,
                 cgroup_mounts=self._cgroups.mounts() if self._cgroups else [],
                 start_listener=listener,
             )
@@ -292,6 +286,18 @@ class Sandbox:
         if self._resctrl is None:
             self._resctrl = Resctrl(self._kernel.resctrl_root, self._record)
         return self._resctrl
+
+    def _compile_filters(self) -> dict[int, tuple[bytes, int]]:
+        """Return program and flags of each filter by its place in phase ``exec``."""
+        filters: dict[int, tuple[bytes, int]] = {}
+        for index, planned in enumerate(self._plan.steps("exec")):
+            if type(planned.step).__name__ == "LoadSeccomp":
+                from orlop_linux.kernel.seccomp import compile_filter
+
+                compiled = compile_filter(planned.step, planned.plugin)  # type: ignore[arg-type]
+                filters[index] = (compiled.program, compiled.flags)
+                self._warnings += compiled.warnings
+        return filters
 
     def _listen(self) -> int:
         """Bind ``start.sock`` in the container's directory and return a listening descriptor.

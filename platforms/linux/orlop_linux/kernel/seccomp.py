@@ -1,24 +1,46 @@
-"""Compile the config's system call filter to BPF with libseccomp; the container process only loads the bytes.
+"""Compile the config's system call filter to BPF; the container process only loads the bytes.
 
-libseccomp is called through its own C interface (seccomp_init(3) and the following): the Python package for
-it runs ldconfig twice when it is imported, which takes longer than a whole ``create``.
+libseccomp says which number a call has on which architecture (:mod:`orlop_linux.kernel.seccomp_tables`). The
+rest is ours (:mod:`orlop_linux.kernel.seccomp_program`), because what libseccomp compiles is not always what
+a profile says: it drops conditions beside a rule without any, and it takes no rule with the action of the
+default (docs/decisions/0012).
+
+What a profile says, rule by rule (docs/explanation/seccomp.md has it in prose):
+
+- For each call, rules with conditions come first, in the order of the config; the first one that holds
+  decides. Then the first rule without conditions decides, and then the default.
+- Conditions of one rule must all hold. If two of them are about one argument, each is a rule of its own.
+- A rule for a call that an architecture has behind a multiplexer (socketcall(2), ipc(2)) is one for the
+  multiplexer with that selector. Conditions cannot be told there, because the arguments are behind a pointer:
+  the strictest of what could happen does. Rules that name the multiplexer itself come first.
+- A call that is newer than the newest one that the profile names gets ENOSYS in place of the default's errno.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import os
 from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any
 
 from orlop_hookspecs.errors import shorten
-from orlop_linux.kernel.refusal import lacking, refuse, refuse_os
+from orlop_linux.kernel.refusal import refuse
+from orlop_linux.kernel.seccomp_program import MOST, X32_BIT, Outcome, Section, assemble
+from orlop_linux.kernel.seccomp_tables import (
+    LITTLE_ENDIAN,
+    UNKNOWN,
+    X32_TOKEN,
+    X86_64,
+    architecture,
+    native,
+    table,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     from orlop_hookspecs.steps import LoadSeccomp
+    from orlop_linux.kernel.seccomp_program import Alternative
+    from orlop_linux.kernel.seccomp_tables import Table
 
 _ACTIONS = {
     "SCMP_ACT_KILL": 0x00000000,
@@ -26,6 +48,7 @@ _ACTIONS = {
     "SCMP_ACT_KILL_PROCESS": 0x80000000,
     "SCMP_ACT_TRAP": 0x00030000,
     "SCMP_ACT_ERRNO": 0x00050000,
+    "SCMP_ACT_NOTIFY": 0x7FC00000,
     "SCMP_ACT_TRACE": 0x7FF00000,
     "SCMP_ACT_LOG": 0x7FFC0000,
     "SCMP_ACT_ALLOW": 0x7FFF0000,
@@ -35,20 +58,30 @@ _FLAGS = {
     "SECCOMP_FILTER_FLAG_TSYNC": 1 << 0,
     "SECCOMP_FILTER_FLAG_LOG": 1 << 1,
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 1 << 2,
-    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 1 << 5,
+    # How a call waits for a listener; the kernel takes the flag only together with one (seccomp(2)).
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 0,
 }
-_OPERATORS = {
-    "SCMP_CMP_NE": 1,
-    "SCMP_CMP_LT": 2,
-    "SCMP_CMP_LE": 3,
-    "SCMP_CMP_EQ": 4,
-    "SCMP_CMP_GE": 5,
-    "SCMP_CMP_GT": 6,
-    "SCMP_CMP_MASKED_EQ": 7,
-}
-_ATTR_NNP = 3
-_UNKNOWN = -1  # __NR_SCMP_ERROR
-_MOST = 4096  # BPF_MAXINSNS: the kernel takes no longer program
+_OPERATORS = frozenset(
+    {
+        "SCMP_CMP_NE",
+        "SCMP_CMP_LT",
+        "SCMP_CMP_LE",
+        "SCMP_CMP_EQ",
+        "SCMP_CMP_GE",
+        "SCMP_CMP_GT",
+        "SCMP_CMP_MASKED_EQ",
+    }
+)
+_SINCE_2_6 = frozenset({"SCMP_ARCH_LOONGARCH64", "SCMP_ARCH_M68K", "SCMP_ARCH_SH", "SCMP_ARCH_SHEB"})
+"""Architectures that libseccomp 2.6 added; no machine of another kind executes their programs."""
+_ARGUMENTS = 6
+_WORD = (1 << 64) - 1
+_FOREIGN = _ACTIONS["SCMP_ACT_KILL_THREAD"]  # what libseccomp does to other architectures
+_NOT_IMPLEMENTED = _ACTIONS["SCMP_ACT_ERRNO"] | errno.ENOSYS
+_ARM_TOKEN, _ARM_PRIVATE = 0x40000028, 0x0F0000  # calls of its own above all others: cacheflush, set_tls
+_LARGEST = 0x7FFFFFFF
+_NOTHING = 0xFFFFFFFF
+"""The call -1: a tracer's way to skip one, which is not a call by x32 (seccomp(2))."""
 _KEPT = 16
 _SHOWN = 20
 
@@ -71,20 +104,17 @@ class Compiled:
         self.warnings = warnings
 
 
-class _Comparison(ctypes.Structure):
-    """struct scmp_arg_cmp."""
+class _Named:
+    """What the profile says about one name."""
 
-    _fields_ = (
-        ("arg", ctypes.c_uint),
-        ("op", ctypes.c_int),
-        ("datum_a", ctypes.c_uint64),
-        ("datum_b", ctypes.c_uint64),
-    )
+    __slots__ = ("alternatives", "plain")
+
+    def __init__(self) -> None:
+        self.alternatives: list[Alternative] = []
+        self.plain: int | None = None
 
 
 _lock = allocate_lock()
-_library: ctypes.CDLL | None = None
-_numbers: dict[str, int] = {}
 _cache: dict[str, Compiled] = {}
 
 
@@ -92,13 +122,11 @@ def compile_filter(step: LoadSeccomp, plugin: str) -> Compiled:
     """Return the filter that *step* asks for; equal filters are compiled once in a process.
 
     Names that libseccomp does not know on any architecture are left out with a warning: profiles name calls
-    that are newer than the host. Several conditions on one argument become one rule each, of which any one
-    suffices, as libseccomp takes only one condition for an argument in a rule; conditions on different
-    arguments must all hold.
+    that are newer than the host.
 
     Raises:
         PlatformError: libseccomp is not installed.
-        StepError: libseccomp refused, or the program is too long for the kernel.
+        StepError: A word is unknown, or the program is too long for the kernel.
     """
     key = repr((step.default_action, step.default_errno, step.architectures, step.flags, step.syscalls))
     with _lock:
@@ -117,73 +145,81 @@ def _compile(step: LoadSeccomp, plugin: str) -> Compiled:
         if name not in _FLAGS:
             raise refuse(step, plugin, f"unknown seccomp flag {shorten(name)}")
         flags |= _FLAGS[name]
-    lib = _load()
     default = _action(step, plugin, step.default_action, step.default_errno)
-    context = lib.seccomp_init(default)
-    if not context:
-        raise refuse(step, plugin, f"libseccomp does not take {step.default_action} as default action")
-    try:
-        # no_new_privs is the process's own property and set, or not, by its own step.
-        _check(step, plugin, "cannot set up the filter", lib.seccomp_attr_set(context, _ATTR_NNP, 0))
-        for name in step.architectures:
-            token = lib.seccomp_arch_resolve_name(name.removeprefix("SCMP_ARCH_").lower().encode())
-            if not token:
-                hint = "the installed libseccomp does not have it"
-                raise refuse(step, plugin, f"unknown architecture {shorten(name)}", hint=hint)
-            added = lib.seccomp_arch_add(context, token)
-            if added == -errno.EDOM:
-                hint = "a filter has architectures of one byte order, that of the machine"
-                raise refuse(step, plugin, f"cannot add {name}: its byte order is another one", hint=hint)
-            _check(step, plugin, f"cannot add {name}", added, errno.EEXIST)
-        unknown = _add_rules(lib, context, step, plugin, default)
-        program = _export(lib, context, step, plugin)
-    finally:
-        lib.seccomp_release(context)
+    tables = [table(token) for token in _tokens(step, plugin)]
+    names = _names(step, plugin)
+    unknown = [name for name in names if all(one.number(name) == UNKNOWN for one in tables)]
+    for name in unknown:
+        del names[name]
+    program = assemble(_sections(tables, names, default), _FOREIGN)
+    if len(program) > MOST * 8:
+        raise refuse(
+            step,
+            plugin,
+            f"the filter has {len(program) // 8} instructions, the kernel takes {MOST}",
+            number=errno.E2BIG,
+        )
     warnings: tuple[str, ...] = ()
     if unknown:
         more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
-        names = ", ".join(shorten(name).strip("'") for name in unknown[:_SHOWN])
-        warnings = (f"seccomp: system calls that libseccomp does not know are left out: {names}{more}",)
+        listed = ", ".join(shorten(name).strip("'") for name in unknown[:_SHOWN])
+        warnings = (f"seccomp: system calls that libseccomp does not know are left out: {listed}{more}",)
     return Compiled(program, flags, warnings)
 
 
-def _add_rules(lib: ctypes.CDLL, context: int, step: LoadSeccomp, plugin: str, default: int) -> list[str]:
-    unknown: dict[str, None] = {}
+def _tokens(step: LoadSeccomp, plugin: str) -> list[int]:
+    """Return the architectures that the machine may execute, its own one always among them.
+
+    One of another byte order, or one that an older libseccomp does not have, is none of those: no call of it
+    can ever come, so there is nothing to say about it (docs/decisions/0012).
+    """
+    own = native()
+    tokens = {own: None}
+    for name in step.architectures:
+        token = architecture(name)
+        if not token and name not in _SINCE_2_6:
+            raise refuse(step, plugin, f"unknown architecture {shorten(name)}")
+        if token and not (token ^ own) & LITTLE_ENDIAN:
+            tokens[token] = None
+    return list(tokens)
+
+
+# --- from rules to what each call gets
+
+
+def _names(step: LoadSeccomp, plugin: str) -> dict[str, _Named]:
+    names: dict[str, _Named] = {}
     for rule in step.syscalls:
         action = _action(step, plugin, rule["action"], rule.get("errno"))
-        if action == default:
-            continue  # libseccomp refuses a rule that changes nothing (EACCES)
-        conditions = list(_conditions(step, plugin, rule.get("args") or ()))
+        alternatives = _alternatives(step, plugin, rule.get("args") or (), action)
         for name in rule["names"]:
-            number = _resolve(lib, name)
-            if number == _UNKNOWN:
-                unknown[name] = None
-                continue
-            for count, array in conditions:
-                # EEXIST: the very rule is there already.
-                result = lib.seccomp_rule_add_array(context, action, number, count, array)
-                _check(step, plugin, f"cannot add the rule for {shorten(name)}", result, errno.EEXIST)
-    return list(unknown)
+            named = names.get(name)
+            if named is None:
+                named = names[name] = _Named()
+            if alternatives:
+                named.alternatives += alternatives
+            elif named.plain is None:
+                named.plain = action
+    return names
 
 
-def _conditions(
+def _alternatives(
     step: LoadSeccomp,
     plugin: str,
     args: Any,  # noqa: ANN401 - as it stands in the step
-) -> Iterator[tuple[int, Any]]:
-    """Yield the argument arrays of the rules that one rule of the config becomes."""
-    comparisons = []
+    action: int,
+) -> list[Alternative]:
+    conditions = []
     for arg in args:
         if arg["op"] not in _OPERATORS:
             raise refuse(step, plugin, f"unknown operator {shorten(arg['op'])}")
-        comparisons.append(
-            _Comparison(arg["index"], _OPERATORS[arg["op"]], arg["value"], arg.get("value_two") or 0)
-        )
-    if len({one.arg for one in comparisons}) < len(comparisons):
-        for one in comparisons:
-            yield 1, (_Comparison * 1)(one)
-    else:
-        yield len(comparisons), (_Comparison * len(comparisons))(*comparisons)
+        if not 0 <= arg["index"] < _ARGUMENTS:
+            raise refuse(step, plugin, f"a system call has no argument {arg['index']}")
+        one, two = arg["value"] & _WORD, (arg.get("value_two") or 0) & _WORD
+        conditions.append((arg["index"], arg["op"], one, two))
+    if len({one[0] for one in conditions}) < len(conditions):
+        return [((one,), action) for one in conditions]
+    return [(tuple(conditions), action)] if conditions else []
 
 
 def _action(step: LoadSeccomp, plugin: str, name: str, value: int | None) -> int:
@@ -194,63 +230,73 @@ def _action(step: LoadSeccomp, plugin: str, name: str, value: int | None) -> int
     return _ACTIONS[name]
 
 
-def _resolve(lib: ctypes.CDLL, name: str) -> int:
-    number = _numbers.get(name)
-    if number is None:
-        number = int(lib.seccomp_syscall_resolve_name(name.encode("utf-8", "surrogateescape")))
-        if number != _UNKNOWN:  # names that exist are few, those that a config may invent are not
-            _numbers[name] = number
-    return number
+def _sections(
+    tables: Iterable[Table], names: dict[str, _Named], default: int
+) -> dict[int, list[tuple[int, Section]]]:
+    sections: dict[int, list[tuple[int, Section]]] = {}
+    for one in tables:
+        first = X32_BIT if one.token == X32_TOKEN else 0
+        sections.setdefault(one.kernel_token, []).append((first, _section(one, names, default)))
+    mixed = sections.get(X86_64)
+    if mixed is not None and all(first != X32_BIT for first, _ in mixed):
+        # Calls by x32 carry the architecture of x86_64.
+        mixed += [(X32_BIT, Section({}, _FOREIGN, None)), (_NOTHING, Section({}, default, None))]
+    return sections
 
 
-def _export(lib: ctypes.CDLL, context: int, step: LoadSeccomp, plugin: str) -> bytes:
-    fd = os.memfd_create("filter", os.MFD_CLOEXEC)
-    try:
-        _check(step, plugin, "cannot compile the filter", lib.seccomp_export_bpf(context, fd))
-        size = os.fstat(fd).st_size
-        if size > _MOST * 8:
-            raise refuse(
-                step,
-                plugin,
-                f"the filter has {size // 8} instructions, the kernel takes {_MOST}",
-                number=errno.E2BIG,
-            )
-        return os.pread(fd, size, 0)
-    finally:
-        os.close(fd)
+def _section(one: Table, names: dict[str, _Named], default: int) -> Section:
+    own: dict[int, _Named] = {}
+    hidden: dict[int, list[Alternative]] = {}
+    newest = -1
+    last = _last(one.token)
+    for name, named in names.items():
+        number = one.number(name)
+        behind = one.multiplexed(number)
+        if behind is not None:
+            multiplexer, selector, mask = behind
+            place = one.number(multiplexer)
+            if place >= 0:
+                condition = (0, "SCMP_CMP_MASKED_EQ", mask, selector)
+                hidden.setdefault(place, []).append(((condition,), _strictest(named, default)))
+                newest = max(newest, place)
+            number = one.direct(name)
+        if number < 0:
+            continue
+        if newest < number <= last:
+            newest = number
+        own[number] = named  # on no architecture do two names share a number
+    outcomes = {
+        number: Outcome(tuple(named.alternatives), default if named.plain is None else named.plain)
+        for number, named in own.items()
+    }
+    for number, derived in hidden.items():
+        named = own.get(number) or _Named()
+        if named.plain is None:
+            outcomes[number] = Outcome((*named.alternatives, *derived), default)
+    newer = None
+    if newest >= 0 and default >> 16 == _ACTIONS["SCMP_ACT_ERRNO"] >> 16 and newest < last:
+        newer = (newest + 1, last, _NOT_IMPLEMENTED)
+    return Section(outcomes, default, newer)
 
 
-def _check(step: LoadSeccomp, plugin: str, act: str, result: int, accepted: int = 0) -> None:
-    if result < 0 and -result != accepted:
-        raise refuse_os(step, plugin, act, OSError(-result, os.strerror(-result)), hint="libseccomp says so")
+def _last(token: int) -> int:
+    """Return the largest number that a future call of the architecture can have."""
+    if token == X86_64:
+        return X32_BIT - 1
+    return _ARM_PRIVATE - 1 if token == _ARM_TOKEN else _LARGEST
 
 
-def _load() -> ctypes.CDLL:
-    global _library  # noqa: PLW0603 - one library in one process
-    if _library is None:
-        try:
-            lib = ctypes.CDLL("libseccomp.so.2")
-        except OSError as error:
-            raise lacking(
-                "libseccomp is not installed", hint="install libseccomp 2.5 or newer (libseccomp.so.2)"
-            ) from error
-        context, number = ctypes.c_void_p, ctypes.c_uint32
-        for name, result, arguments in (
-            ("seccomp_init", context, (number,)),
-            ("seccomp_release", None, (context,)),
-            ("seccomp_attr_set", ctypes.c_int, (context, ctypes.c_int, number)),
-            ("seccomp_arch_resolve_name", number, (ctypes.c_char_p,)),
-            ("seccomp_arch_add", ctypes.c_int, (context, number)),
-            ("seccomp_syscall_resolve_name", ctypes.c_int, (ctypes.c_char_p,)),
-            (
-                "seccomp_rule_add_array",
-                ctypes.c_int,
-                (context, number, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p),
-            ),
-            ("seccomp_export_bpf", ctypes.c_int, (context, ctypes.c_int)),
-        ):
-            function = getattr(lib, name)
-            function.restype = result
-            function.argtypes = arguments
-        _library = lib
-    return _library
+def _strictest(named: _Named, default: int) -> int:
+    """Return the strictest of what may happen to a call whose arguments cannot be seen (seccomp(2))."""
+    possible = [verdict for _, verdict in named.alternatives]
+    possible.append(default if named.plain is None else named.plain)
+    return min(possible, key=_severity)
+
+
+def _severity(verdict: int) -> int:
+    # The kernel compares the actions as signed numbers: to kill the process is the smallest.
+    action = verdict & 0xFFFF0000
+    return action - (1 << 32) if action & 0x80000000 else action
+
+
+__all__ = ["Compiled", "compile_filter"]
