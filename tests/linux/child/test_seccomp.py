@@ -89,6 +89,23 @@ def test_early_filter_leaves_what_setting_up_needs(box: Box) -> None:
     assert int(found["CapBnd"], 16) == 1 << 5
 
 
+@pytest.mark.parametrize("name", ["close_range", "getcwd", "rt_sigprocmask"])
+def test_what_can_be_done_before_an_early_filter_is_not_denied_by_it(box: Box, tiny: Path, name: str) -> None:
+    """Filters of engines leave out close_range(2), and a config may deny anything that a program calls."""
+    shutil.copy(tiny, box.rootfs / "bin/tiny")
+    config = with_filter(box.config("/bin/tiny"), "SCMP_ACT_ALLOW", denied(name))
+    assert box.run(config) == (42, "ran\n")
+
+
+@pytest.mark.parametrize("denies", [(), ("getcwd",)])
+def test_a_user_has_to_get_into_the_working_directory(box: Box, denies: tuple[str, ...]) -> None:
+    (box.rootfs / "private").mkdir(mode=0o700)
+    process = {"cwd": "/private", "user": {"uid": 5, "gid": 6}}
+    made = box.create(with_filter(box.config(process=process), "SCMP_ACT_ALLOW", denied("mkdir", *denies)))
+    with pytest.raises(orlop.StepError, match="permission denied"):
+        made.start()
+
+
 @pytest.mark.parametrize("action", ["SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP"])
 def test_killed(box: Box, action: str) -> None:
     config = box.script("busybox mkdir /tmp/made; exit $?")

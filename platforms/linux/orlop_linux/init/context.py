@@ -21,9 +21,9 @@ class Context:
     """
 
     __slots__ = (
-        "cgroup_mounts", "console_fd", "execute_fields", "filters", "has_userns", "late_readonly",
+        "cgroup_mounts", "console_fd", "entered", "execute_fields", "filters", "has_userns", "late_readonly",
         "listen_fds", "mask_fd", "new_namespaces", "null_fd", "prepared", "preserved", "proc_fd",
-        "process_env", "root_fd", "state", "status_fd", "stdio", "trees", "umask",
+        "process_env", "root_fd", "settled", "state", "status_fd", "stdio", "trees", "umask",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - one argument for each fact
@@ -75,6 +75,10 @@ class Context:
         self.status_fd = -1
         self.umask = 0o022
         """The caller's umask: config.md lets the program inherit it when the config sets none."""
+        self.settled = False
+        """Whether descriptors and signals are as the program shall have them."""
+        self.entered = False
+        """Whether the working directory is the program's already."""
         self.prepared: tuple[Any, ...] = ()
         self.execute_fields: dict[str, Any] | None = None
 

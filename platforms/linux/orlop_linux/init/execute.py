@@ -82,6 +82,14 @@ def enter_directory(path: str) -> None:
         raise Failure(errno.ENOENT, failure.DETAIL_CWD)
 
 
+def _stay() -> None:
+    """Make sure that the user, too, may be in the working directory that was entered before it became one."""
+    try:
+        os.chdir(".")
+    except OSError as error:
+        raise Failure(error.errno or 0, failure.DETAIL_CHDIR) from None
+
+
 def _home(uid: int) -> str:
     """Return the home directory of *uid* from the container's /etc/passwd, read as plain bounded text."""
     try:
@@ -122,6 +130,29 @@ def _default_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
+def settle(context: Context) -> None:
+    """Arrange descriptors and signals as the program shall have them; once."""
+    if not context.settled:
+        _move_descriptors(context)
+        _default_signals()
+        context.settled = True
+
+
+def prepare_early(context: Context) -> None:
+    """Do what an early filter may forbid and does not depend on the user.
+
+    Filters leave out close_range(2) or deny getcwd(2), and are loaded before the user changes.
+    """
+    settle(context)
+    if context.execute_fields is None:
+        return
+    try:
+        enter_directory(context.execute_fields["cwd"])
+    except Failure:
+        return  # the user may get in where root of the container does not; Execute tells
+    context.entered = True
+
+
 def prepare(context: Context, fields: dict[str, Any]) -> None:
     """Do everything that needs system calls or memory, before a filter may forbid them."""
     if context.prepared:
@@ -132,10 +163,12 @@ def prepare(context: Context, fields: dict[str, Any]) -> None:
     if context.listen_fds:
         env += [f"LISTEN_FDS={context.listen_fds}", f"LISTEN_PID={os.getpid()}"]
     search = next((entry[5:] for entry in env if entry.startswith("PATH=")), "")
-    enter_directory(fields["cwd"])
+    if context.entered:
+        _stay()
+    else:
+        enter_directory(fields["cwd"])
     path = find(fields["args"][0], search, ".")
-    _move_descriptors(context)
-    _default_signals()
+    settle(context)
     os.umask(context.umask)
     args = [_bytes(arg) for arg in fields["args"]]
     context.prepared = (syscalls.prepare_execve(_bytes(path), args, [_bytes(entry) for entry in env]),)

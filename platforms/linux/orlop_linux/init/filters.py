@@ -17,12 +17,15 @@ def load_seccomp(context: Context, fields: dict[str, Any], index: int) -> None:
     """Execute LoadSeccomp with the program that the engine compiled for this step.
 
     A late filter is the last thing before execve(2): whatever the program forbids, nothing of ours still
-    needs it.
+    needs it. An early one has to let through what changes the user and the capabilities and finds the
+    program; what can be done before it is.
     """
     program, flags = context.filters.get(index, (b"", 0))
     if not program:
         raise OSError(errno.ENOSYS, "")
-    if not fields["early"] and context.execute_fields is not None:
+    if fields["early"]:
+        execute.prepare_early(context)
+    elif context.execute_fields is not None:
         execute.prepare(context, context.execute_fields)
     syscalls.seccomp_set_mode_filter(flags, program)
 
