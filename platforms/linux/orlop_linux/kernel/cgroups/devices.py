@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _BITS = {"m": 1, "r": 2, "w": 4}  # BPF_DEVCG_ACC_*
 _ALL = 7
+_OPEN = 6
+"""What one open(2) asks for together; mknod is asked for alone."""
 _TYPES = {"b": 1, "c": 2}  # BPF_DEVCG_DEV_*
 _Place = tuple[str, int | None, int | None]
 
@@ -115,12 +117,12 @@ def _bits(access: str) -> int:
 def _add(exceptions: dict[_Place, int], place: _Place, bits: int) -> None:
     bits |= exceptions.get(place, 0)
     for other, known in exceptions.items():
-        # The kernel lets one exception answer for all accesses of an open: a narrower one needs the wider
-        # one's, too.
-        if _covers(other, place):
-            bits |= known
-        elif _covers(place, other):
-            exceptions[other] |= bits
+        # The kernel lets one exception answer for all accesses of an open: a narrower one that says how the
+        # device may be opened needs the wider one's, too.
+        if _covers(other, place) and bits & _OPEN:
+            bits |= known & _OPEN
+        elif _covers(place, other) and known & _OPEN:
+            exceptions[other] |= bits & _OPEN
     exceptions[place] = bits
 
 
