@@ -303,10 +303,16 @@ def test_propagation(option: str) -> None:
 
 
 def test_options_that_a_bind_mount_does_not_know() -> None:
-    mount = {"destination": "/b", "source": "/s", "options": ["bind", "size=1", "", "nosuchthing"]}
-    assert refused(mount) == [f"/mounts/0/options/{index}" for index in (2, 1, 3)]
+    wrong = ["nosuchthing", "nosuid=1", "idmap=uids=0-0-1", "context=system_u", "=1"]
+    mount = {"destination": "/b", "source": "/s", "options": ["bind", "", *wrong]}
+    assert refused(mount) == [f"/mounts/0/options/{index}" for index in range(1, 7)]
     assert refused({"destination": "/b", "options": ["bind"]}) == ["/mounts/0/source"]
     assert refused({"destination": "/b", "source": "", "options": ["bind"]}) == ["/mounts/0/source"]
+
+
+def test_what_a_bind_mount_ignores_is_no_error() -> None:
+    """Config.md: unknown options are data of mount(2); mount(2): a bind mount ignores the data."""
+    assert bind("bind", "ro", "mode=755", "size=1k") == bind("bind", "ro")
 
 
 def test_file_systems_that_cannot_be() -> None:

@@ -80,6 +80,9 @@ VALUE_MAX = 255
 DATA_MAX = 4095
 """Bytes of all options in mount(2)."""
 
+LABELS = frozenset({"context", "defcontext", "fscontext", "rootcontext"})
+"""Options of every file system that say what SELinux makes of its files (mount(8))."""
+
 
 @hookimpl
 def orlop_plugin() -> PluginInfo:
@@ -180,7 +183,8 @@ def _bind(entry: _Entry) -> Iterator[Problem]:
     if path_fault(source):
         yield Problem(f"{entry.pointer}/source", f"the source of a bind mount: {path_fault(source)}", source)
     for pointer, option in entry.options.data:
-        if option:
+        # A remount would mean the file system.
+        if option and not (_is_ignored(option) and pointer.startswith(f"{entry.pointer}/")):
             yield Problem(
                 pointer,
                 "the option is unknown; a bind mount has none of a file system",
@@ -219,6 +223,16 @@ def _owned(entry: _Entry, config: Config) -> Iterator[Problem]:
             entry.mount.type,
             f"add a {kind} namespace to linux.namespaces, or bind-mount the caller's",
         )
+
+
+def _is_ignored(option: str) -> bool:
+    """Tell whether *option* is one of a file system, which mount(2) ignores for a bind mount.
+
+    The specification has unknown options passed to mount(2) as data. A word alone could be a misspelt flag,
+    and whoever asks for a label or an id mapping must not get the mount without it.
+    """
+    name, equals, _ = option.partition("=")
+    return bool(name and equals) and name not in KNOWN and name not in LABELS
 
 
 def _filesystem(entry: _Entry, config: Config) -> Iterator[Problem]:
