@@ -9,6 +9,7 @@ import pytest
 from tests.rules.world import World, rule
 
 from orlop_hookspecs.errors import (
+    ConfigError,
     ContainerExistsError,
     ContainerNotFoundError,
     InvalidIdError,
@@ -147,6 +148,36 @@ def delete_while_running_is_refused(w: World) -> None:
     with pytest.raises(StateError, match="that is not stopped: running"):
         c.delete()
     assert c.state()["status"] == "running"
+
+
+@rule
+def delete_of_a_created_container_is_refused_and_changes_nothing(w: World) -> None:
+    """Runtime.md, Delete: a container that is not stopped is not deleted, and nothing happens to it."""
+    c = w.create("c")
+    pid = c.state()["pid"]
+    with pytest.raises(StateError, match="that is not stopped: created"):
+        c.delete()
+    assert (c.state()["status"], c.state()["pid"]) == ("created", pid)
+    assert w.alive(pid)
+    c.start()
+    assert c.state()["status"] == "running"
+
+
+@rule
+def without_a_process_a_container_is_created_and_cannot_be_started(w: World) -> None:
+    """Config.md: start needs a process; runtime.md, Start: without one it generates an error."""
+    bundle = w.bundle()
+    config = json.loads((bundle / "config.json").read_text())
+    del config["process"]
+    w.write_config(bundle, config)
+    c = w.create("c", bundle=bundle)
+    with pytest.raises(ConfigError, match="no process") as caught:
+        c.start()
+    assert caught.value.pointer == "/process"
+    assert c.state()["status"] == "created"
+    c.kill("KILL")
+    w.settle("c")
+    c.delete()
 
 
 @rule

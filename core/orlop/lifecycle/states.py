@@ -31,7 +31,7 @@ TABLE: dict[str, dict[str, str]] = {
     },
     "delete": {
         "creating": "cannot delete container {id} that is not stopped: creating",
-        "created": "",
+        "created": "cannot delete container {id} that is not stopped: created",
         "running": "cannot delete container {id} that is not stopped: running",
         "paused": "cannot delete container {id} that is not stopped: paused",
         "stopped": "",
@@ -73,6 +73,7 @@ _HINTS = {
     ("start", "running"): "it runs already",
     ("start", "stopped"): "delete it and create it again",
     ("start", "paused"): "resume it",
+    ("delete", "created"): "kill it first, or force the deletion",
     ("delete", "running"): "kill it first, or force the deletion",
     ("delete", "paused"): "resume and kill it first, or force the deletion",
     ("delete", "creating"): "force the deletion if its creator is stuck",

@@ -85,7 +85,7 @@ def test_a_container_without_a_process_can_be_created_but_not_started(runtime: R
     assert caught.value.pointer == "/process"
     assert host.calls == []
     assert container.status == "created"
-    container.delete()
+    container.delete(force=True)
     gone(host, runtime)
 
 
@@ -105,14 +105,14 @@ def test_failing_poststop_hooks_are_warnings_and_the_others_run(
     runtime: Runtime, host: Host, warnings: list[str]
 ) -> None:
     container = runtime.create("box", config(hooks={"poststop": [{"path": "/fail"}, {"path": "/after"}]}))
-    container.delete()
+    container.delete(force=True)
     assert [kind for kind, _ in host.hooks] == ["poststop", "poststop"]
     assert warnings == ["poststop hook of container box failed: hook failed: exit status 1"]
     gone(host, runtime)
 
 
-def test_deleting_a_created_container_ends_its_process(runtime: Runtime, host: Host) -> None:
-    runtime.create("box", config()).delete()
+def test_deleting_a_created_container_by_force_ends_its_process(runtime: Runtime, host: Host) -> None:
+    runtime.create("box", config()).delete(force=True)
     assert host.calls[-2:] == ["terminate", "undo:cgroup"]
     gone(host, runtime)
 
@@ -124,7 +124,7 @@ def test_one_failing_undo_does_not_keep_the_others_from_being_undone(runtime: Ru
     slot.close()
     host.fail["undo:mount"] = StepError("busy")
     with pytest.raises(StepError, match="busy"):
-        container.delete()
+        container.delete(force=True)
     assert host.things == set()
     host.fail.clear()
     host.calls.clear()

@@ -192,7 +192,7 @@ def test_a_plugin_that_fails_over_a_signal_keeps_it_from_being_sent(compose: Com
 
 def test_notifications_that_fail_are_warnings(compose: Compose, warnings: list[str], host: Host) -> None:
     runtime = compose(Live("a", [], fail="created created"), Live("b", [], fail="deleted stopped"))
-    runtime.create("box", config()).delete()
+    runtime.create("box", config()).delete(force=True)
     assert [warning.split(" ")[0] for warning in warnings] == ["orlop_created", "orlop_deleted"]
     gone(host, runtime)
 

@@ -34,6 +34,7 @@ REASONS = {
     ("kill", "creating"): "container not running",
     ("kill", "stopped"): "container not running",
     ("delete", "creating"): "cannot delete container box that is not stopped: creating",
+    ("delete", "created"): "cannot delete container box that is not stopped: created",
     ("delete", "running"): "cannot delete container box that is not stopped: running",
     ("delete", "paused"): "cannot delete container box that is not stopped: paused",
     ("pause", "creating"): "container not running",

@@ -92,8 +92,9 @@ def test_what_a_process_may_be(changes: dict[str, Any], expected: list[str]) -> 
     assert pointers("process", config(process=changes)) == expected
 
 
-def test_a_process_is_required() -> None:
-    assert pointers("process", config(process=None)) == ["/process"]
+def test_only_start_needs_a_process() -> None:
+    assert pointers("process", config(process=None)) == []
+    assert steps("process", config(process=None)) == []
 
 
 def test_the_last_of_two_values_of_a_variable_counts() -> None:

@@ -66,9 +66,12 @@ def orlop_features() -> Mapping[str, Any]:
 
 @hookimpl
 def orlop_validate(config: Config) -> Sequence[Problem]:
-    """Refuse what execve(2), setresuid(2) or proc(5) could not take."""
+    """Refuse what execve(2), setresuid(2) or proc(5) could not take.
+
+    Without a process a container can be created; only start needs one (config.md, Process).
+    """
     if config.process is None:
-        return (Problem("/process", "the property is required"),)
+        return ()
     return (*_program(config.process), *_identity(config.process))
 
 
