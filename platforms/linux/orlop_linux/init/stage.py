@@ -37,11 +37,11 @@ def _join(joins: list[tuple[int, int]]) -> list[tuple[int, int]]:
 def _set_clocks(birth: child.Birth) -> None:
     """Make the time namespace for the children and set its offsets while nobody is in it."""
     syscalls.unshare(syscalls.CLONE_NEWTIME)
-    text = "".join(f"{CLOCKS[clock]} {secs} {nanosecs}\n" for clock, secs, nanosecs in birth.clocks)
-    if text:
-        fd = os.open("/proc/self/timens_offsets", os.O_WRONLY | os.O_CLOEXEC)
-        os.write(fd, text.encode())
-        os.close(fd)
+    for index, (clock, secs, nanosecs) in enumerate(birth.clocks):
+        with failure.At(failure.DETAIL_CLOCK + index):
+            fd = os.open("/proc/self/timens_offsets", os.O_WRONLY | os.O_CLOEXEC)
+            os.write(fd, f"{CLOCKS[clock]} {secs} {nanosecs}\n".encode())
+            os.close(fd)
 
 
 def enter(channel: socket.socket, birth: child.Birth) -> int:
@@ -75,7 +75,8 @@ def run_stage(channel: socket.socket, birth: child.Birth) -> NoReturn:
             child.run(channel, birth)
         protocol.send(channel, protocol.PID, str(pid).encode(), (pidfd,))
     except OSError as error:
-        packed = failure.pack_failure(failure.PHASE_SPAWN, 0, error.errno or 0, failure.DETAIL_NONE)
+        detail = error.detail if isinstance(error, failure.Refusal) else failure.DETAIL_NONE
+        packed = failure.pack_failure(failure.PHASE_SPAWN, 0, error.errno or 0, detail)
         protocol.send(channel, protocol.FAILED, packed)
     finally:
         os._exit(0)

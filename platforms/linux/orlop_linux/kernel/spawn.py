@@ -179,7 +179,19 @@ class Launch:
 
     def _birth_error(self, payload: bytes) -> StepError:
         unpacked = failure.unpack_failure(payload)
-        number = unpacked[2] if unpacked else 0
+        number, detail = unpacked[2:4] if unpacked else (0, failure.DETAIL_NONE)
+        clocks = [one for one in self._birth if one.name == "SetTimeOffset"]
+        if 0 <= detail - failure.DETAIL_CLOCK < len(clocks):
+            step = clocks[detail - failure.DETAIL_CLOCK]
+            return StepError(
+                f"cannot set the clock: {os.strerror(number).lower()}",
+                pointer=step.because,
+                plugin=step.plugin,
+                step=step.describe,
+                errno=number,
+                container=self._record.id,
+                hint="no clock can show a time before the start of the machine, or 146 years after it",
+            )
         kinds = ", ".join([*self._new, *(f"{kind} (joined)" for kind in self._joined)])
         return StepError(
             f"cannot make the container process with namespaces {kinds}: {os.strerror(number).lower()}",
