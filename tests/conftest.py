@@ -11,6 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from hypothesis.configuration import set_hypothesis_home_dir
+from tests import lanes
 from tests.needs import lacks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,12 +44,18 @@ def _why_no_kernel() -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker by which a test says what its host may lack."""
+    """Declare the markers that say where a test runs; keep what comes of the tests, where it is wanted."""
     config.addinivalue_line("markers", "needs(*what): words of tests/needs.py; skips where one is lacking")
+    config.addinivalue_line(
+        "markers", "every_lane: proves something else on another kernel; runs in the VM too"
+    )
+    recorder = lanes.recorder(config)
+    if recorder is not None:
+        config.pluginmanager.register(recorder, "orlop-lanes")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, with the reason, what needs a real kernel where there is none for us."""
+    """Skip, with the reason, what needs a real kernel, or a part of one, where there is none for us."""
     for item in items:
         if any(item.path.is_relative_to(place) for place in _NEED_KERNEL):
             reason = _why_no_kernel()

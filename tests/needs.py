@@ -1,18 +1,21 @@
 """What a host may lack that a test needs, and how one finds out: the words of the marker ``needs``.
 
 ``@pytest.mark.needs("cgroup-v2", "systemd")`` skips a test, with the reason, where one of them is lacking.
-``capability:CAP_SYS_TIME`` asks for a capability by its name.
+Some take a name: ``capability:CAP_SYS_TIME``, ``controller:misc``, ``program:criu``; ``kernel:6.12`` is for
+that version or a newer one. What the host lacks the virtual machine may have: tests/vm runs such tests there.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from orlop_linux.init.identity import NUMBER
+
 CGROUPS = Path("/sys/fs/cgroup")
-_CAPABILITIES = {"CAP_SYS_NICE": 23, "CAP_SYS_RESOURCE": 24, "CAP_SYS_TIME": 25}
 
 
 def _v2() -> str:
@@ -78,7 +81,24 @@ def _numa() -> str:
 def _capability(name: str) -> str:
     status = Path("/proc/self/status").read_text()
     effective = int(status.split("CapEff:")[1].split()[0], 16)
-    return "" if effective >> _CAPABILITIES[name] & 1 else f"we do not have {name}"
+    return "" if effective >> NUMBER[name] & 1 else f"we do not have {name}"
+
+
+def _program(name: str) -> str:
+    return "" if shutil.which(name) else f"the host has no program {name}"
+
+
+def _kernel(version: str) -> str:
+    def numbers(text: str) -> list[int]:
+        return [int(part) for part in text.split("-", maxsplit=1)[0].split(".")[:2]]
+
+    release = os.uname().release
+    return "" if numbers(release) >= numbers(version) else f"the host's kernel is {release}"
+
+
+def _user_systemd() -> str:
+    found = any(Path("/run/user").glob("[1-9]*/systemd/private"))
+    return "" if found else "no user's systemd runs on the host"
 
 
 NEEDS: dict[str, Callable[[], str]] = {
@@ -92,8 +112,17 @@ NEEDS: dict[str, Callable[[], str]] = {
     "rdma": _rdma,
     "rt-group": _real_time_group,
     "systemd": _systemd,
+    "user-systemd": _user_systemd,
 }
 """Each word, with a function that returns why the host lacks it; an empty string: it does not."""
+
+NAMED: dict[str, Callable[[str], str]] = {
+    "capability": _capability,
+    "controller": _controller,
+    "kernel": _kernel,
+    "program": _program,
+}
+"""Each word that takes a name after a colon."""
 
 
 @functools.cache
@@ -104,7 +133,7 @@ def lacks(need: str) -> str:
         KeyError: There is no such word.
     """
     kind, _, name = need.partition(":")
-    return _capability(name) if kind == "capability" else NEEDS[need]()
+    return NAMED[kind](name) if name else NEEDS[need]()
 
 
 HOST = frozenset({"cgroup-v1", "disk", "hugetlb", "rt-group"})

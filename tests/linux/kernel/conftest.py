@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +22,6 @@ from orlop_linux.live.process import start_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from orlop_hookspecs.steps import Step
 
@@ -69,8 +69,12 @@ class Box:
     def directory(self, controller: str) -> str:
         """Return the cgroup with *controller*; empty: the unified one."""
         for one in self.record.kernel["cgroups"]:
-            if (one["version"] == 2) if not controller else controller in one["controllers"]:
-                return str(one["mount"] + one["path"])
+            directory = str(one["mount"] + one["path"])
+            if one["version"] == 1:
+                if controller and controller in one["controllers"]:
+                    return directory
+            elif not controller or controller in Path(directory, "cgroup.controllers").read_text().split():
+                return directory
         pytest.skip(f"this host has no {controller or 'unified'} hierarchy")
 
     def start(self, script: str, *, main: bool = True) -> subprocess.Popen[bytes]:

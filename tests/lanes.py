@@ -1,0 +1,114 @@
+"""What came of each test on each lane: the host, and the virtual machine.
+
+With ``ORLOP_LANE`` set, a run adds its outcomes to ``build/lanes/$ORLOP_LANE.json``. In the virtual machine
+they also go, line by line, to the descriptor that the agent has opened, so that they are known even when the
+machine dies.
+
+    python -m tests.lanes      the tests that no lane ran, and why; status 1 when there are some
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DIRECTORY = Path(__file__).resolve().parent.parent / "build" / "lanes"
+# Each is worse than those before it: a test that passed and then failed to clean up has failed.
+_ORDER = ("passed", "skipped", "failed")
+
+
+class Recorder:
+    """A plugin that gathers the outcomes of a run."""
+
+    def __init__(self, lane: str, results: int | None = None) -> None:
+        """Write to the lane's file at the end, and to the descriptor *results* at once."""
+        self.lane = lane
+        self.results = results
+        self.outcomes: dict[str, dict[str, Any]] = {}
+        if results is not None:
+            os.set_inheritable(results, False)  # noqa: FBT003 - that is all that the function has
+
+    def _tell(self, **event: Any) -> None:
+        if self.results is not None:
+            os.write(self.results, (json.dumps(event) + "\n").encode())
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Say which test is running, should it be the last one."""
+        self._tell(id=nodeid)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Add what is known of one phase of a test."""
+        new = {"outcome": report.outcome, "seconds": 0.0, "text": ""}
+        one = self.outcomes.setdefault(report.nodeid, new)
+        one["seconds"] = round(one["seconds"] + report.duration, 3)
+        if report.skipped:
+            where = report.longrepr
+            one["text"] = (
+                where[2].removeprefix("Skipped: ") if isinstance(where, tuple) else "expected failure"
+            )
+        elif report.failed:
+            one["text"] += report.longreprtext
+        one["outcome"] = max(one["outcome"], report.outcome, key=_ORDER.index)
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Say what came of a test."""
+        self._tell(id=nodeid, **self.outcomes[nodeid])
+
+    def pytest_sessionfinish(self) -> None:
+        """Write the file."""
+        write(self.lane, self.outcomes)
+
+
+def recorder(config: pytest.Config) -> Recorder | None:
+    """Return the plugin for this run, if its outcomes are wanted; workers leave that to others."""
+    lane = os.environ.get("ORLOP_LANE")
+    if not lane or hasattr(config, "workerinput"):
+        return None
+    results = os.environ.get("ORLOP_RESULTS_FD")
+    return Recorder(lane, int(results) if results else None)
+
+
+def write(lane: str, outcomes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add outcomes to those that a lane's file has already."""
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
+    whole = {**read(lane), **outcomes}
+    temporary = DIRECTORY / f"{lane}.json.part"
+    temporary.write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
+    temporary.replace(DIRECTORY / f"{lane}.json")
+
+
+def read(lane: str) -> dict[str, dict[str, Any]]:
+    """Return the outcomes of a lane by test id: ``outcome``, ``text`` and ``seconds`` each."""
+    file = DIRECTORY / f"{lane}.json"
+    found: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.exists() else {}
+    return found
+
+
+def run_nowhere() -> dict[str, dict[str, str]]:
+    """Return the tests that were skipped on each lane that has them, with the reasons by lane."""
+    lanes = {file.stem: read(file.stem) for file in sorted(DIRECTORY.glob("*.json"))}
+    found: dict[str, dict[str, str]] = {}
+    for test in sorted({test for outcomes in lanes.values() for test in outcomes}):
+        seen = {lane: outcomes[test] for lane, outcomes in lanes.items() if test in outcomes}
+        if all(one["outcome"] == "skipped" for one in seen.values()):
+            found[test] = {lane: one["text"] for lane, one in seen.items()}
+    return found
+
+
+def main() -> int:
+    """Print the tests that no lane ran."""
+    nowhere = run_nowhere()
+    for test, reasons in nowhere.items():
+        sys.stdout.write(f"{test}: {'; '.join(f'{lane}: {text}' for lane, text in reasons.items())}\n")
+    sys.stdout.write(f"{len(nowhere)} tests that no lane ran\n")
+    return 1 if nowhere else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""The lane's run: outcomes while it goes on, and what is said when the machine dies."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests import lanes
+from tests.vm import lane, session
+from tests.vm.machine import NOWHERE, Ended, MachineError, Sinks
+
+TESTS = ["t.py::one", "t.py::two[a b]", "t.py::three"]
+Tell = Callable[..., None]
+Behaviour = Callable[[list[str], Tell], Ended]
+
+
+class Machine:
+    """What stands for a machine: a behaviour is called with the tests that were asked for."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.behaviour = behaviour
+        self.listed: list[str] = []
+
+    def run(self, argv: Sequence[str], *, data: bytes = b"", sinks: Sinks = NOWHERE, **_: Any) -> Ended:
+        if argv[0] == "tee":
+            self.listed = data.decode().splitlines()
+            return Ended(0)
+
+        def tell(test: str, **event: Any) -> None:
+            line = (json.dumps({"id": test, **event}) + "\n").encode()
+            # As it may come: in two pieces.
+            sinks.results(line[:5])
+            sinks.results(line[5:])
+
+        sinks.output(b"what pytest said")
+        return self.behaviour(self.listed, tell)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[str, lane.Outcome]]:
+    """Return a function that runs the three tests in machines that behave as told, one after the other."""
+    monkeypatch.setattr(lanes, "DIRECTORY", tmp_path)
+
+    def run_all(*behaviours: Behaviour) -> dict[str, lane.Outcome]:
+        left = list(behaviours)
+
+        @contextlib.contextmanager
+        def machine() -> Iterator[Machine]:
+            yield Machine(left.pop(0))
+
+        monkeypatch.setattr(session, "machine", machine)
+        made = lane.Run(TESTS)
+        made.start()
+        outcomes = {test: made.wait(test) for test in TESTS}
+        made.finish()
+        assert left == []
+        assert lanes.read("vm") == {test: one._asdict() for test, one in outcomes.items()}
+        return outcomes
+
+    return run_all
+
+
+def all_well(listed: list[str], tell: Tell) -> Ended:
+    for test in listed:
+        tell(test)
+        tell(test, outcome="passed", text="", seconds=1.0)
+    return Ended(0)
+
+
+def dies_in_the_second(listed: list[str], tell: Tell) -> Ended:
+    tell(listed[0], outcome="skipped", text="why", seconds=0.0)
+    tell(listed[1])
+    raise MachineError("it has died")
+
+
+def test_outcomes_are_those_of_the_machine(run: Callable[..., dict[str, lane.Outcome]]) -> None:
+    assert run(all_well) == dict.fromkeys(TESTS, lane.Outcome("passed", "", 1.0))
+
+
+def test_a_death_is_blamed_on_what_was_running_and_the_rest_goes_on(
+    run: Callable[..., dict[str, lane.Outcome]],
+) -> None:
+    one, two, three = run(dies_in_the_second, all_well).values()
+    assert one == lane.Outcome("skipped", "why")
+    assert two == lane.Outcome("failed", "it has died")
+    assert three.outcome == "passed"
+
+
+def test_a_run_that_ends_early_fails_what_it_has_not_reached(
+    run: Callable[..., dict[str, lane.Outcome]],
+) -> None:
+    def nothing(listed: list[str], tell: Tell) -> Ended:
+        assert listed == TESTS
+        return Ended(4)
+
+    for one in run(nothing).values():
+        assert one.outcome == "failed"
+        assert "what pytest said" in one.text
+
+
+def test_the_deadline_is_told(run: Callable[..., dict[str, lane.Outcome]]) -> None:
+    def slow(listed: list[str], tell: Tell) -> Ended:
+        tell(listed[0])
+        return Ended(-9, timed_out=True)
+
+    one, two, _ = run(slow).values()
+    assert "seconds were over while this test ran" in one.text
+    assert two.outcome == "failed"
+
+
+def test_machines_that_die_at_once_end_the_run(run: Callable[..., dict[str, lane.Outcome]]) -> None:
+    def dies(listed: list[str], tell: Tell) -> Ended:
+        raise MachineError("dead")
+
+    assert [one.text for one in run(dies, dies, dies).values()] == ["dead"] * 3

@@ -1,0 +1,107 @@
+"""Which tests a host can run, and what is kept of those that ran."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from tests import lanes, needs
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.mark.parametrize("name", sorted(needs.NEEDS))
+def test_a_need_is_met_or_has_a_reason(name: str) -> None:
+    assert needs.lacks(name) == "" or len(needs.lacks(name)) > 10
+
+
+def test_an_unknown_need_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        needs.lacks("cgroups-v2")
+    with pytest.raises(KeyError):
+        needs.lacks("capability:CAP_NONSENSE")
+
+
+@pytest.mark.parametrize(
+    ("release", "wanted", "met"),
+    [("6.12.1-x", "6.12", True), ("6.12", "6.9", True), ("6.9.3", "6.12", False), ("7.0-rc1", "6.12", True)],
+)
+def test_versions_are_numbers(
+    monkeypatch: pytest.MonkeyPatch, release: str, wanted: str, *, met: bool
+) -> None:
+    host = os.uname_result(("Linux", "host", release, "", "x86_64"))
+    monkeypatch.setattr(os, "uname", lambda: host)
+    assert (needs._kernel(wanted) == "") is met
+
+
+def test_a_program_is_looked_for() -> None:
+    assert needs.lacks("program:sh") == ""
+    assert needs.lacks("program:no-such-program") == "the host has no program no-such-program"
+
+
+SUITE = """
+import pytest
+
+def test_good():
+    pass
+
+def test_bad():
+    assert 1 == 2
+
+@pytest.mark.skip(reason="needs a ship")
+def test_skipped():
+    pass
+
+@pytest.fixture
+def broken():
+    yield
+    raise RuntimeError("sunk")
+
+def test_bad_end(broken):
+    pass
+"""
+
+
+def test_outcomes_are_kept_and_told(
+    pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "DIRECTORY", tmp_path / "lanes")
+    lanes.write("deck", {"test_old.py::test": {"outcome": "passed", "text": "", "seconds": 1.0}})
+    pytester.makepyfile(test_ship=SUITE)
+    reading, writing = os.pipe()
+    try:
+        pytester.inline_run("-p", "no:randomly", plugins=[lanes.Recorder("deck", writing)])
+        told = [json.loads(line) for line in os.read(reading, 1 << 20).splitlines()]
+    finally:
+        os.close(reading)
+        os.close(writing)
+    kept = lanes.read("deck")
+    assert {test.partition("::")[2]: one["outcome"] for test, one in kept.items()} == {
+        "test": "passed",
+        "test_good": "passed",
+        "test_bad": "failed",
+        "test_skipped": "skipped",
+        "test_bad_end": "failed",
+    }
+    assert kept["test_ship.py::test_skipped"]["text"] == "needs a ship"
+    assert "assert 1 == 2" in kept["test_ship.py::test_bad"]["text"]
+    assert "sunk" in kept["test_ship.py::test_bad_end"]["text"]
+    assert told[0] == {"id": "test_ship.py::test_good"}
+    assert told[1]["outcome"] == "passed"
+    assert len(told) == 8
+
+
+def test_what_no_lane_ran_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "DIRECTORY", tmp_path)
+
+    def one(outcome: str, text: str = "") -> dict[str, object]:
+        return {"outcome": outcome, "text": text, "seconds": 0.0}
+
+    lanes.write(
+        "host",
+        {"a": one("skipped", "x"), "b": one("skipped", "y"), "c": one("passed"), "d": one("skipped", "z")},
+    )
+    lanes.write("vm", {"a": one("passed"), "b": one("skipped", "v")})
+    assert lanes.run_nowhere() == {"b": {"host": "y", "vm": "v"}, "d": {"host": "z"}}

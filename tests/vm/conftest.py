@@ -1,0 +1,53 @@
+"""Starts the machine when its tests are among those that run, and lets it go on while others do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import pytest
+from tests.vm import image, lane
+
+_RUN = pytest.StashKey[lane.Run]()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one test here of each test of the lane."""
+    if "test_in_machine" not in metafunc.fixturenames:
+        return
+    reason = image.why_not()
+    if reason:
+        skip = pytest.mark.skip(reason=f"the virtual machine needs {reason}")
+        metafunc.parametrize("test_in_machine", [pytest.param("", id="all", marks=skip)])
+    else:
+        found = lane.collect()
+        metafunc.parametrize("test_in_machine", found, ids=found)  # long ones would get a number
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
+    """Make the machine before the first test: that may take longer than any single test should."""
+    wanted = list(_wanted(session.items))
+    if not wanted or session.config.option.collectonly:
+        return (yield)
+    image.get()
+    run = lane.Run(wanted)
+    session.config.stash[_RUN] = run
+    run.start()
+    try:
+        return (yield)
+    finally:
+        run.finish()
+
+
+def _wanted(items: Iterable[pytest.Item]) -> Iterator[str]:
+    for item in items:
+        if not isinstance(item, pytest.Function) or item.get_closest_marker("skip") is not None:
+            continue
+        if "test_in_machine" in item.fixturenames:
+            yield str(item.callspec.params["test_in_machine"])
+
+
+@pytest.fixture
+def lane_run(request: pytest.FixtureRequest) -> lane.Run:
+    """Return the run that has been started for this session."""
+    return request.config.stash[_RUN]

@@ -1,0 +1,145 @@
+"""The lane: what the host skips for want of something, and what every lane runs, in the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from tests import lanes
+from tests.vm import session
+from tests.vm.machine import MachineError, Sinks
+from tests.vm.recipe import ROOT
+from tests.vm.rootfs import BuildError
+
+NAME = "vm"
+PLACES = ("tests/attacks", "tests/engines", "tests/linux")
+# For all of the lane's tests together; a machine that dies is replaced this many times.
+SECONDS = 900.0
+_DEATHS = 3
+_COLLECTED = "ORLOP_COLLECTED"
+
+
+class Outcome(NamedTuple):
+    """What came of one test in the machine."""
+
+    outcome: str
+    text: str = ""
+    seconds: float = 0.0
+
+
+def collect() -> list[str]:
+    """Return the ids of the lane's tests, as the host sees them."""
+    with tempfile.NamedTemporaryFile(prefix="orlop-lane-", suffix=".json") as file:
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            *PLACES,
+            "--collect-only",
+            "-q",
+            "-p",
+            "tests.vm.collector",
+        ]
+        environment = {**os.environ, _COLLECTED: file.name}
+        environment.pop("ORLOP_LANE", None)
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        if done.returncode:
+            raise RuntimeError(f"the lane's tests cannot be collected:\n{done.stdout}{done.stderr}")
+        found: list[str] = json.load(file)
+        return found
+
+
+class Run:
+    """The lane's tests on their way, in a thread; outcomes can be waited for while others still run."""
+
+    def __init__(self, tests: Sequence[str]) -> None:
+        """Take the ids of tests, in the order in which they run."""
+        self.tests = list(tests)
+        self.said = bytearray()
+        self._outcomes: dict[str, Outcome] = {}
+        self._current = ""
+        self._partial = b""
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="virtual machine")
+
+    def start(self) -> None:
+        """Start the machine and the tests."""
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Wait for the end, and add the outcomes to the lane's file."""
+        self._thread.join()
+        lanes.write(NAME, {test: one._asdict() for test, one in self._outcomes.items()})
+
+    def wait(self, test: str) -> Outcome:
+        """Return what came of a test, once it is known."""
+        with self._changed:
+            self._changed.wait_for(lambda: test in self._outcomes)
+            return self._outcomes[test]
+
+    def _settle(self, test: str, outcome: Outcome) -> None:
+        with self._changed:
+            self._outcomes.setdefault(test, outcome)
+            self._changed.notify_all()
+
+    def _left(self) -> list[str]:
+        return [test for test in self.tests if test not in self._outcomes]
+
+    def _run(self) -> None:
+        """Run all; when the machine dies blame the test that was running, and go on without it."""
+        deadline = time.monotonic() + SECONDS
+        reason = "the virtual machine has died too often"
+        try:
+            for _ in range(_DEATHS):
+                if not self._left():
+                    return
+                try:
+                    self._in_one_machine(deadline - time.monotonic())
+                except MachineError as error:
+                    self._settle(self._current or self._left()[0], Outcome("failed", str(error)))
+                else:
+                    reason = "no outcome; pytest in the virtual machine said:\n" + self.said.decode(
+                        errors="replace"
+                    )
+                    return
+        except (BuildError, OSError, MachineError) as error:
+            reason = str(error)
+        finally:
+            for test in self._left():
+                self._settle(test, Outcome("failed", reason))
+
+    def _in_one_machine(self, seconds: float) -> None:
+        command = ["python", "-m", "pytest", "-q", "--no-header", "@/run/lane"]
+        listed = "".join(f"{test}\n" for test in self._left()).encode()
+        self._current, self._partial = "", b""
+        self.said.clear()
+        with session.machine() as machine:
+            machine.run(["tee", "/run/lane"], timeout=seconds, data=listed)
+            sinks = Sinks(self.said.extend, self.said.extend, self._result)
+            ended = machine.run(command, timeout=seconds, env={"ORLOP_LANE": NAME}, sinks=sinks)
+        if ended.timed_out:
+            text = f"the lane's {SECONDS:.0f} seconds were over while this test ran"
+            self._settle(self._current or self._left()[0], Outcome("failed", text))
+
+    def _result(self, data: bytes) -> None:
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        for line in lines:
+            event: dict[str, Any] = json.loads(line)
+            self._current = event.pop("id")
+            if event:
+                self._settle(self._current, Outcome(**event))
