@@ -3,7 +3,8 @@
 A platform is handed a finished plan and executes it; it decides nothing that the config or a plugin
 decides. The core calls the methods below in this order:
 
-    create:  sandbox -> Sandbox.host* -> clone -> host_with_pid* -> build -> (record is saved) -> commit
+    create:  sandbox -> Sandbox.host* -> clone -> host_with_pid* -> build -> host_with_pid*
+             -> (record is saved) -> commit
     start:   start, run_hook(poststart)*
     kill:    signal
     delete:  terminate (when forced), undo* (newest entry first), run_hook(poststop)*
@@ -97,7 +98,7 @@ class Sandbox(Protocol):
         """Make the container process with its namespaces and id maps; it then waits."""
 
     def host_with_pid(self, planned: PlannedStep, state: bytes) -> None:
-        """Execute one step of phase ``host-with-pid``; *state* is the state document for hooks, as JSON."""
+        """Execute one step of phase ``host-with-pid`` or ``built``; *state* is the hooks' state document."""
 
     def build(
         self,

@@ -24,7 +24,10 @@ PHASES: Mapping[str, tuple[str, ...]] = {
     # In the container process, in its namespaces, with the host's root still reachable.
     "container": ("root", "mounts", "devices", "links", "console", "hooks", "switch"),
     # In the container process, after the root switch: the host's files can no longer be named.
-    "confined": ("names", "network", "sysctl", "session", "lookup", "protect", "root"),
+    "confined": ("names", "network", "sysctl", "session", "lookup", "protect", "root", "traits"),
+    # On the host, with a container process that has made its container and waits for its start: what would
+    # have hindered the making.
+    "built": ("process",),
     # At start, in the container process: from the least to the most confined, ending in execve(2).
     "exec": ("hooks", "limits", "filter-early", "user", "capabilities", "filter-late", "execute"),
 }

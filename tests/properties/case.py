@@ -88,7 +88,7 @@ class Case(NamedTuple):
 BUNDLE = "{bundle}"
 """What stands for the bundle's directory in a case's config."""
 
-MODULES = ("process", "mounts", "devices", "namespaces", "cgroups", "seccomp", "hooks")
+MODULES = ("process", "scheduling", "mounts", "devices", "namespaces", "cgroups", "seccomp", "hooks")
 """Where cases are registered."""
 
 CASES: dict[str, Case] = {}

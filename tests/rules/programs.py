@@ -26,6 +26,14 @@ def _facts(p: Task) -> int:
     return 0
 
 
+def _traits(p: Task) -> int:
+    stat = p.read("/proc/self/stat").decode().rpartition(")")[2].split()
+    p.write(f"policy={stat[38]}\npriority={stat[37]}\nnice={stat[16]}\n")
+    p.write(f"domain={p.read('/proc/self/personality').decode()}machine={p.machine}\n")
+    p.write(f"memory={p.read('/proc/self/numa_maps').decode().split(' ', 1)[1].split(' file=')[0]}\n")
+    return 0
+
+
 def _exit(p: Task) -> int:
     return int(p.args[1])
 
@@ -189,6 +197,20 @@ PROGRAMS: dict[str, tuple[str, Program]] = {
             'echo "oom=$(busybox cat /proc/self/oom_score_adj)"',
         ),
         _facts,
+    ),
+    "traits": (
+        _script(
+            "read -r line </proc/$$/stat",
+            "set -- ${line##*)}",
+            'echo "policy=${39}"',
+            'echo "priority=${38}"',
+            'echo "nice=${17}"',
+            'read -r line </proc/$$/personality; echo "domain=$line"',
+            'echo "machine=$(busybox uname -m)"',
+            "read -r place line </proc/$$/numa_maps",
+            'echo "memory=${line%% file=*}"',
+        ),
+        _traits,
     ),
     "exiter": ('exit "$1"', _exit),
     "sleeper": ("exec busybox sleep 100000", _sleeper),

@@ -17,6 +17,7 @@ _WHERE = {
     "host-with-pid": "on the host, while the container process waits",
     "container": "in the container process, the host's root still reachable",
     "confined": "in the container process, after the root switch",
+    "built": "on the host, when the container is made and its process waits",
     "exec": "at start, in the container process",
 }
 

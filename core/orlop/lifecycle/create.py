@@ -197,6 +197,8 @@ class _Creation:
             plan.steps("exec"),
             jsontext.dumps(document(record, "creating")).encode(),
         )
+        for planned in plan.steps("built"):
+            self._execute(planned, sandbox.host_with_pid, planned, state)
         # Nobody reads these before the record is there: they need not be replaced atomically.
         slot.append(CONFIG, _config_text(prepared))
         execute = plan.steps("exec")

@@ -30,6 +30,7 @@ from orlop_hookspecs.steps.rootfs import (
     SetRootPropagation,
     SwitchRoot,
 )
+from orlop_hookspecs.steps.scheduling import SetIoPriority, SetScheduler
 from orlop_hookspecs.steps.session import (
     BringUpLoopback,
     CheckExecutable,
@@ -40,6 +41,7 @@ from orlop_hookspecs.steps.session import (
     SetHostname,
     SetSysctl,
 )
+from orlop_hookspecs.steps.traits import SetMemoryPolicy, SetPersonality
 
 __all__ = [
     "STEP_TYPES",
@@ -74,10 +76,14 @@ __all__ = [
     "SetDomainname",
     "SetHostname",
     "SetIdMappings",
+    "SetIoPriority",
+    "SetMemoryPolicy",
     "SetNoNewPrivileges",
     "SetOomScore",
+    "SetPersonality",
     "SetRlimits",
     "SetRootPropagation",
+    "SetScheduler",
     "SetSysctl",
     "SetTimeOffset",
     "SetUmask",

@@ -290,7 +290,10 @@ def _process_directory(kernel: Machine, process: Process) -> Directory:
             f"{mount.describe()}\n" for mount in process.namespaces.mount.tree.mounts
         ),
         "mounts": lambda: "".join(f"{mount.line()}\n" for mount in process.namespaces.mount.tree.mounts),
+        "numa_maps": lambda: f"00400000 {process.traits.memory_text()} file=/bin mapped=1\n",
         "oom_score_adj": lambda: f"{process.oom_score_adj}\n",
+        "personality": lambda: f"{8 if process.traits.domain == 'LINUX32' else 0:08x}\n",
+        "stat": lambda: stat_text(process),
         "status": lambda: status_text(process),
         "timens_offsets": lambda: "".join(
             f"{c} {s} {n}\n" for c, (s, n) in process.namespaces.time.offsets.items()
@@ -322,6 +325,26 @@ def _cgroup_text(kernel: Machine, process: Process) -> str:
             path = path[len(root.path) :] or "/"
         lines.append(f"{0 if not name else number}:{name}:{path}\n")
     return "".join(lines)
+
+
+def stat_text(process: Process) -> str:
+    """Return /proc/PID/stat; what the fake kernel does not count is 0 (proc_pid_stat(5))."""
+    from orlop_fake.traits import DEADLINE, POLICIES
+
+    traits = process.traits
+    parent = process.parent.pids.get(process.namespaces.pid, 0) if process.parent else 0
+    fields = dict.fromkeys(range(4, 53), 0)
+    fields[4] = parent
+    fields[18] = (
+        -1 if traits.policy == DEADLINE else -1 - traits.priority if traits.priority else 20 + traits.nice
+    )
+    fields[19] = traits.nice
+    fields[20] = 1
+    fields[22] = process.start_time
+    fields[40] = traits.priority
+    fields[41] = POLICIES.index(traits.policy)
+    letter = {"zombie": "Z", "reaped": "X"}.get(process.stage, "T" if process.stopped else "S")
+    return f"{process.own_pid} ({process.comm}) {letter} {' '.join(map(str, fields.values()))}\n"
 
 
 def status_text(process: Process) -> str:

@@ -40,6 +40,7 @@ class Host:
         "nodes",
         "rdma_devices",
         "thawed",
+        "util_clamp",
     )
 
     def __init__(  # noqa: PLR0913 - the parts of a machine; all are keywords
@@ -51,6 +52,7 @@ class Host:
         block_devices: Iterable[str] = ("8:0",),
         rdma_devices: Iterable[str] = ("mlx5_0",),
         interfaces: Iterable[str] = ("lo", "eth0"),
+        util_clamp: bool = True,
     ) -> None:
         """Make a machine."""
         self.cpus = cpus
@@ -59,6 +61,8 @@ class Host:
         self.block_devices = frozenset(block_devices)
         self.rdma_devices = frozenset(rdma_devices)
         self.interfaces = frozenset(interfaces)
+        self.util_clamp = util_clamp
+        """The kernel can clamp the utilization of a process (CONFIG_UCLAMP_TASK)."""
         self.frozen = 0
         """How many cgroups are frozen."""
         self.kill_all: Callable[[Iterable[Process]], None] = lambda _: None
@@ -73,6 +77,7 @@ class Host:
             block_devices=self.block_devices,
             rdma_devices=self.rdma_devices,
             interfaces=self.interfaces,
+            util_clamp=self.util_clamp,
         )
 
 

@@ -6,6 +6,7 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from orlop_fake.refusals import refusal
+from orlop_fake.traits import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -129,7 +130,7 @@ class Process:
         "args", "caught", "cgroups", "children", "comm", "context", "credentials", "cwd", "env",
         "exec_steps", "exit_status", "filters", "generator", "ignored", "keyring", "memory", "namespaces",
         "no_new_privs", "oom_score_adj", "output", "owner", "parent", "pending", "pids", "request",
-        "rlimits", "root", "session", "stage", "start_time", "stopped", "terminal", "umask",
+        "rlimits", "root", "session", "stage", "start_time", "stopped", "terminal", "traits", "umask",
     )  # fmt: skip
 
     def __init__(self, namespaces: NamespaceSet, root: Location, start_time: int) -> None:
@@ -156,6 +157,7 @@ class Process:
         self.oom_score_adj = 0
         self.session: Process = self
         self.keyring = ""
+        self.traits = PLAIN
         self.terminal: Terminal | None = None
         self.cgroups: dict[str, Cgroup] = {}
         self.memory = 0
@@ -172,7 +174,8 @@ class Process:
         self.stopped = False
 
     def inherit(self, parent: Process) -> None:
-        """Take over what a child gets from its parent, and be its child."""
+        """Take over what a child gets from its parent, and be its child; EAGAIN where it may have none."""
+        self.traits = parent.traits if parent.traits is PLAIN else parent.traits.forked()
         self.parent = parent
         parent.children.append(self)
         self.owner = parent.owner

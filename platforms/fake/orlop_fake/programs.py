@@ -118,6 +118,11 @@ class Task:
         return self.process.namespaces.uts.domainname
 
     @property
+    def machine(self) -> str:
+        """The hardware's name, as uname(2) gives it in the execution domain of the process."""
+        return "i686" if self.process.traits.domain == "LINUX32" else "x86_64"
+
+    @property
     def time(self) -> float:
         """Virtual seconds since boot, as CLOCK_BOOTTIME of the process's time namespace."""
         secs, nanosecs = self.process.namespaces.time.offsets["boottime"]

@@ -79,6 +79,8 @@ class Container:
             for planned in plan.steps("host-with-pid"):
                 box.host_with_pid(planned, b"{}")
             box.build(plan.steps("container"), plan.steps("confined"), plan.steps("exec"), b"{}")
+            for planned in plan.steps("built"):
+                box.host_with_pid(planned, b"{}")
             record.phase = "created"
             box.commit()
         finally:

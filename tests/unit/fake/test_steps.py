@@ -11,6 +11,7 @@ from tests.unit.fake.planned import IMAGE, Container, base, machine, made
 from orlop_fake import Resctrl
 from orlop_fake.execute import HANDLERS
 from orlop_fake.mounts import walk
+from orlop_fake.traits import Traits
 from orlop_fake.vfs import Device, Symlink
 from orlop_hookspecs import steps
 from orlop_hookspecs.errors import HookError, StepError
@@ -59,8 +60,12 @@ SAMPLES: dict[str, tuple[Step, ...]] = {
         made(steps.NewNamespace, type="user"),
         made(steps.SetIdMappings, uid=((0, 1000, 10),), gid=((0, 1000, 10),)),
     ),
+    "SetIoPriority": (made(steps.SetIoPriority, class_="IOPRIO_CLASS_IDLE", priority=3),),
+    "SetMemoryPolicy": (made(steps.SetMemoryPolicy, mode="MPOL_BIND", nodes=((0, 0),)),),
     "SetNoNewPrivileges": (made(steps.SetNoNewPrivileges),),
     "SetOomScore": (made(steps.SetOomScore, score=10),),
+    "SetPersonality": (made(steps.SetPersonality, domain="LINUX32"),),
+    "SetScheduler": (made(steps.SetScheduler, policy="SCHED_BATCH", nice=5),),
     "SetRlimits": (made(steps.SetRlimits, limits=(("RLIMIT_CORE", 0, 0),)),),
     "SetRootPropagation": (made(steps.SetRootPropagation, propagation="shared"),),
     "SetSysctl": (made(steps.SetSysctl, key="net.ipv4.ip_forward", value="1"),),
@@ -129,6 +134,15 @@ def test_effects_of_the_whole() -> None:
     assert (process.umask, process.oom_score_adj, process.no_new_privs) == (0o27, 10, True)
     assert (process.credentials.uid, process.credentials.gid, process.credentials.groups) == (5, 6, (7,))
     assert process.credentials.bounding == {"CAP_KILL"}
+    assert process.traits == Traits(
+        policy="SCHED_BATCH",
+        nice=5,
+        io_class="IOPRIO_CLASS_IDLE",
+        io_priority=3,
+        domain="LINUX32",
+        memory_mode="MPOL_BIND",
+        memory_nodes=(0,),
+    )
     assert process.rlimits == {"RLIMIT_CORE": (0, 0)}
     assert (process.keyring, process.session) == ("_ses", process)
     assert len(process.filters) == 1

@@ -108,7 +108,8 @@ def _flag(flag: str) -> Iterator[Config]:
 
 
 def _memory_policy(mode: str) -> Iterator[Config]:
-    yield base(linux={"memoryPolicy": {"mode": mode, "nodes": "0"}})
+    nodes = {} if mode in {"MPOL_DEFAULT", "MPOL_LOCAL"} else {"nodes": "0"}
+    yield base(linux={"memoryPolicy": {"mode": mode} | nodes})
 
 
 def _memory_policy_flag(flag: str) -> Iterator[Config]:

@@ -39,6 +39,9 @@ PLUGINS = {
     "rdma": "rdma",
     "intel-rdt": "intel_rdt",
     "terminal": "terminal",
+    "scheduling": "scheduling",
+    "personality": "personality",
+    "memory-policy": "memory_policy",
 }
 """Every built-in planner: the plugin's name and its module."""
 

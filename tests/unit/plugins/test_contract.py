@@ -33,6 +33,7 @@ FULL: dict[str, Any] = {
         "capabilities": {"bounding": ["CAP_KILL"]},
         "rlimits": [{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}],
         "oomScoreAdj": 1,
+        "scheduler": {"policy": "SCHED_BATCH"},
         "env": ["PATH=/bin"],
     },
     "linux": {
@@ -47,6 +48,8 @@ FULL: dict[str, Any] = {
         "sysctl": {"net.core.somaxconn": "1"},
         "seccomp": {"defaultAction": "SCMP_ACT_ALLOW"},
         "intelRdt": {"l3CacheSchema": "L3:0=f"},
+        "personality": {"domain": "LINUX32"},
+        "memoryPolicy": {"mode": "MPOL_BIND", "nodes": "0"},
         "cgroupsPath": "/box",
         "resources": {
             "memory": {"limit": 1 << 20, "swap": 1 << 21},

@@ -110,6 +110,7 @@ def test_every_phase_has_its_steps() -> None:
             "MakeRootReadonly",
             "CheckExecutable",
         },
+        "built": set(),
         "exec": {"SetRlimits", "SetNoNewPrivileges", "SetUser", "SetCapabilities", "Execute"},
     }
 

@@ -156,7 +156,10 @@ def _out_of_range(one: Property) -> Iterator[object]:
     if one.kind == "integer":
         lowest, highest = re.fullmatch(r"(-?\d+)\.\.(\d+)", one.limits).groups()  # type: ignore[union-attr]
         yield from (int(lowest) - 1, int(highest) + 1)
-    elif "|" in one.limits or one.limits.startswith("/"):
+    elif one.limits.startswith("/"):
+        pattern = re.compile(one.limits[1:-1])
+        yield from (text for text in ("", "NO_SUCH_WORD", "\N{SNOWMAN}") if not pattern.search(text))
+    elif "|" in one.limits:
         yield from ("", "NO_SUCH_WORD", "\N{SNOWMAN}")
     else:
         yield "with \0 in it"

@@ -6,7 +6,7 @@ raising ``OSError`` with the errno that Linux gives; the caller makes a ``StepEr
 
 from __future__ import annotations
 
-from orlop_fake.execute import birth, confined, finish, host, mounting, rootfs
+from orlop_fake.execute import birth, confined, finish, host, mounting, rootfs, traits
 from orlop_fake.execute.context import Context, Handler, run_step
 
 HANDLERS: dict[str, Handler] = {
@@ -15,6 +15,7 @@ HANDLERS: dict[str, Handler] = {
     **rootfs.HANDLERS,
     **mounting.HANDLERS,
     **confined.HANDLERS,
+    **traits.HANDLERS,
     **finish.HANDLERS,
 }
 """The handler of every step class, by its name."""

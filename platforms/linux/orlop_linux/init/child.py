@@ -27,6 +27,7 @@ from orlop_linux.init import (
     root,
     syscalls,
     terminal,
+    traits,
 )
 from orlop_linux.init.context import Context
 from orlop_linux.init.failure import Failure
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
     Operation = Callable[[Context, dict[str, Any], int], None]
 
 OPERATIONS: dict[str, Operation] = {}
-for _module in (root, mounts, cgroupfs, devices, terminal, hooks, names, protect, identity, filters, execute):
+for _module in (
+    root, mounts, cgroupfs, devices, terminal, hooks, names, protect, traits, identity, filters, execute,
+):  # fmt: skip
     OPERATIONS.update(_module.OPS)
 
 _PHASES = ((failure.PHASE_CONTAINER, "container"), (failure.PHASE_CONFINED, "confined"))

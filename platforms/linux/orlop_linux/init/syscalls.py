@@ -23,15 +23,18 @@ _held_syscall = ctypes.PyDLL(None, use_errno=True).syscall
 _held_syscall.restype = ctypes.c_long
 
 # Numbers from 424 on are the same on every architecture; the older ones are not.
-_OLDER = ("pivot_root", "seccomp", "keyctl", "capset", "capget", "rt_sigaction")
-_GENERIC = (41, 277, 219, 91, 90, 134)
+_OLDER = (
+    "pivot_root", "seccomp", "keyctl", "capset", "capget", "rt_sigaction",
+    "set_mempolicy", "get_mempolicy", "sched_setattr", "sched_getattr", "ioprio_set",
+)  # fmt: skip
+_GENERIC = (41, 277, 219, 91, 90, 134, 237, 236, 274, 275, 30)
 _OLD = {
-    "x86_64": (155, 317, 250, 126, 125, 13),
+    "x86_64": (155, 317, 250, 126, 125, 13, 238, 239, 314, 315, 251),
     "aarch64": _GENERIC,
     "riscv64": _GENERIC,
     "loongarch64": _GENERIC,
-    "ppc64le": (203, 358, 271, 184, 183, 173),
-    "s390x": (217, 348, 280, 185, 184, 174),
+    "ppc64le": (203, 358, 271, 184, 183, 173, 261, 260, 355, 356, 273),
+    "s390x": (217, 348, 280, 185, 184, 174, 270, 269, 345, 346, 282),
 }.get(os.uname().machine, ())
 NUMBERS = {
     "open_tree": 428,
@@ -117,6 +120,7 @@ SECCOMP_SET_MODE_FILTER = 1
 
 _PADDING = 256
 _MFD_NOEXEC_SEAL = 0x8
+_NODE_MASK = 1024  # bytes; no kernel has more memory nodes than bits in it (CONFIG_NODES_SHIFT)
 
 
 def _check(result: int) -> int:
@@ -127,6 +131,11 @@ def _check(result: int) -> int:
 
 def _call(name: str, *args: object) -> int:
     return _check(_syscall(ctypes.c_long(NUMBERS[name]), *args))
+
+
+def call(name: str, *args: object) -> int:
+    """Make the system call *name*, which has no wrapper here; *args* are of ctypes."""
+    return _call(name, *args)
 
 
 def _long(value: int) -> ctypes.c_long:
@@ -277,6 +286,26 @@ def join_session_keyring(name: bytes) -> int:
     return _call("keyctl", _long(KEYCTL_JOIN_SESSION_KEYRING), name)
 
 
+def personality(persona: int) -> None:
+    """Set the execution domain, see personality(2)."""
+    _check(_libc.personality(ctypes.c_ulong(persona)))
+
+
+def set_mempolicy(mode: int, nodes: int) -> None:
+    """Set the memory policy of the calling thread; *nodes* is a bit mask, see set_mempolicy(2)."""
+    size = 8 * (nodes.bit_length() // 64 + 1)
+    mask = nodes.to_bytes(size, sys.byteorder) if nodes else None
+    # The kernel takes one bit less than it is told.
+    _call("set_mempolicy", _long(mode), mask, ctypes.c_ulong(8 * size + 1 if nodes else 0))
+
+
+def get_mempolicy() -> int:
+    """Return the nodes of the calling thread's memory policy as a bit mask, see get_mempolicy(2)."""
+    buffer = ctypes.create_string_buffer(_NODE_MASK)
+    _call("get_mempolicy", None, buffer, ctypes.c_ulong(8 * _NODE_MASK + 1), None, _long(0))
+    return int.from_bytes(buffer.raw, sys.byteorder)
+
+
 class _CapHeader(ctypes.Structure):
     _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
 
@@ -384,5 +413,6 @@ for _function in (
     "execve",
     "fchownat",
     "fstatfs",
+    "personality",
 ):
     getattr(_libc, _function).restype = ctypes.c_int

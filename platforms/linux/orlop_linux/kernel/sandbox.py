@@ -97,7 +97,7 @@ class Sandbox:
         self._journal.intend("process", pid=launch.pid, start_time=launch.start_time)
 
     def host_with_pid(self, planned: PlannedStep, state: bytes) -> None:
-        """Execute one step of phase ``host-with-pid``."""
+        """Execute one step of phase ``host-with-pid`` or ``built``."""
         name = type(planned.step).__name__
         if name == "RunHook":
             self._kernel.run_hook(planned.step.as_data(), state)
@@ -255,6 +255,18 @@ class Sandbox:
             if directory >= 0:
                 os.close(directory)
 
+    def _set_scheduler(self, planned: PlannedStep) -> None:
+        from orlop_linux.kernel.scheduling import set_scheduler
+
+        step: Any = planned.step
+        set_scheduler(step, planned.plugin, self.pid, self.start_time)
+
+    def _set_io_priority(self, planned: PlannedStep) -> None:
+        from orlop_linux.kernel.scheduling import set_io_priority
+
+        step: Any = planned.step
+        set_io_priority(step, planned.plugin, self.pid, self.start_time)
+
     _host_methods: dict[str, Callable[[Sandbox, PlannedStep], None]] = {  # noqa: RUF012 - never changed
         "CreateCgroup": _create_cgroup,
         "WriteCgroup": _write_cgroup,
@@ -266,6 +278,8 @@ class Sandbox:
         "JoinCgroup": _join_cgroup,
         "JoinResctrlGroup": _join_resctrl_group,
         "SetOomScore": _set_oom_score,
+        "SetScheduler": _set_scheduler,
+        "SetIoPriority": _set_io_priority,
     }
 
     # --- helpers

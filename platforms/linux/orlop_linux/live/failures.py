@@ -120,6 +120,8 @@ def error_of(payload: bytes, outlines: Mapping[str, Sequence[Outline]], containe
         error = StepError(_executable(one, number, detail), errno=number)
     elif detail == failure.DETAIL_UNKNOWN_STEP:
         error = StepError("the container child does not know this step", step=one.describe, errno=number)
+    elif detail == failure.DETAIL_NODES:
+        error = StepError(f"{one.describe}: this host or the cpuset lacks one of the nodes", errno=number)
     else:
         what = one.describe or "the birth of the container process"
         error = StepError(f"{what}: {os.strerror(number).lower()}", errno=number)
