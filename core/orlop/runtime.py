@@ -189,7 +189,12 @@ class Runtime:
 
         place, source = _split(bundle)
         prepared = create_verb.prepare_bundle(
-            self._composition, container, place, source=source, options=options or LaunchOptions()
+            self._composition,
+            container,
+            place,
+            source=source,
+            options=options or LaunchOptions(),
+            root=self._root,
         )
         return Explanation(prepared)
 

@@ -52,3 +52,7 @@ class PlanContext(Frozen):
     """Absolute path of the root filesystem; empty when the config has no root."""
     options: LaunchOptions = attrs.field(factory=LaunchOptions)
     """The caller's launch flags."""
+    store: str = ""
+    """A word for the store that holds the container, another one for each; empty for the user's usual one.
+
+    An identifier is unique in its store only: what is named after it on the host needs this word as well."""

@@ -86,6 +86,11 @@ class Record:
             msg = f"unknown fields of a record: {', '.join(fields)}"
             raise TypeError(msg)
 
+    def is_same(self, other: Record) -> bool:
+        """Tell whether *other* is the same container, and not a later one with its identifier."""
+        mine, its = ((one.id, one.pid, one.start_time, one.creator) for one in (self, other))
+        return mine == its
+
     def to_data(self) -> dict[str, Any]:
         """Return the record as JSON-ready data."""
         data: dict[str, Any] = {"record": RECORD_VERSION}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orlop.cli.paths import complete
+from orlop_hookspecs.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,8 +14,16 @@ _PLATFORM = "linux"
 
 
 def choice(text: str) -> tuple[list[str] | None, list[str]]:
-    """Return the plugins that ``--plugins`` asks for (``None``: all that are there), and those it blocks."""
-    words = [word for word in text.split(",") if word]
+    """Return the plugins that ``--plugins`` asks for (``None``: all that are there), and those it blocks.
+
+    Raises:
+        UsageError: A name between the commas is empty.
+    """
+    if not text:
+        return None, []
+    words = text.split(",")
+    if not all(word.removeprefix("-") for word in words):
+        raise UsageError("--plugins has an empty name", value=text)
     wanted = [word for word in words if word[0] != "-"]
     return wanted or None, [word[1:] for word in words if word[0] == "-"]
 

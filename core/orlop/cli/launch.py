@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from orlop.cli.composition import runtime
 from orlop.cli.files import PidFile
+from orlop.lifecycle import delete as delete_verb
 from orlop_hookspecs.errors import BundleError, OrlopError, UsageError
 from orlop_hookspecs.launch import LaunchOptions
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from orlop.cli.context import Context
     from orlop.cli.flags import Parsed
     from orlop.runtime import Container, Runtime
+    from orlop_hookspecs.kernel import Kernel
+    from orlop_hookspecs.record import Record
 
 _CONFIG = "config.json"
 _MANAGERS_OF_SYSTEMD = "systemd"
@@ -56,7 +59,7 @@ class Launch:
         """Verify the flags and open what the caller's paths name, before anything is made."""
         line = context.line
         self._context = context
-        self._container: Container | None = None
+        self._record: Record | None = None
         self._kept = False
         self._runtime: Runtime | None = None
         self._pid_file = PidFile(line.text("pid-file")) if line.text("pid-file") else None
@@ -75,7 +78,8 @@ class Launch:
         context = self._context
         made = self._runtime = runtime(context, check_features=False)
         options = _options(context, foreground=foreground, console_socket=console_socket)
-        container = self._container = made.create(context.id, self.bundle, options, config=self._config)
+        container = made.create(context.id, self.bundle, options, config=self._config)
+        self._record = container.record()
         if self._pid_file is not None:
             self._pid_file.write(container.pid)
         return container
@@ -95,26 +99,39 @@ class Launch:
 
     def process(self) -> int | None:
         """Return a pidfd of the container process, or ``None`` where the platform has none."""
-        assert self._runtime is not None  # noqa: S101 - the container has been created
-        assert self._container is not None  # noqa: S101 - as above
-        pidfd = getattr(self._runtime.kernel, "pidfd", None)
+        kernel, record = self._made()
+        pidfd = getattr(kernel, "pidfd", None)
         if pidfd is None:
             return None
-        descriptor: int | None = pidfd(self._container.record())
+        descriptor: int | None = pidfd(record)
         return descriptor
+
+    def wait(self) -> int | None:
+        """Return how the container process ended, even if somebody has deleted the container meanwhile."""
+        kernel, record = self._made()
+        return kernel.wait(record)
+
+    def _made(self) -> tuple[Kernel, Record]:
+        assert self._runtime is not None  # noqa: S101 - the container has been created
+        assert self._record is not None  # noqa: S101 - as above
+        return self._runtime.kernel, self._record
+
+    def delete(self) -> None:
+        """Delete the container, unless somebody else has; another one of its identifier is left alone."""
+        assert self._runtime is not None  # noqa: S101 - the container has been created
+        delete_verb.delete(self._runtime.site, self._context.id, force=True, only=self._record)
 
     def keep(self) -> None:
         """From now on an error leaves the container as it is."""
         self._kept = True
-        self._container = None
 
-    def _unreturned(self) -> Container | None:
+    def _unreturned(self) -> Record | None:
         """Return the container that was complete when a signal came, before its creation had returned it."""
         if self._runtime is None:
             return None
         try:
-            found = self._runtime.get(self._context.id)
-            made_here = found.record().creator == list(self._runtime.kernel.identity())
+            found = self._runtime.get(self._context.id).record()
+            made_here = found.creator == list(self._runtime.kernel.identity())
         except OrlopError:
             return None
         return found if made_here else None
@@ -126,10 +143,10 @@ class Launch:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Delete what an error has left unfinished, and close the runtime."""
         try:
-            if isinstance(error, KeyboardInterrupt) and self._container is None and not self._kept:
-                self._container = self._unreturned()
-            if error is not None and self._container is not None:
-                self._container.delete(force=True)
+            if isinstance(error, KeyboardInterrupt) and self._record is None and not self._kept:
+                self._record = self._unreturned()
+            if error is not None and self._record is not None and not self._kept:
+                self.delete()
         except OrlopError as failure:
             if isinstance(error, OrlopError):
                 error.cleanup = failure

@@ -19,6 +19,7 @@ from orlop.lifecycle.state import document
 from orlop.store import jsontext
 from orlop.store.identifiers import check_identifier
 from orlop.store.journal import Journal
+from orlop.store.root import label_of
 from orlop_hookspecs.critical import critical
 from orlop_hookspecs.errors import HookError, OrlopError, StepError
 from orlop_hookspecs.launch import LaunchOptions, PlanContext
@@ -70,7 +71,12 @@ def create(  # noqa: PLR0913 - the parts of one creation
     try:
         check_identifier(container)
         prepared = prepare_bundle(
-            composition, container, bundle, source=source, options=options or _DEFAULT_OPTIONS
+            composition,
+            container,
+            bundle,
+            source=source,
+            options=options or _DEFAULT_OPTIONS,
+            root=getattr(site.store, "root", None),
         )
         return _Creation(composition, site, kernel, prepared).run()
     except OrlopError as error:
@@ -79,15 +85,25 @@ def create(  # noqa: PLR0913 - the parts of one creation
         raise
 
 
-def prepare_bundle(
+def prepare_bundle(  # noqa: PLR0913 - the parts of one creation
     composition: Composition,
     container: str,
     bundle: str | os.PathLike[str],
     *,
     source: bytes | dict[str, Any] | Config | None = None,
     options: LaunchOptions = _DEFAULT_OPTIONS,
+    root: str | None = None,
 ) -> Prepared:
-    """Read and plan the config of *bundle*, or the one given as *source*; nothing is touched."""
+    """Read and plan the config of *bundle*, or the one given as *source*; nothing is touched.
+
+    Args:
+        composition: The plugins.
+        container: The identifier.
+        bundle: Path of the bundle.
+        source: The config, when it is not to be read from the bundle.
+        options: The caller's launch flags.
+        root: The state root, when it is not the caller's default.
+    """
     from orlop.documents.codec import decode_config
     from orlop_hookspecs.documents.config import Config as ConfigClass
 
@@ -104,7 +120,7 @@ def prepare_bundle(
     if config is None:
         config = source if isinstance(source, ConfigClass) else decode_config(source, path=name)
     rootfs = bundles.rootfs_of(config, path)
-    context = PlanContext(container, path, rootfs, options)
+    context = PlanContext(container, path, rootfs, options, label_of(root))
     prepared = prepare(composition, config, context, source=source, path=name, covered=covered)
     if not (covered or prepared.owners):
         known.put(key, config)

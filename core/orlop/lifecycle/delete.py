@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from orlop_hookspecs.record import Record
 
 
-def delete(site: Site, container: str, *, force: bool = False) -> None:
+def delete(site: Site, container: str, *, force: bool = False, only: Record | None = None) -> None:
     """Remove *container* and everything that was made for it.
 
     Args:
         site: Where the container is.
         container: Its identifier.
         force: Kill it first when it is not stopped; a container that does not exist is no error.
+        only: The container that is meant: another one that has its identifier by now is left alone.
 
     Raises:
         ContainerNotFoundError: There is no such container, or only the empty leftover of one, which is
@@ -42,6 +43,8 @@ def delete(site: Site, container: str, *, force: bool = False) -> None:
         raise
     try:
         record = load(slot, container, site.known)
+        if only is not None and (record is None or not record.is_same(only)):
+            return
         if record is None:
             slot.remove()  # its creator was killed before it had made anything
             if force:

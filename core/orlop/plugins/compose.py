@@ -114,7 +114,7 @@ def compose(
     Args:
         platform: Name of a platform, a platform object, or a plugin that supplies one.
         plugins: Names, modules and objects; ``None`` for everything that is installed.
-        block: Names of plugins that stay out although they are installed.
+        block: Names of plugins that stay out although they are installed; a name of none is refused.
         check_features: Merge the features at once; without it, contradictions are told when they are first
             asked for.
 
@@ -228,6 +228,9 @@ def _assemble(platform: str, wanted: Sequence[object] | None, block: tuple[str, 
         else:
             loaded[name] = (verified, candidate)
 
+    known = {*loaded, *rest, *(one.name for one in inactive), *(candidate.name for candidate in found)}
+    # A misspelt name would leave in what was to stay out.
+    faults += [sources.not_installed(name, known) for name in dict.fromkeys(block) if name not in known]
     _resolve(loaded, inactive, faults)
     ordered = order.sort({name: verified.info for name, (verified, _) in loaded.items()}, faults)
     if faults:

@@ -93,9 +93,7 @@ def candidates(
         elif "." in item or ":" in item:
             found.append(Candidate(item, item, point=EntryPoint(item, item, ""), chosen=True))
         else:
-            faults.append(
-                PluginFault(item, "no plugin of this name is installed" + _suggestion(item, available))
-            )
+            faults.append(not_installed(item, available))
     point = rest.pop(platform, None)
     if point is not None:
         found.append(Candidate(platform, f"entry point {point.value}", point=point, chosen=False))
@@ -111,11 +109,13 @@ def _from_object(plugin: object) -> Candidate:
     return Candidate(name, f"{what} {name}", plugin=plugin, chosen=True)
 
 
-def _suggestion(name: str, available: Iterable[str]) -> str:
+def not_installed(name: str, available: Iterable[str]) -> PluginFault:
+    """Return the fault of a *name* that no plugin has; it may be a misspelt one of *available*."""
     import difflib
 
     close = difflib.get_close_matches(name, list(available), 1)
-    return f"; did you mean {close[0]}?" if close else ""
+    suggestion = f"; did you mean {close[0]}?" if close else ""
+    return PluginFault(name, f"no plugin of this name is installed{suggestion}")
 
 
 def load(candidate: Candidate, faults: list[PluginFault]) -> object | None:

@@ -29,6 +29,19 @@ def default_root() -> str:
     return f"{runtime_directory}/orlop"
 
 
+def label_of(root: str | None) -> str:
+    """Return a word for the state root *root*: empty for the caller's default, another one for each other.
+
+    Two roots may hold containers of one identifier, whose cgroups must not be the same.
+    """
+    path = os.path.abspath(root) if root else ""
+    if not path or path == default_root():
+        return ""
+    import zlib
+
+    return f"{zlib.crc32(os.fsencode(path)):08x}"
+
+
 def _in_user_namespace() -> bool:
     """Tell whether the caller's user ids are mapped (user_namespaces(7))."""
     try:

@@ -14,6 +14,9 @@ import pytest
 from tests.linux.child.support import PATIENCE, Box, command_line, is_gone, orlop_command, until
 
 from orlop.lifecycle.delete import delete
+from orlop_hookspecs.errors import StateError
+from orlop_hookspecs.record import Record
+from orlop_linux.live import start
 
 GRACE = 5.0
 
@@ -163,6 +166,31 @@ def test_killed_start_does_not_stop_the_program(box: Box, engines: list[Engine])
     (box.rootfs / "tmp/go").touch()
     pid = box.runtime.get("box").pid
     until(lambda: Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"/bin/busybox\0sleep"), "never ran")
+
+
+def test_a_second_start_after_one_that_was_killed_says_that_it_runs(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = "/bin/busybox touch /tmp/hook; while ! test -e /tmp/go; do /bin/busybox usleep 5000; done"
+    hooks = {"startContainer": [{"path": "/bin/busybox", "args": ["sh", "-c", script]}]}
+    assert command_line(box, "create", "box", config=box.config(hooks=hooks)).returncode == 0
+    command = [orlop_command(), "--root", str(box.place / "state"), "start", "box"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as first:
+        until((box.rootfs / "tmp/hook").exists, "no hook")
+        first.send_signal(signal.SIGKILL)
+    made = box.runtime.get("box")
+    assert made.status == "created"
+    connect = start._connect
+
+    def connect_and_let_the_hook_end(record: Record) -> int:
+        connected = connect(record)
+        (box.rootfs / "tmp/go").touch()
+        return connected
+
+    monkeypatch.setattr(start, "_connect", connect_and_let_the_hook_end)
+    with pytest.raises(StateError, match="cannot start an already running container"):
+        made.start()
+    assert made.status == "running"
 
 
 def test_probes_do_not_start_it(box: Box) -> None:

@@ -37,7 +37,8 @@ def _fifo(bundle: Bundle) -> None:
 def _left_behind(bundle: Bundle, name: str) -> list[str]:
     """Return what a failed create has left behind: mounts of the bundle, cgroups of the container."""
     mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(bundle) in line]
-    return mounts + [str(path) for path in Path("/sys/fs/cgroup").rglob(name)]
+    # Others make and remove cgroups meanwhile: what is gone when it is looked into is no error for os.walk.
+    return mounts + [f"{at}/{name}" for at, below, _ in os.walk("/sys/fs/cgroup") if name in below]
 
 
 REFUSED: dict[str, tuple[Break, str]] = {

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
 import pytest
 
 if TYPE_CHECKING:
@@ -37,6 +38,19 @@ def test_life(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     assert run("delete", "one").returncode == 0
     assert run.names() == []
     assert "container does not exist" in run("state", "one").stderr
+
+
+def test_two_state_roots_may_hold_one_identifier(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    other = attrs.evolve(run, root=tmp_path / "other")
+    try:
+        for runtime in (run, other):
+            done = runtime("create", "-b", str(bundle), "one", output=tmp_path / "output")
+            assert (done.returncode, done.stdout) == (0, "")
+        assert run.state("one")["pid"] != other.state("one")["pid"]
+        assert other("delete", "one").returncode == 0
+        assert run.state("one")["status"] == "created"
+    finally:
+        other.clean()
 
 
 def test_state_has_what_runc_prints(run: Runtime, runc: Runtime, bundle: Bundle, tmp_path: Path) -> None:

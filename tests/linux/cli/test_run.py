@@ -62,6 +62,20 @@ def test_ended_by_a_signal(run: Runtime, bundle: Bundle, tmp_path: Path) -> None
     assert run.names() == []
 
 
+def test_somebody_else_deletes_it_and_takes_its_name(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    with _started(run, bundle, tmp_path) as process:
+        # Both wait until the start under way has let go of the container.
+        assert [run(command, "one").returncode for command in ("pause", "resume")] == [0, 0]
+        process.send_signal(signal.SIGSTOP)
+        deleted = run("delete", "--force", "one")
+        created = run("create", "-b", str(bundle), "one", output=tmp_path / "output")
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(DEADLINE) == 128 + 9, (tmp_path / "errors").read_text()
+        assert (deleted.returncode, created.returncode) == (0, 0)
+    assert (tmp_path / "errors").read_text() == ""
+    assert run.state("one")["status"] == "created"
+
+
 def test_output_and_input_pass_through(run: Runtime, bundle: Bundle) -> None:
     script(bundle, "cat; echo done >&2")
     done = subprocess.run(

@@ -269,6 +269,20 @@ def test_plugins(orlop_command: CommandLine) -> None:
     assert "orlop_plan:\n" in run("plugins", "--order")[1]
 
 
+@pytest.mark.parametrize("text", [",", "-", "seccomp,", "-,seccomp"])
+def test_empty_names_of_plugins(orlop_command: CommandLine, text: str) -> None:
+    status, out, err = orlop_command(f"--plugins={text}", "features")
+    assert (status, out) == (1, "")
+    assert "--plugins has an empty name" in err
+    assert orlop_command.composed == []
+
+
+def test_a_misspelt_plugin_to_leave_out(orlop_command: CommandLine) -> None:
+    status, out, err = orlop_command("--plugins=-secomp", "features")
+    assert (status, out) == (1, "")
+    assert "did you mean seccomp?" in err
+
+
 def test_chosen_plugins(orlop_command: CommandLine) -> None:
     run = orlop_command
     status, _, err = run("--plugins", "namespaces,nosuch", "features")

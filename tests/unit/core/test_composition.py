@@ -45,6 +45,15 @@ def test_a_chosen_plugin_whose_requirement_is_blocked_is_refused() -> None:
     assert found == ["a: it requires plugin b, which is not in the composition (blocked)"]
 
 
+def test_a_blocked_name_that_no_plugin_has_is_refused() -> None:
+    found = faults_of(adjuster("alpha", None), block=["alpah", "alpha"])
+    assert found == ["alpah: no plugin of this name is installed; did you mean alpha?"]
+
+
+def test_a_blocked_plugin_that_was_not_chosen_anyway_is_fine() -> None:
+    assert compose(StubPlatform(), [adjuster("a", None)], block=["seccomp"]).names == ["a"]
+
+
 def test_a_plugin_for_another_platform_is_inactive() -> None:
     composition = compose(StubPlatform(), [adjuster("a", None, platforms=("linux",)), adjuster("b", None)])
     assert composition.names == ["b"]

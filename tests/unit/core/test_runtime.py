@@ -59,7 +59,7 @@ def test_closing_ends_the_kernel_and_containers_live_on(compose: Compose, host: 
 def test_settings_from_a_mapping_and_a_file(tmp_path: Path) -> None:
     file = tmp_path / "orlop.toml"
     file.write_text(
-        f'root = "{tmp_path}/state"\nblock = ["groups"]\nplugins = ["tests.unit.core.test_runtime:PLUGIN"]\n'
+        f'root = "{tmp_path}/state"\nblock = ["cgroups"]\nplugins = ["tests.unit.core.test_runtime:PLUGIN"]\n'
     )
     runtime = Runtime.compose(StubPlatform(), config=file)
     assert [plugin.info.name for plugin in runtime.plugins] == ["from-a-module"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import socket
 import stat
 import threading
@@ -17,7 +18,7 @@ from orlop.store import directory
 from orlop.store import root as roots
 from orlop.store.directory import DirectoryStore
 from orlop.store.identifiers import check_identifier, is_identifier
-from orlop.store.root import default_root
+from orlop.store.root import default_root, label_of
 from orlop_hookspecs.errors import (
     ContainerExistsError,
     ContainerNotFoundError,
@@ -232,6 +233,17 @@ def test_where_the_root_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_root() == "/run/user/1000/orlop"
     monkeypatch.setenv("USER", "root")
     assert default_root() == "/run/orlop"
+
+
+def test_each_root_has_its_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    assert label_of(None) == label_of("/run/orlop") == label_of("/run/orlop/") == ""
+    one = label_of(str(tmp_path / "one"))
+    assert re.fullmatch("[0-9a-f]{8}", one)
+    assert one != label_of(str(tmp_path / "two"))
+    monkeypatch.chdir(tmp_path)
+    assert label_of("one") == one
+    assert label_of("\udcff") != ""
 
 
 def test_a_root_in_the_runtime_directory_is_sticky(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from tests.unit.plugins.support import (
 )
 
 from orlop_hookspecs.errors import ConfigError
+from orlop_hookspecs.launch import PlanContext
 from orlop_hookspecs.steps import CreateCgroup, JoinCgroup, SetDeviceRules, WriteCgroup
 from orlop_linux.plugins.cgroup_controllers.devices import DEFAULTS, DENY_ALL
 
@@ -30,6 +31,18 @@ def test_every_container_has_a_cgroup() -> None:
         JoinCgroup(because="/linux/cgroupsPath"),
     ]
     assert steps("cgroups", config(linux=None))[0].as_data()["explicit"] is False
+
+
+def test_containers_of_another_store_have_another_parent() -> None:
+    elsewhere = PlanContext("box", "/bundle", "/bundle/rootfs", store="0a1b2c3d")
+    found = call("cgroups", "orlop_plan", config=config(), context=elsewhere)
+    assert found[0].path == "/orlop-0a1b2c3d/box"
+
+
+def test_a_denial_that_the_config_begins_with_is_not_repeated() -> None:
+    rules = [{"allow": False, "access": "rwm"}, {"allow": True, "type": "c", "major": 10, "access": "r"}]
+    _, planned, _ = steps("cgroups", config(linux={"resources": {"devices": rules}}))
+    assert planned.as_data()["rules"] == (DENY_ALL, (True, "c", 10, None, "r"), *DEFAULTS)
 
 
 @pytest.mark.parametrize("path", ["/a/b", "a/b", "/a..b/c", "user.slice:libpod:x", "machine.slice/x"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orlop.cli.composition import prewarm
 from orlop.cli.interrupts import Interruptible
-from orlop_hookspecs.errors import PlatformError, StateError
+from orlop_hookspecs.errors import ContainerNotFoundError, PlatformError, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _foreground(context: Context) -> int:
                 console.close()
         launch.keep()
         if not context.line.on("keep"):
-            container.delete(force=True)
+            launch.delete()
     if status is None:
         raise PlatformError("how the program ended is unknown", container=context.id)
     return status
@@ -83,15 +83,15 @@ def _stay(launch: Launch, container: Container, forwarder: Forwarder, proxy: Pro
     def send(number: int) -> None:
         try:
             container.kill(number)
-        except StateError:
-            pass  # it has just ended; so will the wait
+        except (StateError, ContainerNotFoundError):
+            pass  # it has just ended, or been deleted; so will the wait
 
     gc.enable()
     # A platform without pidfds runs its containers in this process: nothing comes from outside meanwhile.
     process = launch.process()
     if process is not None:
         follow(process, forwarder, proxy, send)
-    status = container.wait()
+    status = launch.wait()
     if proxy is not None:
         proxy.drain()
     return status

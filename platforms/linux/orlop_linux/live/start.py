@@ -6,6 +6,7 @@ import os
 
 from orlop_hookspecs.errors import StateError, StepError
 from orlop_linux.live.failures import Outline, error_of
+from orlop_linux.live.process import is_alive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,6 +54,15 @@ def start(record: Record) -> None:
                 break
             answer += chunk
     except (BrokenPipeError, ConnectionResetError):
+        # Nobody will ever accept this connection. If another start was served first, one that was killed
+        # since, its program may run by now.
+        if is_alive(record.pid, record.start_time):
+            raise StateError(
+                "cannot start an already running container",
+                act="start",
+                container=record.id,
+                hint="a start that was interrupted has started it",
+            ) from None
         raise StepError("the container process ended before its start", container=record.id) from None
     finally:
         os.close(fd)

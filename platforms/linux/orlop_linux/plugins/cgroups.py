@@ -197,14 +197,15 @@ def _writes(resources: Resources, *, update: bool) -> Iterator[Step]:
 def orlop_plan(config: Config, context: PlanContext) -> Sequence[Step]:
     """Plan the cgroup, its device rules and its resources.
 
-    Without a path the container gets one of its own below ``/orlop``.
+    Without a path the container gets one of its own below ``/orlop``, or below a directory of its store.
     """
     if not context.options.manage_cgroups:
         return ()
     path = (None if config.linux is None else config.linux.cgroups_path) or ""
     resources = resources_of(config)
+    parent = f"/orlop-{context.store}" if context.store else "/orlop"
     steps: list[Step] = [
-        CreateCgroup(because=PATH, path=path or f"/orlop/{context.container}", explicit=bool(path)),
+        CreateCgroup(because=PATH, path=path or f"{parent}/{context.container}", explicit=bool(path)),
         *devices.steps((resources and resources.devices) or ()),
     ]
     if resources:

@@ -55,7 +55,9 @@ def problems(rules: Sequence[DeviceCgroup]) -> Iterator[Problem]:
 
 def steps(rules: Sequence[DeviceCgroup]) -> Iterator[SetDeviceRules]:
     """Yield the one step: deny all, then the rules of the config in order, then the default ones."""
-    yield SetDeviceRules(because=POINTER, rules=(DENY_ALL, *(_rule(rule) for rule in rules), *DEFAULTS))
+    own = tuple(_rule(rule) for rule in rules)
+    first = () if own[:1] == (DENY_ALL,) else (DENY_ALL,)
+    yield SetDeviceRules(because=POINTER, rules=(*first, *own, *DEFAULTS))
 
 
 def _rule(rule: DeviceCgroup) -> DeviceRule:
