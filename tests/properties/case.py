@@ -81,6 +81,8 @@ class Case(NamedTuple):
     """What a host may lack (:mod:`tests.needs`)."""
     hierarchy: str
     """Controllers of version 1 that no host mounts by itself; a hierarchy of theirs is mounted meanwhile."""
+    last: Callable[[], None] | None
+    """Tidies up, whatever has happened."""
     alone: bool
     """It cannot share a container with other cases."""
 
@@ -88,7 +90,7 @@ class Case(NamedTuple):
 BUNDLE = "{bundle}"
 """What stands for the bundle's directory in a case's config."""
 
-MODULES = ("process", "scheduling", "mounts", "devices", "namespaces", "cgroups", "seccomp", "hooks")
+MODULES = ("process", "scheduling", "mounts", "devices", "namespaces", "network", "cgroups", "seccomp", "hooks")
 """Where cases are registered."""
 
 CASES: dict[str, Case] = {}
@@ -105,6 +107,7 @@ def case(  # noqa: PLR0913 - a case is its parts; all of them are keywords
     after: Callable[[Seen], None] | None = None,
     needs: Sequence[str] = (),
     hierarchy: str = "",
+    last: Callable[[], None] | None = None,
     alone: bool = False,
     name: str = "",
 ) -> None:
@@ -113,7 +116,7 @@ def case(  # noqa: PLR0913 - a case is its parts; all of them are keywords
     assert made not in CASES, made
     assert probe or host or after, f"{made} reads nothing"
     CASES[made] = Case(
-        made, covers, config, prepare, probe, shows, host, after, tuple(needs), hierarchy, alone
+        made, covers, config, prepare, probe, shows, host, after, tuple(needs), hierarchy, last, alone
     )
 
 

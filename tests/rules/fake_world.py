@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.rules.programs import PROGRAMS
-from tests.rules.world import DIRECTORIES, Config, World
+from tests.rules.world import ADDRESS, DIRECTORIES, Config, World
 
 import orlop
 from orlop_fake import Directory, FakeKernel, FakePlatform, File, HookCall, Resctrl, Symlink
@@ -135,6 +135,13 @@ class FakeWorld(World):
 
     def hostname(self) -> str:
         return self.kernel.init.namespaces.uts.hostname
+
+    def add_device(self, name: str) -> None:
+        self.kernel.add_link(name, ADDRESS, kind="veth", up=False)
+
+    def devices(self) -> dict[str, list[str]]:
+        links = self.kernel.init.namespaces.network.links
+        return {name: [one.text for one in link.addresses] for name, link in links.items() if name != "eth0"}
 
     def left(self) -> list[str]:
         return self.kernel.leaks()

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.rules.world import Config, World
+from tests.linux.network.stage import Space
+from tests.rules.world import ADDRESS, Config, World
 
 import orlop
 from orlop_hookspecs.launch import LaunchOptions
@@ -30,6 +31,8 @@ class LinuxWorld(World):
         super().__init__(orlop.Runtime.compose(platform="linux", root=str(place / "state")), place)
         self._outputs: dict[str, Path] = {}
         self._created = 0
+        self._network: Space | None = None
+        self._home: Space | None = None
 
     def _create(self, container: str, bundle: Path) -> orlop.Container:
         self._created += 1
@@ -140,6 +143,23 @@ class LinuxWorld(World):
     def hostname(self) -> str:
         return os.uname().nodename
 
+    def add_device(self, name: str) -> None:
+        """Add it to a network namespace of the test, in which this thread is from then on."""
+        if self._network is None:
+            self._home = Space.of(os.getpid())
+            self._network = Space.new()
+            self._network.enter()
+        self._network.add_veth(name, "peer", ADDRESS, up=False)
+
+    def devices(self) -> dict[str, list[str]]:
+        assert self._network is not None
+        links = self._network.snapshot()["links"]
+        return {
+            name: [f"{a[0]}/{a[5]}" for a in one["addresses"]]
+            for name, one in links.items()
+            if name != "peer"
+        }
+
     def left(self) -> list[str]:
         lines = (
             [f"state {name}" for name in os.listdir(self.place / "state")]
@@ -156,7 +176,13 @@ class LinuxWorld(World):
         return lines
 
     def close(self) -> None:
-        super().close()
+        try:
+            super().close()
+        finally:
+            if self._home is not None and self._network is not None:
+                self._home.enter()
+                self._home.close()
+                self._network.close()
         assert self.left() == []
 
 

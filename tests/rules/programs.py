@@ -152,6 +152,13 @@ def _bomb(p: Task) -> Any:
     yield p.forever()
 
 
+def _devices(p: Task) -> int:
+    for name in sorted(p.listdir("/sys/class/net")):
+        flags = int(p.read(f"/sys/class/net/{name}/flags").decode(), 16)
+        p.write(f"{name} {'up' if flags & 1 else 'down'}\n")
+    return 0
+
+
 def _make(p: Task) -> int:
     try:
         p.mkdir(p.args[1])
@@ -288,6 +295,16 @@ PROGRAMS: dict[str, tuple[str, Program]] = {
             "exec busybox sleep 100000",
         ),
         _bomb,
+    ),
+    "devices": (
+        _script(
+            "for device in /sys/class/net/*; do",
+            '  flags=$(busybox cat "$device/flags")',
+            "  if [ $((flags & 1)) = 1 ]; then state=up; else state=down; fi",
+            '  echo "${device##*/} $state"',
+            "done",
+        ),
+        _devices,
     ),
     "maker": ('if busybox mkdir "$1" 2>/dev/null; then echo made; else echo refused; fi', _make),
     "rename-host": (

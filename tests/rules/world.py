@@ -31,6 +31,9 @@ CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 DIRECTORIES = ("bin", "dev", "etc", "proc", "sys", "tmp", "data", "events", "hooks", "usr/bin")
 """The directories of the image."""
 
+ADDRESS = "192.0.2.7/24"
+"""The address of a device of the host."""
+
 BASE: Config = {
     "ociVersion": "1.2.0",
     "process": {
@@ -242,6 +245,14 @@ class World(ABC):
     @abstractmethod
     def hostname(self) -> str:
         """Return the host's name."""
+
+    @abstractmethod
+    def add_device(self, name: str) -> None:
+        """Give the runtime's network namespace a virtual device that is down, with an address."""
+
+    @abstractmethod
+    def devices(self) -> dict[str, list[str]]:
+        """Return the addresses of the devices in the runtime's network namespace, by name."""
 
     def settle(self, container: str) -> None:
         """Return when the container process has ended."""

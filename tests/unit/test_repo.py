@@ -179,6 +179,14 @@ def test_thin_modules_import_nothing_dear(name: str) -> None:
     assert set(done.stdout.split()) - set(thin_modules()) == set()
 
 
+def test_no_module_loads_pyroute2_before_a_device_is_moved() -> None:
+    names = [name for name in modules() if within(name, {"orlop_linux", "orlop_hookspecs"})]
+    program = "import sys; [__import__(name) for name in sys.argv[1:]]; print('pyroute2' in sys.modules)"
+    command = [sys.executable, "-W", "error", "-c", program, *names]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
+    assert done.stdout == "False\n"
+
+
 def imports(file: Path) -> set[str]:
     """Return the dotted names that *file* imports, anywhere in it."""
     found = set()

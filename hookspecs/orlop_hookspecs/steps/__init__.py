@@ -18,6 +18,7 @@ from orlop_hookspecs.steps.exec import (
 from orlop_hookspecs.steps.hooks import RunHook
 from orlop_hookspecs.steps.mounts import MountBind, MountCgroup, MountFilesystem, MountProc, MountSysfs
 from orlop_hookspecs.steps.namespaces import JoinNamespace, NewNamespace, SetIdMappings, SetTimeOffset
+from orlop_hookspecs.steps.network import MoveNetDevices
 from orlop_hookspecs.steps.process import SetOomScore
 from orlop_hookspecs.steps.resctrl import CreateResctrlGroup, JoinResctrlGroup, WriteSchemata
 from orlop_hookspecs.steps.rootfs import (
@@ -64,6 +65,7 @@ __all__ = [
     "MountFilesystem",
     "MountProc",
     "MountSysfs",
+    "MoveNetDevices",
     "NewKeyring",
     "NewNamespace",
     "NewSession",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from orlop_fake.hooks import HookCall
     from orlop_fake.host import Host, minimal_rootfs
     from orlop_fake.kernel import FakeKernel
+    from orlop_fake.links import Address, Link
     from orlop_fake.platform import FakePlatform
     from orlop_fake.programs import ProgramExit, Task
     from orlop_fake.refusals import DeadlockError, RuntimeCrash
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from orlop_fake.vfs import Device, Directory, File, Socket, Symlink
 
 __all__ = [
+    "Address",
     "DeadlockError",
     "Device",
     "Directory",
@@ -36,6 +38,7 @@ __all__ = [
     "File",
     "HookCall",
     "Host",
+    "Link",
     "Point",
     "ProgramExit",
     "Resctrl",
@@ -49,6 +52,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Address": "orlop_fake.links",
     "DeadlockError": "orlop_fake.refusals",
     "Device": "orlop_fake.vfs",
     "Directory": "orlop_fake.vfs",
@@ -60,6 +64,7 @@ _HOMES = {
     "File": "orlop_fake.vfs",
     "HookCall": "orlop_fake.hooks",
     "Host": "orlop_fake.host",
+    "Link": "orlop_fake.links",
     "Point": "orlop_fake.faults",
     "ProgramExit": "orlop_fake.programs",
     "Resctrl": "orlop_fake.resctrl",

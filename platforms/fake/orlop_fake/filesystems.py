@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orlop_fake.cgroups import Cgroup
+    from orlop_fake.links import Link
     from orlop_fake.machine import Machine
     from orlop_fake.namespaces import PidNamespace
     from orlop_fake.processes import Process
 
+_BROADCAST_MULTICAST = 0x1002  # netdevice(7); bit 0 is IFF_UP
+_LOOPBACK = 0x8
 _PROC_DIRECTORIES = ("acpi", "asound", "bus", "driver", "fs", "irq", "scsi", "tty")
 _PROC_FILES = {
     "cmdline": "fake=1\n",
@@ -210,15 +213,28 @@ def make_sysfs(kernel: Machine) -> Directory:
                 below = Directory(0o555)
                 here.put(name, below)
             here = below
-    nodes: dict[str, Node] = {}
+    nodes: dict[Link, Node] = {}
 
     def find(name: str) -> Node | None:
-        links = kernel.current.namespaces.network.links
-        return nodes.setdefault(name, Directory(0o555)) if name in links else None
+        link = kernel.current.namespaces.network.links.get(name)
+        return None if link is None else nodes.setdefault(link, _link_directory(link))
 
     links = Virtual(find, lambda: kernel.current.namespaces.network.links)
     grow({"class": {"net": links}}, root)
     return root
+
+
+def _flags(link: Link) -> int:
+    return (_LOOPBACK if link.kind == "loopback" else _BROADCAST_MULTICAST) | link.up
+
+
+def _link_directory(link: Link) -> Directory:
+    """Return what sysfs says about a network device (Documentation/ABI/testing/sysfs-class-net)."""
+    directory = Directory(0o555)
+    directory.put("address", Computed(lambda: f"{link.hardware}\n"))
+    directory.put("flags", Computed(lambda: f"{_flags(link):#x}\n"))
+    directory.put("ifindex", Computed(lambda: f"{link.index}\n"))
+    return directory
 
 
 def make_procfs(kernel: Machine, space: PidNamespace, static: dict[str, Node]) -> Directory:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from orlop_fake.calls import call
 from orlop_fake.cgroup_files import UNLIMITED_V1
 from orlop_fake.execute import HANDLERS, Context, run_step
+from orlop_fake.execute.network import give_back
 from orlop_fake.faults import STEP
 from orlop_fake.hooks import run_hook
 from orlop_fake.machine import Machine
@@ -180,7 +181,7 @@ class LiveMachine(Machine):
 
     @call("undo")
     def undo(self, record: Record, undo: str, data: Mapping[str, Any]) -> None:
-        """Undo one journal entry: ``process``, ``cgroup``, ``resctrl`` or ``mount``. Idempotent."""
+        """Undo one journal entry; the kinds are in :data:`_UNDO`. Idempotent."""
         act = _UNDO.get(undo)
         if act is None:
             raise StoreError(f"the journal is not usable: unknown kind {undo!r}", container=record.id)
@@ -393,6 +394,7 @@ def _undo_mount(kernel: Machine, record: Record, data: Mapping[str, Any]) -> Non
 _UNDO = {
     "cgroup": _undo_cgroup,
     "mount": _undo_mount,
+    "netdev": give_back,
     "process": _undo_process,
     "resctrl": _undo_resctrl,
 }

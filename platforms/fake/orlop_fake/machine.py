@@ -13,6 +13,7 @@ from orlop_fake.clock import Clock
 from orlop_fake.faults import Faults
 from orlop_fake.filesystems import make_proc_static, make_procfs, make_sysfs
 from orlop_fake.host import Host, host_tree, minimal_rootfs
+from orlop_fake.links import Address, Link
 from orlop_fake.lookup import find_executable
 from orlop_fake.mounts import Location, Mount, MountNamespace, reaches, walk
 from orlop_fake.namespaces import (
@@ -95,6 +96,9 @@ class Machine:
         self.sandboxes: dict[FakeSandbox, None] = {}
         self.open_sandboxes: dict[FakeSandbox, None] = {}
         self._crash_seen: RuntimeCrash | None = None
+        self.pins: dict[str, NetworkNamespace] = {}
+        """Network namespaces that are held while devices are moved into them, by container."""
+        self._links = 1  # the loopback has the first index
         self._inode = _FIRST_INODE
         self._shown: set[str] = set()
         self._outputs: dict[str, dict[int, bytearray]] = {}
@@ -112,7 +116,9 @@ class Machine:
         spaces.mount = MountNamespaceHandle(self.next_inode(), spaces.user, tree)
         spaces.pid = PidNamespace(self.next_inode(), spaces.user, None)
         spaces.network = NetworkNamespace(self.next_inode(), spaces.user)
-        spaces.network.links = dict.fromkeys(sorted(self.host.interfaces), True)
+        for name in sorted(self.host.interfaces - {"lo"}):
+            self._new_link(spaces.network, name)
+        spaces.network.links["lo"].up = True
         spaces.ipc = IpcNamespace(self.next_inode(), spaces.user)
         spaces.uts = UtsNamespace(self.next_inode(), spaces.user, hostname, "")
         spaces.cgroup = CgroupNamespace(self.next_inode(), spaces.user, {})
@@ -194,8 +200,39 @@ class Machine:
 
         with self.lock:
             made = make_namespace(self, self._spaces, kind)
+            made.kept = True
             self.add_files({path: NamespaceFile(made)})
             return made
+
+    def add_link(
+        self, name: str, *addresses: str | Address, kind: str = "", up: bool = True, path: str = ""
+    ) -> Link:
+        """Add a network device to the host, or to the network namespace that is kept at *path*.
+
+        Args:
+            name: Its name.
+            addresses: As ``192.0.2.1/24``, which are permanent and global, or :class:`Address` for others.
+            kind: As ip-link(8) calls virtual devices (``veth``, ``bridge``); empty: it is a physical one.
+            up: Whether it is up.
+            path: Where :meth:`add_namespace` has put the namespace; empty: the host's own.
+        """
+        with self.lock:
+            space = self._spaces.network
+            if path:
+                node = self.host_find(path).node
+                assert isinstance(node, NamespaceFile)  # noqa: S101 - a mistake of the test
+                assert isinstance(node.namespace, NetworkNamespace)  # noqa: S101 - as above
+                space = node.namespace
+            link = self._new_link(space, name, kind)
+            link.up = up
+            link.addresses = [one if isinstance(one, Address) else Address(one) for one in addresses]
+            return link
+
+    def _new_link(self, space: NetworkNamespace, name: str, kind: str = "") -> Link:
+        self._links += 1
+        link = Link(name, self._links, kind, up=True)
+        space.links[name] = link
+        return link
 
     def listen(self, path: str) -> Socket:
         """Listen on a unix socket at *path* of the host; what is sent arrives in ``received``."""

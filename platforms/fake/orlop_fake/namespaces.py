@@ -6,6 +6,7 @@ import errno
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from orlop_fake.links import Link
 from orlop_fake.refusals import refusal
 
 if TYPE_CHECKING:
@@ -41,13 +42,15 @@ Mapping = tuple[int, int, int]
 class Namespace:
     """What all kinds have in common: an identity, and the user namespace that owns it."""
 
-    __slots__ = ("inode", "kind", "owner")
+    __slots__ = ("inode", "kept", "kind", "owner")
 
     def __init__(self, kind: str, inode: int, owner: UserNamespace | None) -> None:
         """Make a namespace of *kind*."""
         self.kind = kind
         self.inode = inode
         self.owner = owner
+        self.kept = False
+        """A file keeps it alive, also without a process."""
 
     @property
     def link(self) -> str:
@@ -170,14 +173,14 @@ class PidNamespace(Namespace):
 
 
 class NetworkNamespace(Namespace):
-    """Links by name, and whether each is up."""
+    """Network devices by name."""
 
     __slots__ = ("links", "sysctls")
 
     def __init__(self, inode: int, owner: UserNamespace | None) -> None:
         """Make a network namespace with a loopback that is down."""
         super().__init__("network", inode, owner)
-        self.links: dict[str, bool] = {"lo": False}
+        self.links: dict[str, Link] = {"lo": Link("lo", 1, "loopback")}
         self.sysctls: dict[str, str] = {}
 
 

@@ -16,7 +16,8 @@ def leaks(kernel: Machine) -> list[str]:
     """Return one line for everything that was made for a container and still exists, in a fixed order.
 
     Processes (zombies as well), cgroups, resctrl groups, mounts that outlived a container's own mount
-    namespace, entries and locks of the store, sandboxes that were not closed.
+    namespace, network namespaces that are held for devices in them, entries and locks of the store,
+    sandboxes that were not closed.
     """
     kernel.scheduler.settle()
     found = [
@@ -45,6 +46,7 @@ def leaks(kernel: Machine) -> list[str]:
         for mount in tree
         if mount.owner
     ]
+    found += [f"network namespace that is pinned for container {name}" for name in kernel.pins]
     found += [f"store entry {name}" for name in kernel.memory.names()]
     found += [f"lock on store entry {name}" for name in kernel.memory.locked()]
     found += [
@@ -110,9 +112,7 @@ class Snapshot:
             sections["resctrl"] = tuple(
                 line for group in kernel.resctrl.all_classes() for line in _group_lines(group, "")
             )
-        sections["links"] = tuple(
-            f"{name} {'up' if up else 'down'}" for name, up in kernel.init.namespaces.network.links.items()
-        )
+        sections["links"] = tuple(link.describe() for link in kernel.init.namespaces.network.links.values())
         sections["store"] = tuple(kernel.memory.names())
         return cls(sections)
 

@@ -135,6 +135,8 @@ class FakeSandbox:
         """Let the container process outlive the runtime."""
         self.committed = True
         self.kernel.sandboxes.pop(self, None)
+        # From now on the devices in it are the network namespace's.
+        self.kernel.pins.pop(self.container, None)
 
     def abort(self) -> None:
         """Kill the container process, if any, and reap it. Idempotent; never raises."""

@@ -6,6 +6,7 @@ import errno
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from orlop_fake.links import release
 from orlop_fake.processes import (
     REAPED,
     RUNNING,
@@ -279,6 +280,7 @@ class Scheduler:
             group.leave(process)
         if kernel.resctrl is not None:
             kernel.resctrl.leave(process)
+        release(kernel, process.namespaces.network)
         space = process.namespaces.pid
         if process.is_init:
             for other in list(space.processes.values()):

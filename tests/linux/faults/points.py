@@ -81,6 +81,16 @@ class _Wrapper:
                 label = f"{getattr(owner, '__name__', owner)}.{name}"
                 setattr(owner, name, self._wrap(getattr(owner, name), label))
 
+    def installed(self, arm: Callable[[], None] | None) -> Callable[[], None]:
+        """Return what calls *arm* and installs this."""
+
+        def both() -> None:
+            if arm is not None:
+                arm()
+            self.install()
+
+        return both
+
     def _wrap(self, real: Any, label: str) -> Any:
         def wrapped(*arguments: Any, **options: Any) -> Any:
             number = self.counts.get(label, 0)
@@ -131,11 +141,11 @@ def run(
     return Outcome(status, out, err)
 
 
-def trace(rig: Rig, *command: str) -> list[Point]:
+def trace(rig: Rig, *command: str, arm: Callable[[], None] | None = None) -> list[Point]:
     """Run *command* undisturbed and return its points, of those between the same two acts only one."""
     lines = rig.place / "trace"
     wrapper = _Wrapper(lambda: None, None, lines)
-    outcome = run(rig, *command, arm=wrapper.install, end=wrapper.save)
+    outcome = run(rig, *command, arm=wrapper.installed(arm), end=wrapper.save)
     assert outcome.status == 0, outcome
     found: list[Point] = []
     for line in lines.read_text().splitlines():
@@ -145,9 +155,11 @@ def trace(rig: Rig, *command: str) -> list[Point]:
     return found
 
 
-def run_to(rig: Rig, point: Point, act: Callable[[], None], *command: str) -> Outcome:
-    """Run *command*, which does *act* at *point*."""
-    return run(rig, *command, arm=_Wrapper(act, point, None).install)
+def run_to(
+    rig: Rig, point: Point, act: Callable[[], None], *command: str, arm: Callable[[], None] | None = None
+) -> Outcome:
+    """Run *command*, which does *act* at *point*; *arm* is called first."""
+    return run(rig, *command, arm=_Wrapper(act, point, None).installed(arm))
 
 
 def die() -> None:

@@ -63,6 +63,15 @@ def base(box: Box, script: str) -> Config:
 
 def run(box: Box, cases: list[Case]) -> None:
     """Run a container with the properties of *cases*, and look at it from inside and from the host."""
+    try:
+        _run(box, cases)
+    finally:
+        for one in cases:
+            if one.last is not None:
+                one.last()
+
+
+def _run(box: Box, cases: list[Case]) -> None:
     script = "".join(f"echo '---- {number}'; ( {one.probe or ':'} )\n" for number, one in enumerate(cases))
     config = base(box, f"{script}echo '{END}'; exec busybox sleep 100000")
     for one in cases:

@@ -39,6 +39,7 @@ SAMPLES: dict[str, tuple[Step, ...]] = {
     "MountFilesystem": (made(steps.MountFilesystem, destination="/tmp", type="tmpfs", tmpcopyup=True),),
     "MountProc": (made(steps.MountProc, destination="/proc"),),
     "MountSysfs": (made(steps.MountSysfs, destination="/sys"),),
+    "MoveNetDevices": (made(steps.MoveNetDevices, devices=(("eth0", "eth0"),)),),
     "NewKeyring": (made(steps.NewKeyring, name="_ses"),),
     "NewNamespace": (
         made(steps.NewNamespace, type="time"),
@@ -104,6 +105,9 @@ def test_every_step_is_executed_and_undone(name: str, cgroups: str) -> None:
         # A class that was asked for by its name outlives the container.
         assert kernel.resctrl is not None
         kernel.resctrl.remove("one")
+    if name == "MoveNetDevices":
+        # The kernel gives a physical device back, but does not bring it up.
+        kernel.init.namespaces.network.links["eth0"].up = True
     assert kernel.leaks() == []
     assert kernel.snapshot() == before, before.diff(kernel.snapshot())
 
@@ -129,7 +133,7 @@ def test_effects_of_the_whole() -> None:
     process = box.process
     spaces = process.namespaces
     assert (spaces.uts.hostname, spaces.uts.domainname) == ("host", "domain")
-    assert spaces.network.links == {"lo": True}
+    assert [link.describe() for link in spaces.network.links.values()] == ["lo up", "eth0 up"]
     assert spaces.network.sysctls == {"net.ipv4.ip_forward": "1"}
     assert (process.umask, process.oom_score_adj, process.no_new_privs) == (0o27, 10, True)
     assert (process.credentials.uid, process.credentials.gid, process.credentials.groups) == (5, 6, (7,))

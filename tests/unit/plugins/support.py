@@ -24,6 +24,7 @@ PLUGINS = {
     "annotations": "annotations",
     "namespaces": "namespaces",
     "user-mappings": "user_mappings",
+    "net-devices": "net_devices",
     "rootfs": "rootfs",
     "mounts": "mounts",
     "paths": "paths",

@@ -40,6 +40,7 @@ FULL: dict[str, Any] = {
         "namespaces": namespaces("user", "uts", "ipc", "network", "cgroup", "time"),
         "uidMappings": [{"containerID": 0, "hostID": 1000, "size": 10}],
         "gidMappings": [{"containerID": 0, "hostID": 1000, "size": 10}],
+        "netDevices": {"eth0": {"name": "inside"}},
         "timeOffsets": {"boottime": {"secs": 1}},
         "devices": [{"type": "c", "path": "/dev/fuse", "major": 10, "minor": 229}],
         "maskedPaths": ["/proc/kcore"],

@@ -45,7 +45,7 @@ def bring_up_loopback(context: Context, step: BringUpLoopback) -> None:
     links = context.process.namespaces.network.links
     if "lo" not in links:
         raise refusal(errno.ENODEV, "lo")
-    links["lo"] = True
+    links["lo"].up = True
 
 
 def set_sysctl(context: Context, step: SetSysctl) -> None:

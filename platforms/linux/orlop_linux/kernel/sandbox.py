@@ -47,6 +47,7 @@ class Sandbox:
         self._launch: Launch | None = None
         self._warnings: list[str] = []
         self._checked = False
+        self._pinned = False
         own = any(
             type(planned.step).__name__ == "NewNamespace" and getattr(planned.step, "type", "") == "pid"
             for planned in plan.steps("clone")
@@ -135,6 +136,12 @@ class Sandbox:
         """The record is saved: from now on the container process outlives the caller."""
         if self._launch is not None:
             self._launch.commit()
+        if self._pinned:
+            from orlop_linux.live.netdev import unpin
+
+            # Last: a pin that is there says that the creation was not completed.
+            unpin(self._record.directory)
+            self._pinned = False
 
     def abort(self) -> None:
         """Kill the container process, if any, and reap it. Idempotent; never raises."""
@@ -231,6 +238,16 @@ class Sandbox:
         step: Any = planned.step
         self._resctrl_groups().join(step, planned.plugin, self.pid)
 
+    def _move_net_devices(self, planned: PlannedStep) -> None:
+        from orlop_linux.kernel.netdev import Move
+
+        joined = any(
+            type(one.step).__name__ == "JoinNamespace" and getattr(one.step, "type", "") == "network"
+            for one in self._plan.steps("clone")
+        )
+        self._pinned = True
+        Move(planned, self._record, self._journal, joined=joined).run(self.pid, self.start_time)
+
     def _set_oom_score(self, planned: PlannedStep) -> None:
         step: Any = planned.step
         directory = -1
@@ -277,6 +294,7 @@ class Sandbox:
     _pid_methods: dict[str, Callable[[Sandbox, PlannedStep], None]] = {  # noqa: RUF012 - never changed
         "JoinCgroup": _join_cgroup,
         "JoinResctrlGroup": _join_resctrl_group,
+        "MoveNetDevices": _move_net_devices,
         "SetOomScore": _set_oom_score,
         "SetScheduler": _set_scheduler,
         "SetIoPriority": _set_io_priority,

@@ -6,6 +6,8 @@
   it if they are empty.
 - ``resctrl``: ``root``, ``group`` (a list of names), ``shared``. Remove the group; a shared one only if the
   creation failed.
+- ``netdev``: ``namespace``, ``home``, ``joined``, ``devices``. Give network devices back, if the creation
+  failed.
 
 All are idempotent. The data comes from a file and is verified like config.
 """
@@ -60,6 +62,10 @@ def undo(record: Record, kind: str, data: Mapping[str, Any], ends: Ends) -> None
         from orlop_linux.live.resctrl import undo as undo_resctrl
 
         undo_resctrl(record, data)
+    elif kind == "netdev":
+        from orlop_linux.live.netdev import undo as undo_devices
+
+        undo_devices(record, data)
     else:
         raise StoreError(f"the journal is not usable: unknown kind {kind!r}", container=record.id)
 

@@ -130,6 +130,10 @@ def has_new(config: Config, kind: str) -> bool:
     return entry is not None and entry.path is None
 
 
+HOST_NAMESPACES = ("/proc/1/", "/proc/self/", "/proc/thread-self/")
+"""Beginnings of paths below which the host's own namespaces are."""
+
+
 def resources_of(config: Config) -> Resources | None:
     """Return ``linux.resources`` of *config*."""
     return None if config.linux is None else config.linux.resources

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from orlop_hookspecs.hooks import hookimpl
 from orlop_hookspecs.hooks.capability import Handle, Problem
 from orlop_hookspecs.steps.session import SetSysctl
-from orlop_linux.plugins.shared import namespace, plugin_info, token
+from orlop_linux.plugins.shared import HOST_NAMESPACES, namespace, plugin_info, token
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,7 +44,6 @@ LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456
 """What the name of a file below /proc/sys may consist of here; a dot only as part of an interface's name."""
 
 VALUE_MAX = 4095
-HOST_NAMESPACES = ("/proc/1/", "/proc/self/", "/proc/thread-self/")
 
 
 @hookimpl

@@ -1,0 +1,437 @@
+"""Network devices of a network namespace that the test has made, moved into real containers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.linux.child.support import until
+from tests.linux.faults import points
+from tests.linux.faults.points import named, run
+from tests.linux.faults.rig import NAMESPACES, Outcome, Rig
+from tests.linux.network.stage import Host, Space
+
+import orlop
+from orlop_linux.kernel import links, netdev
+from orlop_linux.live import netdev as live_netdev
+
+ADDRESSES = ("192.0.2.7/24", "192.0.2.8/24", "198.51.100.1/32", "2001:db8::7/64")
+
+
+def devices(rig: Rig, **devices: dict[str, str]) -> dict[str, Any]:
+    """Return a config that asks for *devices*."""
+    return rig.config(linux={"netDevices": devices})
+
+
+def _creation(rig: Rig) -> tuple[str, ...]:
+    return ("create", "--bundle", str(rig.bundle), "box")
+
+
+def create(rig: Rig, host: Host) -> Outcome:
+    """Create the container in the network namespace of the test."""
+    return run(rig, *_creation(rig), arm=host.enter_all)
+
+
+def good(rig: Rig, host: Host, *command: str) -> Outcome:
+    """Run a command in the network namespace of the test, which must succeed silently."""
+    outcome = run(rig, *command, arm=host.enter_all)
+    assert outcome.status == 0, outcome
+    assert outcome.err == "", outcome
+    return outcome
+
+
+@pytest.fixture
+def inside(rig: Rig, host: Host) -> Callable[[], dict[str, Any]]:
+    """Return what there is in the network namespace of the container."""
+
+    def look() -> dict[str, Any]:
+        pid = int(good(rig, host, "state", "box").state["pid"])
+        space = Space.of(pid)
+        try:
+            return space.snapshot()
+        finally:
+            space.close()
+
+    return look
+
+
+@pytest.fixture(autouse=True)
+def _removed(rig: Rig, host: Host) -> Iterator[None]:
+    yield
+    run(rig, "delete", "--force", "box", arm=host.enter_all)
+
+
+def test_a_device_is_moved_with_its_attributes_and_addresses(
+    rig: Rig, host: Host, inside: Callable[[], dict[str, Any]]
+) -> None:
+    host.add_veth("test0", "peer0", *ADDRESSES)
+    host.call(lambda api: api.link("set", index=api.link_lookup(ifname="test0")[0], mtu=1400, ifalias="mine"))
+    before = host.snapshot()["links"]["test0"]
+    assert len(before["addresses"]) == len(ADDRESSES)
+    rig.write(devices(rig, test0={}))
+    assert create(rig, host).status == 0
+    assert set(host.snapshot()["links"]) == {"lo", "peer0"}
+    assert inside()["links"]["test0"] == before
+    good(rig, host, "start", "box")
+    assert inside()["links"]["test0"] == before
+    good(rig, host, "delete", "--force", "box")
+
+
+def test_a_device_is_renamed_and_brought_up(
+    rig: Rig, host: Host, inside: Callable[[], dict[str, Any]]
+) -> None:
+    host.add_veth("test0", "peer0", "192.0.2.7/24", up=False)
+    before = host.snapshot()["links"]["test0"]
+    assert not before["up"]
+    rig.write(devices(rig, test0={"name": "eth0"}))
+    assert create(rig, host).status == 0
+    there = inside()["links"]
+    assert set(there) == {"lo", "eth0"}
+    assert there["eth0"]["up"]
+    assert [one[0] for one in there["eth0"]["addresses"]] == ["192.0.2.7"]
+    assert there["eth0"]["addresses"][0][3] == "eth0"  # the label follows the name
+
+
+def test_names_can_be_exchanged_and_patterns_are_filled_in(
+    rig: Rig, host: Host, inside: Callable[[], dict[str, Any]]
+) -> None:
+    host.add_veth("a", "b", "192.0.2.1/32")
+    host.add_veth("c", "d", "192.0.2.3/32")
+    wanted = {"a": {"name": "b"}, "b": {"name": "a"}, "c": {"name": "eth%d"}, "d": {"name": "eth%d"}}
+    rig.write(devices(rig, **wanted))
+    assert create(rig, host).status == 0
+    there = inside()["links"]
+    assert set(there) == {"lo", "a", "b", "eth0", "eth1"}
+    assert there["b"]["addresses"][0][0] == "192.0.2.1"
+    assert there["eth0"]["addresses"][0][0] == "192.0.2.3"
+    assert set(host.snapshot()["links"]) == {"lo"}
+
+
+def test_only_permanent_addresses_of_global_scope_go_along(
+    rig: Rig, host: Host, inside: Callable[[], dict[str, Any]]
+) -> None:
+    host.add_veth("test0", "peer0", "192.0.2.1/32")
+
+    def more(api: Any) -> None:
+        index = api.link_lookup(ifname="test0")[0]
+        api.addr("add", index=index, address="192.0.2.2", prefixlen=32, scope=253)
+        api.addr("add", index=index, address="192.0.2.3", prefixlen=32, preferred_lft=500, valid_lft=500)
+
+    host.call(more)
+    rig.write(devices(rig, test0={}))
+    assert create(rig, host).status == 0
+    pid = int(good(rig, host, "state", "box").state["pid"])
+    space = Space.of(pid)
+    found = space.call(lambda api: [a.get_attr("IFA_LOCAL") for a in api.get_addr(family=2, label="test0")])
+    space.close()
+    assert found == ["192.0.2.1"]
+
+
+def test_a_joined_namespace_keeps_the_device(rig: Rig, host: Host, tmp_path: Path) -> None:
+    """Its owner has it until the end: the runtime may not take devices out (config-linux.md)."""
+    there = Space.new()
+    try:
+        there.add_veth("x", "y")
+        host.add_veth("test0", "peer0", *ADDRESSES)
+        before = host.snapshot()["links"]["test0"]
+        assert before["index"] in {one["index"] for one in there.snapshot()["links"].values()}
+        others = [{"type": kind} for kind in NAMESPACES if kind != "network"]
+        path = f"/proc/{os.getpid()}/fd/{there.fd}"
+        config = rig.config(
+            linux={
+                "namespaces": [*others, {"type": "network", "path": path}],
+                "netDevices": {"test0": {"name": "eth0"}},
+            }
+        )
+        rig.write(config)
+        assert create(rig, host).status == 0
+        moved = there.snapshot()["links"]["eth0"]
+        assert moved["address"] == before["address"]
+        assert [one[0] for one in moved["addresses"]] == [one[0] for one in before["addresses"]]
+        good(rig, host, "delete", "--force", "box")
+        assert set(there.snapshot()["links"]) == {"lo", "x", "y", "eth0"}
+        assert set(host.snapshot()["links"]) == {"lo", "peer0"}
+    finally:
+        there.close()
+
+
+def _full(host: Host) -> dict[str, Any]:
+    """Furnish the host with two devices, routes over them and addresses of both families."""
+    host.add_veth("test0", "peer0", *ADDRESSES)
+    host.add_veth("test1", "peer1", "203.0.113.1/24", up=False)
+
+    def more(api: Any) -> None:
+        api.route("add", dst="10.9.0.0/16", gateway="192.0.2.99", priority=7)
+        api.route("add", dst="default", gateway="192.0.2.98")
+        api.route("add", dst="10.10.0.0/16", oif=api.link_lookup(ifname="test0")[0], table=77, scope="link")
+
+    host.call(more)
+    return host.snapshot()
+
+
+REFUSED: dict[str, tuple[dict[str, dict[str, str]], str]] = {
+    "missing": ({"test0": {}, "absent": {}}, "absent: there is no such network device"),
+    "in a bridge": ({"test0": {}, "port": {}}, "port of bridge0"),
+    "the bridge itself": ({"test0": {}, "bridge0": {}}, "bridge0"),
+    "another name": ({"test0": {}, "second": {}}, "another name of the network device test1"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_device_that_cannot_be_moved_leaves_all_as_they_were(rig: Rig, host: Host, case: str) -> None:
+    _full(host)
+
+    def more(api: Any) -> None:
+        api.link("add", ifname="bridge0", kind="bridge")
+        api.link("add", ifname="port", kind="veth", peer="other")
+        bridge = api.link_lookup(ifname="bridge0")[0]
+        api.link("set", index=api.link_lookup(ifname="port")[0], master=bridge)
+        api.link("property_add", index=api.link_lookup(ifname="test1")[0], altname="second")
+
+    host.call(more)
+    before = host.snapshot()
+    wanted, text = REFUSED[case]
+    rig.write(devices(rig, **wanted))
+    outcome = create(rig, host)
+    assert outcome.status == 1, outcome
+    assert text in outcome.err, outcome
+    assert "/linux/netDevices/" in outcome.err, outcome
+    assert outcome.err.count("\n") == 1, outcome
+    assert host.snapshot() == before
+    assert rig.left() + host.left() == []
+
+
+def test_a_name_that_is_taken_inside_is_refused_before_anything_moves(rig: Rig, host: Host) -> None:
+    there = Space.new()
+    try:
+        there.add_veth("eth0", "y")
+        before = _full(host), there.snapshot()
+        others = [{"type": kind} for kind in NAMESPACES if kind != "network"]
+        space = {"type": "network", "path": f"/proc/{os.getpid()}/fd/{there.fd}"}
+        wanted = {"test1": {}, "test0": {"name": "eth0"}}
+        rig.write(rig.config(linux={"namespaces": [*others, space], "netDevices": wanted}))
+        outcome = create(rig, host)
+        assert outcome.status == 1
+        assert "test0: the container's network namespace has a device eth0 already" in outcome.err, outcome
+        assert (host.snapshot(), there.snapshot()) == before
+        wanted["test0"]["name"] = "eth%d"
+        rig.write(rig.config(linux={"namespaces": [*others, space], "netDevices": wanted}))
+        assert create(rig, host).status == 0
+        assert set(there.snapshot()["links"]) == {"lo", "y", "eth0", "eth1", "test1"}
+    finally:
+        there.close()
+
+
+def test_the_runtimes_own_namespace_is_no_place_to_move_to(rig: Rig, host: Host) -> None:
+    before = _full(host)
+    others = [{"type": kind} for kind in NAMESPACES if kind != "network"]
+    space = {"type": "network", "path": f"/proc/{os.getpid()}/fd/{host.fd}"}
+    rig.write(rig.config(linux={"namespaces": [*others, space], "netDevices": {"test0": {"name": "x"}}}))
+    outcome = create(rig, host)
+    assert outcome.status == 1
+    assert "the runtime's own" in outcome.err
+    assert host.snapshot() == before
+
+
+def test_a_creation_that_fails_later_gives_the_devices_back(rig: Rig, host: Host) -> None:
+    before = _full(host)
+    config = devices(rig, test0={"name": "eth0"}, test1={})
+    config["hooks"] = {"createContainer": [{"path": "/bin/absent"}]}
+    rig.write(config)
+    outcome = create(rig, host)
+    assert outcome.status == 1, outcome
+    assert "createContainer" in outcome.err
+    assert host.snapshot() == before
+    assert rig.left() + host.left() == []
+
+
+def test_an_address_that_the_namespace_does_not_take_is_an_error(
+    rig: Rig, host: Host, tmp_path: Path
+) -> None:
+    """Without IPv6 in the joined namespace an address of that family cannot be kept."""
+    there = Space.new()
+
+    def without_ipv6(_: Any) -> None:
+        Path("/proc/thread-self/net").exists()
+        for name in ("all", "default"):
+            Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("1")
+
+    try:
+        there.call(without_ipv6)
+        before = _full(host)
+        others = [{"type": kind} for kind in NAMESPACES if kind != "network"]
+        space = {"type": "network", "path": f"/proc/{os.getpid()}/fd/{there.fd}"}
+        rig.write(rig.config(linux={"namespaces": [*others, space], "netDevices": {"test0": {}}}))
+        outcome = create(rig, host)
+        assert outcome.status == 1, outcome
+        assert "cannot keep the address 2001:db8::7/64 of the network device test0" in outcome.err, outcome
+        assert host.snapshot() == before
+        assert set(there.snapshot()["links"]) == {"lo"}
+    finally:
+        there.close()
+
+
+_ACTS: tuple[tuple[Any, tuple[str, ...]], ...] = (
+    (links.Links, ("move", "bring_up", "add_address", "add_route")),
+    (netdev.Move, ("run", "_pin")),
+    (netdev, ("give_back", "both")),
+    (live_netdev, ("unpin",)),
+)
+
+
+@pytest.fixture
+def _watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(points, "_WRAPPED", (*points._WRAPPED, *_ACTS))
+
+
+@pytest.mark.usefixtures("_watched")
+def test_create_killed_at_any_point_loses_no_device(rig: Rig, host: Host) -> None:
+    before = _full(host)
+    rig.write(devices(rig, test0={"name": "eth0"}, test1={}))
+    found = points.trace(rig, *_creation(rig), arm=host.enter_all)
+    seen = set()
+    first = next(number for number, point in enumerate(found) if point.name.startswith("Links."))
+    assert "netdev" not in {point.name for point in found[: first - 3]}
+    after = found[first - 3 :]
+    assert len(after) > 30
+    after = after[::2]
+    completed = True
+    for point in after:
+        with named(point):
+            if completed:
+                good(rig, host, "delete", "--force", "box")
+                _gone(host)
+                before = _full(host)
+            outcome = points.run_to(rig, point, points.die, *_creation(rig), arm=host.enter_all)
+            assert outcome.status in {-9, 0}, outcome
+            state = run(rig, "state", "box", arm=host.enter_all)
+            status = state.state["status"] if state.status == 0 else ""
+            seen.add(status)
+            completed = status == "created" and not (rig.root / "box" / live_netdev.PIN).exists()
+            if not completed:
+                good(rig, host, "delete", "--force", "box")
+                assert rig.left() + host.left() == []
+                assert host.snapshot() == before
+    assert {"stopped", "created"} <= seen
+
+
+def _gone(host: Host) -> None:
+    """Wait until the kernel has destroyed what was in the network namespace of a container that is gone."""
+    until(lambda: set(host.snapshot()["links"]) == {"lo"}, "the devices stay")
+
+
+@pytest.mark.usefixtures("_watched")
+def test_delete_killed_at_any_point_while_it_gives_devices_back(rig: Rig, host: Host) -> None:
+    before = _full(host)
+    rig.write(devices(rig, test0={"name": "eth0"}, test1={}))
+    died = points.Point(0, "after", "Move.run")
+    points.run_to(rig, died, points.die, *_creation(rig), arm=host.enter_all)
+    assert set(host.snapshot()["links"]) == {"lo", "peer0", "peer1"}
+    found = points.trace(rig, "delete", "--force", "box", arm=host.enter_all)
+    assert host.snapshot() == before
+    for point in found[::2]:
+        with named(point):
+            points.run_to(rig, died, points.die, *_creation(rig), arm=host.enter_all)
+            assert set(host.snapshot()["links"]) == {"lo", "peer0", "peer1"}
+            points.run_to(rig, point, points.die, "delete", "--force", "box", arm=host.enter_all)
+            good(rig, host, "delete", "--force", "box")
+            assert host.snapshot() == before
+            assert rig.left() + host.left() == []
+
+
+@pytest.mark.usefixtures("_watched")
+def test_what_else_is_in_the_namespace_is_not_taken(rig: Rig, host: Host) -> None:
+    """A device that somebody else has put into a joined namespace, even with the index of one of ours."""
+    there = Space.new()
+    try:
+        _full(host)
+        others = [{"type": kind} for kind in NAMESPACES if kind != "network"]
+        space = {"type": "network", "path": f"/proc/{os.getpid()}/fd/{there.fd}"}
+        rig.write(
+            rig.config(linux={"namespaces": [*others, space], "netDevices": {"test0": {}, "test1": {}}})
+        )
+        died = points.Point(0, "after", "Move.run")
+        points.run_to(rig, died, points.die, *_creation(rig), arm=host.enter_all)
+        moved = there.snapshot()["links"]["test0"]
+
+        def exchange(api: Any) -> None:
+            api.link("del", index=moved["index"])
+            api.link("add", ifname="test0", kind="veth", peer="strange", index=moved["index"])
+
+        there.call(exchange)
+        assert there.snapshot()["links"]["test0"]["index"] == moved["index"]
+        good(rig, host, "delete", "--force", "box")
+        assert set(there.snapshot()["links"]) == {"lo", "test0", "strange"}
+        assert set(host.snapshot()["links"]) == {"lo", "test1", "peer1"}
+    finally:
+        there.close()
+
+
+@pytest.mark.usefixtures("_watched")
+def test_devices_are_not_given_back_to_another_namespace(rig: Rig, host: Host) -> None:
+    before = _full(host)
+    rig.write(devices(rig, test0={}))
+    died = points.Point(0, "after", "Move.run")
+    points.run_to(rig, died, points.die, *_creation(rig), arm=host.enter_all)
+    elsewhere = Space.new()
+
+    def enter() -> None:
+        host.enter_all()
+        elsewhere.enter()
+
+    try:
+        outcome = run(rig, "delete", "--force", "box", arm=enter)
+        assert outcome.status == 1, outcome
+        assert "in the network namespace that they came from" in outcome.err
+    finally:
+        elsewhere.close()
+    good(rig, host, "delete", "--force", "box")
+    assert host.snapshot() == before
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {},
+        {"namespace": [1, 2], "home": [1], "joined": True, "devices": []},
+        {"namespace": [1, 2], "home": [1, 2], "joined": 1, "devices": []},
+        {"namespace": [1, "2"], "home": [1, 2], "joined": True, "devices": []},
+        {"namespace": [1, 2], "home": [1, 2], "joined": True, "devices": {}},
+    ],
+)
+def test_a_journal_entry_that_makes_no_sense_is_refused(tmp_path: Path, entry: dict[str, Any]) -> None:
+    from orlop_hookspecs.record import Record
+
+    record = Record(id="box", directory=str(tmp_path))
+    with pytest.raises(orlop.StoreError, match="malformed"):
+        live_netdev.undo(record, entry)
+
+
+WITHOUT = """
+import os, sys
+sys.path[:0] = {path!r}
+import orlop
+from orlop_hookspecs.launch import LaunchOptions
+null = os.open("/dev/null", os.O_RDWR)
+runtime = orlop.Runtime.compose(platform="linux", root={root!r})
+made = runtime.create("box", {bundle!r}, LaunchOptions(stdio=(null, null, null)))
+made.start()
+made.delete(force=True)
+runtime.close()
+print(*[name for name in sys.modules if name.partition(".")[0] == "pyroute2"])
+"""
+
+
+def test_a_config_without_devices_never_loads_pyroute2(rig: Rig) -> None:
+    rig.write(rig.config())
+    program = WITHOUT.format(
+        path=[one for one in sys.path if one], root=str(rig.root), bundle=str(rig.bundle)
+    )
+    command = [sys.executable, "-I", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "\n"
