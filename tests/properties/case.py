@@ -90,7 +90,17 @@ class Case(NamedTuple):
 BUNDLE = "{bundle}"
 """What stands for the bundle's directory in a case's config."""
 
-MODULES = ("process", "scheduling", "mounts", "devices", "namespaces", "network", "cgroups", "seccomp", "hooks")
+MODULES = (
+    "process",
+    "scheduling",
+    "mounts",
+    "devices",
+    "namespaces",
+    "network",
+    "cgroups",
+    "seccomp",
+    "hooks",
+)
 """Where cases are registered."""
 
 CASES: dict[str, Case] = {}
