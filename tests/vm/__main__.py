@@ -13,7 +13,7 @@ import os
 import sys
 
 from tests.vm import image, session
-from tests.vm.machine import Machine, MachineError, Sink, Sinks, guest_user
+from tests.vm.machine import KINDS, Machine, MachineError, Sink, Sinks, guest_user
 from tests.vm.rootfs import BuildError
 
 _UNAVAILABLE = 77
@@ -27,6 +27,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--exec", action="store_true", help="run a command instead of pytest")
     parser.add_argument("--user", action="store_true", help="run it as the unprivileged user")
     parser.add_argument("--stdin", action="store_true", help="give it this program's standard input")
+    parser.add_argument("--machine", choices=KINDS, default="v2", help="which machine (default: %(default)s)")
     parser.add_argument("--timeout", type=float, default=_SECONDS, help="seconds (default: %(default)s)")
     parser.add_argument("--rebuild", action="store_true", help="make the machine anew from today's packages")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="for pytest, or the command")
@@ -36,9 +37,18 @@ def _parser() -> argparse.ArgumentParser:
 def _arguments(given: list[str]) -> argparse.Namespace:
     """Parse the command line; whatever it does not know starts what goes to pytest."""
     own, rest = [], list(given)
-    while rest and rest[0] in {"--exec", "--help", "--rebuild", "--stdin", "--timeout", "--user", "-h"}:
+    while rest and rest[0] in {
+        "--exec",
+        "--help",
+        "--machine",
+        "--rebuild",
+        "--stdin",
+        "--timeout",
+        "--user",
+        "-h",
+    }:
         own.append(rest.pop(0))
-        if own[-1] == "--timeout" and rest:
+        if own[-1] in {"--machine", "--timeout"} and rest:
             own.append(rest.pop(0))
     parsed = _parser().parse_args(own)
     parsed.arguments = rest[1:] if rest[:1] == ["--"] else rest
@@ -87,7 +97,7 @@ def main() -> int:
         _say("--exec needs a command")
         return 2
     try:
-        with session.machine(anew=options.rebuild) as running:
+        with session.machine(options.machine, anew=options.rebuild) as running:
             if not options.exec:
                 options.arguments = ["python", "-m", "pytest", *options.arguments]
             return _execute(running, options)

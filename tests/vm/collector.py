@@ -1,4 +1,4 @@
-"""A plugin for pytest that writes down which of the collected tests belong to the lane."""
+"""A plugin for pytest that writes down which of the collected tests belong to which machine of the lane."""
 
 from __future__ import annotations
 
@@ -9,15 +9,23 @@ from pathlib import Path
 import pytest
 from tests.needs import lacks
 
+# What a machine lacks however it is made; whatever else may be lacking is a reason to skip, found there.
+LACKS = {
+    "v2": {"cgroup-v1", "net_cls", "net_prio", "rt-group"},
+    "v1": {"cgroup-v2", "rt-group"},
+}
 
-def belongs(item: pytest.Item) -> bool:
-    """Tell whether a test runs in the machine: each lane runs it, or the host lacks what it needs."""
-    if item.get_closest_marker("every_lane") is not None:
-        return True
-    return any(lacks(need) for marker in item.iter_markers("needs") for need in marker.args)
+
+def machine_for(item: pytest.Item) -> str | None:
+    """Return the machine that runs a test: one that each lane runs, or whose needs the host lacks."""
+    needs = {need for marker in item.iter_markers("needs") for need in marker.args}
+    if item.get_closest_marker("every_lane") is None and not any(map(lacks, needs)):
+        return None
+    return next((kind for kind, lacked in LACKS.items() if not needs & lacked), None)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Write the ids to the file that the environment names."""
-    found = [item.nodeid for item in session.items if belongs(item)]
+    """Write machines and ids to the file that the environment names."""
+    machines = [(machine_for(item), item.nodeid) for item in session.items]
+    found = [(kind, test) for kind, test in machines if kind is not None]
     Path(os.environ["ORLOP_COLLECTED"]).write_text(json.dumps(found))

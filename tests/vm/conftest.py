@@ -20,16 +20,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("test_in_machine", [pytest.param("", id="all", marks=skip)])
     else:
         found = lane.collect()
-        metafunc.parametrize("test_in_machine", found, ids=found)  # long ones would get a number
+        # A name by hand: long ones would get a number.
+        metafunc.parametrize("test_in_machine", [pytest.param(one, id=one.name) for one in found])
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
     """Make the machine before the first test: that may take longer than any single test should."""
     wanted = list(_wanted(session.items))
-    if not wanted or session.config.option.collectonly:
+    if not wanted or session.testsfailed or session.config.option.collectonly:
         return (yield)
-    image.get()
+    for kind in sorted({one.machine for one in wanted}):
+        image.get(kind)
     run = lane.Run(wanted)
     session.config.stash[_RUN] = run
     run.start()
@@ -39,12 +41,14 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
         run.finish()
 
 
-def _wanted(items: Iterable[pytest.Item]) -> Iterator[str]:
+def _wanted(items: Iterable[pytest.Item]) -> Iterator[lane.Case]:
     for item in items:
         if not isinstance(item, pytest.Function) or item.get_closest_marker("skip") is not None:
             continue
         if "test_in_machine" in item.fixturenames:
-            yield str(item.callspec.params["test_in_machine"])
+            one = item.callspec.params["test_in_machine"]
+            assert isinstance(one, lane.Case)
+            yield one
 
 
 @pytest.fixture

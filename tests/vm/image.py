@@ -26,11 +26,6 @@ class Image(NamedTuple):
     directory: Path
 
     @property
-    def state(self) -> Path:
-        """The file with the saved state."""
-        return self.directory / "state"
-
-    @property
     def python(self) -> str:
         """The minor version of the guest's Python."""
         return (self.directory / "python").read_text()
@@ -96,16 +91,21 @@ def _make_rootfs(cache: Path) -> Path:
     return made
 
 
-def _save_state(directory: Path) -> None:
+def _save_state(directory: Path, kind: str) -> None:
     """Start the machine once, let it load what tests need, and keep what it then is."""
+    _say(f"starting the machine {kind} once, to save its state")
+    started = time.monotonic()
     said = bytearray()
-    with Machine(directory, directory, keep=True) as machine:
+    finish.copy(directory / "disk", directory / f"disk-{kind}")
+    with Machine(directory, kind, directory, first=True) as machine:
         warm = ["/usr/local/lib/orlop-vm/warm"]
         ended = machine.run(warm, timeout=BOOT_SECONDS, sinks=Sinks(said.extend, said.extend))
         if ended.status:
             text = said.decode(errors="replace")
             raise machine.failed(f"the machine's first start failed ({ended}):\n{text}")
-        machine.save(directory / "state")
+        machine.save(directory / "state.part")
+    (directory / "state.part").rename(directory / f"state-{kind}")
+    _say(f"saved in {time.monotonic() - started:.0f} s")
 
 
 def _make(cache: Path, target: Path) -> None:
@@ -115,15 +115,12 @@ def _make(cache: Path, target: Path) -> None:
     working = Path(tempfile.mkdtemp(dir=cache, prefix="part-"))
     try:
         finish.finish(tree, working)
-        _say(f"made in {time.monotonic() - started:.0f} s; starting the machine once to save its state")
-        started = time.monotonic()
-        _save_state(working)
+        _say(f"made in {time.monotonic() - started:.0f} s")
         (working / USED).touch()
         working.rename(target)
     except BaseException:
         shutil.rmtree(working, ignore_errors=True)
         raise
-    _say(f"saved in {time.monotonic() - started:.0f} s")
 
 
 def _prune(cache: Path) -> None:
@@ -133,10 +130,11 @@ def _prune(cache: Path) -> None:
             shutil.rmtree(entry, ignore_errors=True)
 
 
-def get(*, anew: bool = False) -> Image:
-    """Return the machine for this recipe; make it when there is none.
+def get(kind: str, *, anew: bool = False) -> Image:
+    """Return the image for this recipe; make it, and the state of a *kind* of machine, when there is none.
 
     Args:
+        kind: One of ``KINDS``.
         anew: Make it again from nothing, with the archive's packages of today.
 
     Raises:
@@ -153,6 +151,8 @@ def get(*, anew: bool = False) -> Image:
         if not (target / USED).exists():
             shutil.rmtree(target, ignore_errors=True)
             _make(cache, target)
+        if not (target / f"state-{kind}").exists():
+            _save_state(target, kind)
         (target / USED).touch()
         _prune(cache)
     return Image(target)

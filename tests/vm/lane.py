@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from tests import lanes
 from tests.vm import session
-from tests.vm.machine import MachineError, Sinks
+from tests.vm.machine import KINDS, MachineError, Sinks
 from tests.vm.recipe import ROOT
 from tests.vm.rootfs import BuildError
 
@@ -34,8 +34,20 @@ class Outcome(NamedTuple):
     seconds: float = 0.0
 
 
-def collect() -> list[str]:
-    """Return the ids of the lane's tests, as the host sees them."""
+class Case(NamedTuple):
+    """A test of the lane."""
+
+    machine: str
+    id: str
+
+    @property
+    def name(self) -> str:
+        """Its name on the host."""
+        return self.id if self.machine == "v2" else f"{self.machine}:{self.id}"
+
+
+def collect() -> list[Case]:
+    """Return the lane's tests, as the host sees them."""
     with tempfile.NamedTemporaryFile(prefix="orlop-lane-", suffix=".json") as file:
         command = [
             sys.executable,
@@ -60,16 +72,15 @@ def collect() -> list[str]:
         )
         if done.returncode:
             raise RuntimeError(f"the lane's tests cannot be collected:\n{done.stdout}{done.stderr}")
-        found: list[str] = json.load(file)
-        return found
+        return [Case(*one) for one in json.load(file)]
 
 
 class Run:
     """The lane's tests on their way, in a thread; outcomes can be waited for while others still run."""
 
-    def __init__(self, tests: Sequence[str]) -> None:
-        """Take the ids of tests, in the order in which they run."""
-        self.tests = list(tests)
+    def __init__(self, tests: Sequence[Case]) -> None:
+        """Take tests, in the order in which they run; one machine is done before the next begins."""
+        self.tests = sorted(tests, key=lambda one: list(KINDS).index(one.machine))
         self.said = bytearray()
         self._outcomes: dict[str, Outcome] = {}
         self._current = ""
@@ -86,55 +97,56 @@ class Run:
         self._thread.join()
         lanes.write(NAME, {test: one._asdict() for test, one in self._outcomes.items()})
 
-    def wait(self, test: str) -> Outcome:
+    def wait(self, test: Case) -> Outcome:
         """Return what came of a test, once it is known."""
         with self._changed:
-            self._changed.wait_for(lambda: test in self._outcomes)
-            return self._outcomes[test]
+            self._changed.wait_for(lambda: test.id in self._outcomes)
+            return self._outcomes[test.id]
 
     def _settle(self, test: str, outcome: Outcome) -> None:
         with self._changed:
             self._outcomes.setdefault(test, outcome)
             self._changed.notify_all()
 
-    def _left(self) -> list[str]:
-        return [test for test in self.tests if test not in self._outcomes]
+    def _left(self) -> list[Case]:
+        return [test for test in self.tests if test.id not in self._outcomes]
 
     def _run(self) -> None:
         """Run all; when the machine dies blame the test that was running, and go on without it."""
         deadline = time.monotonic() + SECONDS
         reason = "the virtual machine has died too often"
         try:
-            for _ in range(_DEATHS):
-                if not self._left():
-                    return
+            deaths = 0
+            while deaths < _DEATHS and (left := self._left()):
+                tests = [one.id for one in left if one.machine == left[0].machine]
                 try:
-                    self._in_one_machine(deadline - time.monotonic())
+                    self._in_one_machine(left[0].machine, tests, deadline - time.monotonic())
                 except MachineError as error:
-                    self._settle(self._current or self._left()[0], Outcome("failed", str(error)))
-                else:
-                    reason = "no outcome; pytest in the virtual machine said:\n" + self.said.decode(
-                        errors="replace"
-                    )
-                    return
+                    deaths += 1
+                    self._settle(self._current or tests[0], Outcome("failed", str(error)))
         except (BuildError, OSError, MachineError) as error:
             reason = str(error)
         finally:
             for test in self._left():
-                self._settle(test, Outcome("failed", reason))
+                self._settle(test.id, Outcome("failed", reason))
 
-    def _in_one_machine(self, seconds: float) -> None:
+    def _in_one_machine(self, kind: str, tests: list[str], seconds: float) -> None:
         command = ["python", "-m", "pytest", "-q", "--no-header", "@/run/lane"]
-        listed = "".join(f"{test}\n" for test in self._left()).encode()
+        listed = "".join(f"{test}\n" for test in tests).encode()
         self._current, self._partial = "", b""
         self.said.clear()
-        with session.machine() as machine:
+        with session.machine(kind) as machine:
             machine.run(["tee", "/run/lane"], timeout=seconds, data=listed)
             sinks = Sinks(self.said.extend, self.said.extend, self._result)
             ended = machine.run(command, timeout=seconds, env={"ORLOP_LANE": NAME}, sinks=sinks)
         if ended.timed_out:
             text = f"the lane's {SECONDS:.0f} seconds were over while this test ran"
-            self._settle(self._current or self._left()[0], Outcome("failed", text))
+            self._settle(self._current or tests[0], Outcome("failed", text))
+        said = self.said.decode(errors="replace")
+        for test in tests:
+            if test not in self._outcomes:
+                text = f"no outcome; pytest in the virtual machine said:\n{said}"
+                self._settle(test, Outcome("failed", text))
 
     def _result(self, data: bytes) -> None:
         *lines, self._partial = (self._partial + data).split(b"\n")

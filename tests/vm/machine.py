@@ -21,7 +21,7 @@ RESTORE_SECONDS = 60.0
 _GRACE = 20.0
 _CHUNK = 1 << 16
 # No mitigations, no probing of timers that emulation never gets right, and an end instead of a hang.
-_KERNEL_ARGUMENTS = (
+KERNEL_ARGUMENTS = (
     "root=/dev/vda rw console=ttyS0 quiet mitigations=off no_timer_check tsc=reliable net.ifnames=0 "
     "systemd.show_status=0 audit=0 panic=-1 hugepages=16"
 )
@@ -32,6 +32,14 @@ ENVIRONMENT = {
     "PATH": "/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "TERM": "dumb",
 }
+
+
+KINDS = {
+    "v2": "",
+    # Controllers on cgroup v1, and v2 beside it for systemd: the hybrid layout.
+    "v1": "systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1",
+}
+"""The machines that there are, with what each adds to the kernel's command line."""
 
 
 class MachineError(Exception):
@@ -67,14 +75,14 @@ NOWHERE = Sinks()
 class Machine:
     """A running machine. Its disk is thrown away with it, unless *keep* is set."""
 
-    def __init__(self, image: Path, place: Path, *, state: Path | None = None, keep: bool = False) -> None:
-        """Start it from *image*; with *state*, go on where that was saved.
+    def __init__(self, image: Path, kind: str, place: Path, *, first: bool = False) -> None:
+        """Go on where the machine's state was saved.
 
         Args:
-            image: A directory with disk, kernel and initrd.
+            image: A directory with kernel, initrd, and the disk and the state of each kind.
+            kind: Which machine, of ``KINDS``.
             place: A directory for the serial line's log.
-            state: A file that ``save`` has written.
-            keep: Write to the disk of the image.
+            first: There is no state yet: start it, and let it write to its disk.
         """
         self.serial = place / "serial.log"
         self._errors = place / "qemu.log"
@@ -84,12 +92,10 @@ class Machine:
         command = [
             # Whoever waits for the machine may be killed; the machine then goes as well.
             *("setpriv", "--pdeathsig", "KILL"),
-            *_arguments(image, self.serial, (theirs.fileno(), other.fileno())),
+            *_arguments(image, kind, self.serial, (theirs.fileno(), other.fileno())),
         ]
-        if not keep:
-            command.append("-snapshot")
-        if state is not None:
-            command += ["-incoming", f"exec:cat {state}"]
+        if not first:
+            command += ["-snapshot", "-incoming", f"exec:cat {image}/state-{kind}"]
         with self._errors.open("w") as errors:
             self.process = subprocess.Popen(
                 command,
@@ -233,7 +239,7 @@ class Machine:
         self.close()
 
 
-def _arguments(image: Path, serial: Path, fds: tuple[int, int]) -> list[str]:
+def _arguments(image: Path, kind: str, serial: Path, fds: tuple[int, int]) -> list[str]:
     """Return QEMU's command line; a saved state can be restored only under the same one."""
     node = MEMORY // NODES
     numa: list[str] = []
@@ -245,8 +251,15 @@ def _arguments(image: Path, serial: Path, fds: tuple[int, int]) -> list[str]:
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *("-machine", "q35", "-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "Westmere"),
         *("-smp", str(CPUS), "-m", f"{MEMORY}M", *numa),
-        *("-kernel", str(image / "kernel"), "-initrd", str(image / "initrd"), "-append", _KERNEL_ARGUMENTS),
-        *("-drive", f"file={image / 'disk'},format=raw,if=none,id=disk,cache=unsafe"),
+        *(
+            "-kernel",
+            str(image / "kernel"),
+            "-initrd",
+            str(image / "initrd"),
+            "-append",
+            f"{KERNEL_ARGUMENTS} {KINDS[kind]}",
+        ),
+        *("-drive", f"file={image / f'disk-{kind}'},format=raw,if=none,id=disk,cache=unsafe"),
         *(
             "-device",
             "virtio-blk-pci,drive=disk",

@@ -12,17 +12,18 @@ from tests.vm.machine import RESTORE_SECONDS, Machine, Sinks
 
 
 @contextmanager
-def machine(*, anew: bool = False, tree: bool = True) -> Iterator[Machine]:
+def machine(kind: str, *, anew: bool = False, tree: bool = True) -> Iterator[Machine]:
     """Provide a restored machine, ended afterwards.
 
     Args:
+        kind: Which one, of ``KINDS``.
         anew: Make its image again from nothing.
         tree: Put the work tree and the installation of orlop into it.
     """
-    made = image.get(anew=anew)
+    made = image.get(kind, anew=anew)
     with (
         tempfile.TemporaryDirectory(prefix="orlop-vm-") as place,
-        Machine(made.directory, Path(place), state=made.state) as running,
+        Machine(made.directory, kind, Path(place)) as running,
     ):
         if tree:
             put_tree(running, made.python)

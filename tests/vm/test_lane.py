@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.vm.lane import Run
+from tests.vm.lane import Case, Run
 
 
-def test_vm(test_in_machine: str, lane_run: Run) -> None:
+def test_vm(test_in_machine: Case, lane_run: Run) -> None:
     came = lane_run.wait(test_in_machine)
     if came.outcome == "skipped":
         pytest.skip(f"in the virtual machine: {came.text}")

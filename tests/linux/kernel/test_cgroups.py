@@ -310,7 +310,7 @@ def test_statistics_of_cgroup_v2(unified: Box) -> None:
 def test_removal_of_cgroups_as_deep_as_a_container_likes(box: Box) -> None:
     import contextlib
 
-    box.create()
+    box.create(PIDS)
     depth = 0
     here = os.open(box.directory("pids"), os.O_RDONLY | os.O_DIRECTORY)
     with contextlib.suppress(OSError):

@@ -14,6 +14,7 @@ from tests.vm import lane, session
 from tests.vm.machine import NOWHERE, Ended, MachineError, Sinks
 
 TESTS = ["t.py::one", "t.py::two[a b]", "t.py::three"]
+PLAN = [lane.Case("v2", test) for test in TESTS]
 Tell = Callable[..., None]
 Behaviour = Callable[[list[str], Tell], Ended]
 
@@ -49,13 +50,14 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[s
         left = list(behaviours)
 
         @contextlib.contextmanager
-        def machine() -> Iterator[Machine]:
+        def machine(kind: str) -> Iterator[Machine]:
+            assert kind == "v2"
             yield Machine(left.pop(0))
 
         monkeypatch.setattr(session, "machine", machine)
-        made = lane.Run(TESTS)
+        made = lane.Run(PLAN)
         made.start()
-        outcomes = {test: made.wait(test) for test in TESTS}
+        outcomes = {test.id: made.wait(test) for test in PLAN}
         made.finish()
         assert left == []
         assert lanes.read("vm") == {test: one._asdict() for test, one in outcomes.items()}

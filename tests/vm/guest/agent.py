@@ -23,6 +23,7 @@ from typing import Any
 PORT = "/dev/virtio-ports/orlop"
 RESULTS_FD = "ORLOP_RESULTS_FD"
 GROUPS = "/sys/fs/cgroup"
+UNIFIED = f"{GROUPS}/unified"  # where systemd mounts it when version 1 has the controllers
 _HEAD = struct.Struct(">I c")
 _CHUNK = 1 << 16
 _OPEN_FILES = 1024
@@ -237,22 +238,32 @@ class Agent:
 def own_group() -> str:
     """Return the group that systemd has delegated to this service."""
     with open("/proc/self/cgroup") as file:
-        path = file.read().strip().removeprefix("0::")
-    return GROUPS + os.path.dirname(path)
+        path = next(line for line in file.read().splitlines() if line.startswith("0::"))[3:]
+    return (UNIFIED if os.path.isdir(UNIFIED) else GROUPS) + os.path.dirname(path)
 
 
-def enable_controllers() -> None:
-    """Let groups below the root have the controllers that systemd does not manage."""
-    for controller in _NOT_SYSTEMDS:
-        with open(f"{GROUPS}/cgroup.subtree_control", "w") as file:
-            file.write(f"+{controller}")
+def enable_controllers(group: str) -> None:
+    """Let groups below the root, and those below *group*, have all controllers, where version 2 has them."""
+    if os.path.isdir(UNIFIED):
+        return
+    parts = group.removeprefix(GROUPS).split("/")
+    for depth in range(len(parts)):
+        place = GROUPS + "/".join(parts[: depth + 1])
+        with open(f"{place}/cgroup.controllers") as file:
+            available = file.read().split()
+        for controller in available:
+            # In the groups between only what systemd leaves to others: of its own it takes back the rest.
+            if controller in _NOT_SYSTEMDS or place == group:
+                with open(f"{place}/cgroup.subtree_control", "w") as file:
+                    file.write(f"+{controller}")
 
 
 def main() -> None:
     """Open the port and serve it."""
-    enable_controllers()
+    group = own_group()
+    enable_controllers(group)
     port = os.open(PORT, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
-    Agent(port, own_group()).serve()
+    Agent(port, group).serve()
 
 
 if __name__ == "__main__":
