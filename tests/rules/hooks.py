@@ -80,7 +80,7 @@ def hooks_in_the_container_see_its_own_pid(w: World) -> None:
 
 def _create_fails(w: World, kind: str) -> None:
     bundle = w.hooked({kind: {"status": 3}, "poststop": {}})
-    with pytest.raises(HookError, match=f"{kind} hook 0.*exit status 3"):
+    with pytest.raises(HookError, match=f"{kind} hook 0: exit status 3"):
         w.create("c", bundle=bundle)
     assert w.events(bundle) == [kind, "poststop"]
     assert w.left() == []
@@ -106,7 +106,7 @@ def a_failed_create_container_hook_fails_create(w: World) -> None:
 def _start_fails(w: World, kind: str) -> None:
     bundle = w.hooked({kind: {"status": 3}, "poststop": {}})
     c = w.create("c", bundle=bundle)
-    with pytest.raises(HookError, match=f"{kind} hook 0.*exit status 3"):
+    with pytest.raises(HookError, match=f"{kind} hook 0: exit status 3"):
         c.start()
     assert w.events(bundle) == [kind, "poststop"]
     assert w.left() == []
@@ -148,6 +148,14 @@ def all_poststop_hooks_run_even_if_one_fails(w: World) -> None:
     w.write_config(bundle, {**_config(bundle), "hooks": {"poststop": hooks}})
     w.create("c", bundle=bundle).delete(force=True)
     assert w.events(bundle) == ["first", "second"]
+
+
+@rule
+def a_hook_of_the_container_that_takes_too_long_fails_in_the_same_words(w: World) -> None:
+    bundle = w.hooked({"createContainer": {"sleep": 600, "timeout": 1}})
+    with pytest.raises(HookError, match="createContainer hook 0: it ran out of time after 1 s"):
+        w.create("c", bundle=bundle)
+    assert w.left() == []
 
 
 @rule

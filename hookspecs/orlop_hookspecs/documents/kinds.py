@@ -157,22 +157,23 @@ class Ref(Kind[Any]):
     A config without a ``windows`` section never imports the classes of that section.
     """
 
-    __slots__ = ("module", "name")
+    __slots__ = ("_found", "module", "name")
 
     def __init__(self, module: str, name: str) -> None:
         """Keep the place of the class."""
         self.module = module
         self.name = name
+        self._found: type[Any] | None = None
 
     def resolve(self) -> type[Any]:
         """Return the class, importing its module if nobody has."""
-        full = f"{__package__}.{self.module}"
-        module = sys.modules.get(full)
-        if module is None:
+        found = self._found
+        if found is None:
+            full = f"{__package__}.{self.module}"
+            # Also when the module is there: another thread may be in the middle of it, and this waits.
             __import__(full)
-            module = sys.modules[full]
-        cls: type[Any] = getattr(module, self.name)
-        return cls
+            found = self._found = getattr(sys.modules[full], self.name)
+        return found
 
     @property
     def expected(self) -> str:

@@ -27,7 +27,7 @@ def failure_of(box: Box, kind: str, hooks: dict[str, Any]) -> orlop.HookError:
         box.start(box.config(hooks=hooks))
     assert caught.value.plugin == "hooks"
     assert caught.value.pointer == f"/hooks/{kind}/0"
-    assert f"{kind} hook 0 (" in str(caught.value)
+    assert f"{kind} hook 0: " in str(caught.value)
     assert box.left() == []
     return caught.value
 
@@ -100,7 +100,7 @@ def test_exit_status_and_output_are_told(box: Box, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_ended_by_a_signal(box: Box, kind: str) -> None:
-    assert "signal 9" in str(failure_of(box, kind, hook_of(box, kind, "kill -9 $$")))
+    assert "killed by signal 9" in str(failure_of(box, kind, hook_of(box, kind, "kill -9 $$")))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -108,7 +108,7 @@ def test_timeout_ends_the_hook_and_its_children(box: Box, kind: str) -> None:
     tool = box.busybox if kind == "createContainer" else "/bin/busybox"
     began = time.monotonic()
     hooks = hook_of(box, kind, f"{tool} sleep 777 & {tool} sleep 778", timeout=1)
-    assert "timeout" in str(failure_of(box, kind, hooks))
+    assert "it ran out of time after 1 s and was killed" in str(failure_of(box, kind, hooks))
     assert 1.0 <= time.monotonic() - began < 5
 
 
@@ -119,7 +119,7 @@ def test_flood_of_output(box: Box, kind: str) -> None:
         box, kind, hook_of(box, kind, f"{tool} yes flood | {tool} head -c 30000000; echo end; exit 3")
     )
     assert "exit status 3" in str(error)
-    assert "flood\\nend [plugin" in str(error)
+    assert "flood\\nend'" in str(error)
     assert len(str(error)) < 10_000
 
 
@@ -127,7 +127,8 @@ def test_flood_of_output(box: Box, kind: str) -> None:
 def test_flood_without_an_end_runs_into_the_timeout(box: Box, kind: str) -> None:
     tool = box.busybox if kind == "createContainer" else "/bin/busybox"
     began = time.monotonic()
-    assert "timeout" in str(failure_of(box, kind, hook_of(box, kind, f"{tool} yes", timeout=1)))
+    error = failure_of(box, kind, hook_of(box, kind, f"{tool} yes", timeout=1))
+    assert "it ran out of time after 1 s and was killed" in str(error)
     assert time.monotonic() - began < 5
 
 
@@ -176,7 +177,7 @@ def test_a_hook_that_cannot_be_executed(box: Box, kind: str, path: str, text: st
 def test_the_second_of_three_fails(box: Box, kind: str) -> None:
     good = hook_of(box, kind, "exit 0")[kind][0]
     bad = hook_of(box, kind, "exit 1")[kind][0]
-    with pytest.raises(orlop.HookError, match=f"{kind} hook 1 ") as caught:
+    with pytest.raises(orlop.HookError, match=f"{kind} hook 1: ") as caught:
         box.start(box.config(hooks={kind: [good, bad, good]}))
     assert caught.value.pointer == f"/hooks/{kind}/1"
     assert box.left() == []
@@ -196,7 +197,7 @@ def test_a_hook_without_a_pid_namespace_ends_with_its_session(box: Box) -> None:
     report = box.place / "pids"
     script = f"echo $$ >{report}; {box.busybox} sleep 779 & echo $! >>{report}; wait"
     hooks = hook_of(box, "createContainer", script, timeout=1)
-    with pytest.raises(orlop.HookError, match="timeout"):
+    with pytest.raises(orlop.HookError, match="it ran out of time after 1 s and was killed"):
         box.start(box.config(hooks=hooks, linux={"namespaces": [{"type": "mount"}]}))
     pids = [int(pid) for pid in report.read_text().split()]
     assert len(pids) == 2

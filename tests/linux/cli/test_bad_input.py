@@ -49,7 +49,6 @@ REFUSED: dict[str, tuple[Break, str]] = {
     "wrongly typed": (_set("process.args", "sh"), "/process/args"),
     "wrongly typed number": (_set("process.user.uid", "0"), "/process/user/uid"),
     "missing rootfs": (_set("root.path", "nowhere"), "no such file or directory"),
-    "no process": (_set("process", None), "process"),
     "missing program": (_set("process.args", ["/bin/missing"]), "no such file or directory"),
     "missing program in PATH": (_set("process.args", ["missing"]), "executable file not found in $PATH"),
     "program is a directory": (_set("process.args", ["/bin"]), "is a directory"),

@@ -47,7 +47,7 @@ def test_two_state_roots_may_hold_one_identifier(run: Runtime, bundle: Bundle, t
             done = runtime("create", "-b", str(bundle), "one", output=tmp_path / "output")
             assert (done.returncode, done.stdout) == (0, "")
         assert run.state("one")["pid"] != other.state("one")["pid"]
-        assert other("delete", "one").returncode == 0
+        assert other("delete", "--force", "one").returncode == 0
         assert run.state("one")["status"] == "created"
     finally:
         other.clean()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 
-from orlop_hookspecs.errors import HookError, OrlopError, StepError, printable
+from orlop_hookspecs.errors import OrlopError, StepError, printable
 from orlop_linux.init import failure
+from orlop_linux.live.hookerrors import cannot_run, exited, hook_error, killed, out_of_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from orlop_hookspecs.errors import HookError
     from orlop_hookspecs.plan import PlannedStep
 
 _PHASES = {
@@ -23,7 +25,6 @@ _PHASES = {
 _ENOENT = 2
 _DESCRIBE_LIMIT = 120
 _LAST_NUMBER = 4095  # errno(3): the kernel knows no larger one; exit statuses and signals are smaller
-_SHOWN = 2000  # characters of a hook's output in the message, which is one line
 
 
 class Outline:
@@ -45,9 +46,9 @@ class Outline:
         step: Any = planned.step
         name = type(step).__name__
         args = getattr(step, "args", ())
-        subject = step.path if name == "RunHook" else args[0] if args else ""
+        subject = args[0] if args else ""
         if name == "RunHook":
-            subject = f"{step.kind} hook {step.index} ({step.path})"
+            subject = f"{step.kind} {step.index} {step.timeout} {step.path}"
         return cls(name, printable(step.describe(), _DESCRIBE_LIMIT), planned.plugin, step.because, subject)
 
     def to_data(self) -> list[str]:
@@ -83,17 +84,18 @@ def _executable(one: Outline, number: int, detail: int) -> str:
     return f'exec: "{one.subject}": {why}'
 
 
-def _hook(one: Outline, number: int, detail: int, text: str) -> str:
+def _hook(one: Outline, number: int, detail: int, output: bytes) -> HookError:
+    kind, index, timeout, path = (one.subject.split(" ", 3) + [""] * 3)[:4]
+    hook = {"kind": kind, "index": index, "path": path, "because": one.because}
     if detail == failure.DETAIL_HOOK_EXIT:
-        why = f"exit status {number}"
+        why = exited(number)
     elif detail == failure.DETAIL_HOOK_SIGNAL:
-        why = f"ended by signal {number}"
+        why = killed(number)
     elif detail == failure.DETAIL_HOOK_TIMEOUT:
-        why = "timeout"
+        why = out_of_time(timeout)
     else:
-        why = os.strerror(number).lower()
-    shown = text if len(text) <= _SHOWN else "..." + text[-_SHOWN:]
-    return f"{one.subject} failed: {why}" + (f", output: {shown}" if shown else "")
+        return hook_error(hook, cannot_run(os.strerror(number).lower()), number=number)
+    return hook_error(hook, why, output=output)
 
 
 def error_of(payload: bytes, outlines: Mapping[str, Sequence[Outline]], container: str) -> OrlopError:
@@ -112,10 +114,7 @@ def error_of(payload: bytes, outlines: Mapping[str, Sequence[Outline]], containe
     steps = outlines.get(name, ())
     one = steps[index] if 0 <= index < len(steps) else Outline("", "", "", "", "")
     if one.name == "RunHook":
-        text = output.decode("utf-8", "replace").strip()
-        error: OrlopError = HookError(_hook(one, number, detail, text), errno=number)
-        if text:
-            error.add_note(text)
+        error: OrlopError = _hook(one, number, detail, output)
     elif one.name in ("Execute", "CheckExecutable"):
         error = StepError(_executable(one, number, detail), errno=number)
     elif detail == failure.DETAIL_UNKNOWN_STEP:

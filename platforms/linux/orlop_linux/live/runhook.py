@@ -14,8 +14,8 @@ import select
 import time
 
 from orlop_hookspecs.critical import critical
-from orlop_hookspecs.errors import HookError
-from orlop_linux.live.process import SIGKILL, exit_status, has_ended, reason, send
+from orlop_linux.live.hookerrors import cannot_run, exited, hook_error, killed, out_of_time
+from orlop_linux.live.process import SIGKILL, has_ended, reason, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 TAIL = 16384
 """How many bytes of a failed hook's output are kept, as a note of the error: the last ones."""
-
-_SHOWN = 2000  # characters of it in the message, which is one line
 
 _PATIENCE = 5.0
 _PIPE = 65536  # what a pipe holds, pipe(7)
@@ -40,7 +38,7 @@ def run_hook(hook: Mapping[str, Any], state: bytes) -> None:
     """
     path = hook["path"]
     if not path.startswith("/") or "\0" in path:
-        raise _failure(hook, "its path is not absolute")
+        raise hook_error(hook, "its path is not absolute")
     timeout = hook.get("timeout")
     deadline = None if timeout is None else time.monotonic() + timeout
     stdin = _state_file(state)
@@ -51,7 +49,7 @@ def run_hook(hook: Mapping[str, Any], state: bytes) -> None:
             with critical:
                 child = _Child(_spawn(hook, stdin, writer))
         except OSError as error:
-            raise _failure(hook, f"cannot run it: {reason(error)}", number=error.errno) from error
+            raise hook_error(hook, cannot_run(reason(error)), number=error.errno) from error
         finally:
             os.close(writer)
         _supervise(hook, child, reader, deadline)
@@ -181,15 +179,14 @@ def _supervise(hook: Mapping[str, Any], child: _Child, reader: int, deadline: fl
         in_time = _follow(child.pidfd, reader, tail, deadline)
     found = child.finish()
     if not in_time:
-        raise _failure(hook, f"it ran out of time after {hook['timeout']} s and was killed", tail=tail)
+        raise hook_error(hook, out_of_time(hook["timeout"]), output=bytes(tail))
     if found is None:
         hint = "the calling program ignores SIGCHLD or reaps every child"
-        raise _failure(hook, "its exit status is unknown", tail=tail, hint=hint)
+        raise hook_error(hook, "its exit status is unknown", output=bytes(tail), hint=hint)
     if found.si_code != os.CLD_EXITED:
-        number = exit_status(found.si_code, found.si_status) - 128
-        raise _failure(hook, f"killed by signal {number}", tail=tail)
+        raise hook_error(hook, killed(found.si_status), output=bytes(tail))
     if found.si_status:
-        raise _failure(hook, f"exit status {found.si_status}", tail=tail)
+        raise hook_error(hook, exited(found.si_status), output=bytes(tail))
 
 
 def _follow(pidfd: int, reader: int, tail: bytearray, deadline: float | None) -> bool:
@@ -229,27 +226,3 @@ def _kill(pid: int, pidfd: int) -> None:
     except (ProcessLookupError, PermissionError):
         pass
     send(pidfd, SIGKILL)
-
-
-def _failure(
-    hook: Mapping[str, Any],
-    why: str,
-    *,
-    number: int | None = None,
-    tail: bytes | bytearray = b"",
-    hint: str = "",
-) -> HookError:
-    text = bytes(tail).decode("utf-8", "replace").strip()
-    shown = text if len(text) <= _SHOWN else "..." + text[-_SHOWN:]
-    error = HookError(
-        f"{hook.get('kind', '')} hook {hook.get('index', 0)}: {why}"
-        + (f", output: {shown!a}" if shown else ""),
-        act="run hook",
-        pointer=str(hook.get("because", "")),
-        value=hook.get("path"),
-        errno=number,
-        hint=hint,
-    )
-    if text:
-        error.add_note(text)
-    return error
