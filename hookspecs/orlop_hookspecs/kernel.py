@@ -144,10 +144,13 @@ class LiveKernel(Protocol):
     def status(self, record: Record) -> str:
         """Return ``creating``, ``created``, ``running``, ``paused`` or ``stopped``."""
 
-    def start(self, record: Record) -> None:
+    def start(self, record: Record, state: bytes) -> None:
         """Let the waiting container process execute its phase ``exec``; return when the program runs.
 
+        *state* is the state document, as JSON, for those whom the start tells of the container.
+
         Raises:
+            StepError: The seccomp agent is not there; the container process still waits for its start.
             StepError, HookError: A step of phase ``exec`` failed; the container process has ended.
         """
 

@@ -6,6 +6,7 @@ Either the effect is more than one look can tell, or no kernel of ours has it an
 from __future__ import annotations
 
 _PLAN = "tests/unit/plugins/test_intel_rdt.py"
+_LISTENER = "tests/linux/child/test_listener.py"
 _SECCOMP = "tests/unit/plugins/test_seccomp.py"
 _RDT = "tests/unit/linux_kernel/test_resctrl.py"
 _TERMINAL = "tests/linux/child/test_terminal.py"
@@ -19,8 +20,11 @@ TESTS: dict[str, tuple[str, ...]] = {
     "linux.resources.memory.kernel": (f"{_WRITE}::test_memory",),
     "linux.resources.blockIO.leafWeight": (f"{_WRITE}::test_block_io_weights",),
     "linux.resources.blockIO.weightDevice[].leafWeight": (f"{_WRITE}::test_block_io_weights",),
-    "linux.seccomp.listenerPath": (f"{_SECCOMP}::test_the_listener_is_ignored_while_nobody_notifies",),
-    "linux.seccomp.listenerMetadata": (f"{_SECCOMP}::test_the_listener_is_ignored_while_nobody_notifies",),
+    "linux.seccomp.listenerPath": (
+        f"{_LISTENER}::test_the_agent_gets_the_state_and_decides",
+        f"{_SECCOMP}::test_the_listener_is_ignored_while_nobody_notifies",
+    ),
+    "linux.seccomp.listenerMetadata": (f"{_LISTENER}::test_the_agent_gets_the_state_and_decides",),
     # The specification knows no flag yet; the list is there to be empty.
     "linux.personality.flags[]": ("tests/unit/plugins/test_traits.py::test_a_personality_that_is_none",),
     "linux.intelRdt.enableCMT": (f"{_PLAN}::test_older_versions_ask_for_events",),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,13 @@ class FakeWorld(World):
         path = f"/hooks/{name}" if kind == "startContainer" else str(bundle / "rootfs/hooks" / name)
         self.kernel.hooks[path] = self._note(name, status, sleep)
         return {"path": path}
+
+    @contextmanager
+    def agent(self, number: int) -> Iterator[tuple[str, list[Config]]]:
+        path = "/run/agent.sock"
+        self.kernel.agents[path] = lambda _: number
+        yield path, self.kernel.agent_states
+        del self.kernel.agents[path]
 
     def _note(self, name: str, status: int, sleep: int) -> Callable[[HookCall], int]:
         def run(call: HookCall) -> int:

@@ -7,10 +7,13 @@ import os
 import select
 import shlex
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.linux.child.agents import Agent
 from tests.linux.network.stage import Space
 from tests.rules.world import ADDRESS, Config, World
 
@@ -60,6 +63,12 @@ class LinuxWorld(World):
         while not done():
             assert time.monotonic() < deadline, otherwise
             poller.poll(2)
+
+    @contextmanager
+    def agent(self, number: int) -> Iterator[tuple[str, list[Config]]]:
+        path = self.place / "agent.sock"
+        with Agent(path, lambda _: number) as agent:
+            yield str(path), agent.states
 
     def hook(self, bundle: Path, kind: str, name: str = "", *, status: int = 0, sleep: int = 0) -> Config:
         name = name or kind

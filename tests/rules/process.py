@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.rules.world import World, rule
 
@@ -179,6 +181,58 @@ def a_seccomp_filter_works_without_no_new_privileges(w: World) -> None:
     }
     change = {"linux": {"seccomp": seccomp}, "process": {"noNewPrivileges": False}}
     assert w.run("/bin/maker", "/data/x", change=change)[1] == "refused\n"
+
+
+def _notifying(path: str, **more: Any) -> dict[str, Any]:
+    rules = [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}]
+    listener = {"listenerPath": path, "listenerMetadata": "rules"}
+    seccomp = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules, **listener}
+    return {"linux": {"seccomp": seccomp}, **more}
+
+
+@rule
+def a_seccomp_agent_decides(w: World) -> None:
+    for late in (True, False):
+        for number, expected in ((0, "made\n"), (1, "refused\n")):
+            with w.agent(number) as (path, _):
+                change = _notifying(path, process={"noNewPrivileges": late})
+                assert w.run("/bin/maker", f"/data/{late}", change=change)[1] == expected
+
+
+@rule
+def a_seccomp_agent_is_told_of_the_container(w: World) -> None:
+    with w.agent(0) as (path, states):
+        made = w.start("c", change=_notifying(path, annotations={"org.example": "rules"}))
+        pid, state = made.pid, states[-1]
+        assert set(state) == {"ociVersion", "fds", "pid", "metadata", "state"}
+        assert (state["fds"], state["pid"], state["metadata"]) == (["seccompFd"], pid, "rules")
+        inner = state["state"]
+        assert (inner["id"], inner["status"], inner["pid"]) == ("c", "created", pid)
+        assert inner["annotations"] == {"org.example": "rules"}
+        made.delete(force=True)
+
+
+@rule
+def a_container_can_be_started_again_when_its_seccomp_agent_is_back(w: World) -> None:
+    with w.agent(0) as (path, _):
+        made = w.create("c", "/bin/maker", "/data/x", change=_notifying(path))
+    with pytest.raises(OrlopError, match="seccomp agent"):
+        made.start()
+    assert made.status == "created"
+    with w.agent(0):
+        made.start()
+        w.settle("c")
+    assert w.output("c") == "made\n"
+
+
+@rule
+def without_a_seccomp_agent_nothing_is_created(w: World) -> None:
+    with w.agent(0) as (path, _):
+        bundle = w.bundle(change=_notifying(path))
+    with pytest.raises(OrlopError, match="seccomp agent") as caught:
+        w.create("c", bundle=bundle)
+    assert caught.value.pointer == "/linux/seccomp/listenerPath"
+    assert w.left() == []
 
 
 @rule

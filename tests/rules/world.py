@@ -14,6 +14,7 @@ import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,15 @@ class World(ABC):
     @abstractmethod
     def hook_states(self, bundle: Path) -> dict[str, Config]:
         """Return the state document that each hook got, by the hook's name."""
+
+    # Seccomp agents ------------------------------------------------------------
+
+    @abstractmethod
+    def agent(self, number: int) -> AbstractContextManager[tuple[str, list[Config]]]:
+        """Let an agent listen that decides all calls by an errno, 0: they go on.
+
+        It yields the path of its socket, and the states that it gets.
+        """
 
     # The machine ------------------------------------------------------------
 

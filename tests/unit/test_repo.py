@@ -59,6 +59,7 @@ THIN = (
     "orlop_linux",
     "orlop_linux.init",
     "orlop_linux.init.failure",
+    "orlop_linux.init.handover",
     "orlop_linux.live",
     "orlop_linux.live.*",
 )

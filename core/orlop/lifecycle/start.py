@@ -23,7 +23,8 @@ def start(site: Site, container: str) -> None:
         ContainerNotFoundError: There is no such container.
         ConfigError: Its config has no process; nothing has happened.
         StateError: It is not in status ``created``; nothing has happened.
-        StepError: The program could not be run; the container has stopped.
+        StepError: The program could not be run; the container has stopped. Or nothing has happened, because
+            the seccomp agent is not there.
         HookError: A startContainer or poststart hook failed; the container is stopped and destroyed (steps 7
             and 9).
     """
@@ -40,7 +41,7 @@ def start(site: Site, container: str) -> None:
                 container=container,
             )
         try:
-            kernel.start(record)
+            kernel.start(record, jsontext.dumps(document(record, "created")).encode())
         except HookError as error:
             _give_up(site, slot, record, kernel, error)
             raise

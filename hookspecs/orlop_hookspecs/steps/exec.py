@@ -60,6 +60,10 @@ class LoadSeccomp(Step):
     syscalls: tuple[dict[str, Any], ...] = ()
     """As config-linux.md "Seccomp": ``{"names": [...], "action": str, "errno": int|None, "args": [{"index",
     "value", "value_two", "op"}]}``."""
+    listener_path: str = ""
+    """Socket of the agent that gets the listener; empty when no action is SCMP_ACT_NOTIFY."""
+    listener_metadata: str | None = None
+    """What the agent is told besides."""
     early: bool = False
     """Load before the user and the capabilities change (no_new_privs is off)."""
 

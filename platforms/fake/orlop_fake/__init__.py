@@ -12,6 +12,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from orlop_fake.agents import AgentCall
     from orlop_fake.faults import Fault, Faults, Point
     from orlop_fake.hooks import HookCall
     from orlop_fake.host import Host, minimal_rootfs
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Address",
+    "AgentCall",
     "DeadlockError",
     "Device",
     "Directory",
@@ -53,6 +55,7 @@ __all__ = [
 
 _HOMES = {
     "Address": "orlop_fake.links",
+    "AgentCall": "orlop_fake.agents",
     "DeadlockError": "orlop_fake.refusals",
     "Device": "orlop_fake.vfs",
     "Directory": "orlop_fake.vfs",

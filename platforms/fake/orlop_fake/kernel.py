@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orlop_fake.execute.finish import check_filters
 from orlop_fake.live import LiveMachine
 from orlop_fake.sandbox import FakeSandbox
 
@@ -40,9 +41,14 @@ class FakeKernel(LiveMachine):
         return self.memory
 
     def sandbox(self, plan: Plan, record: Record, journal: Journal, options: LaunchOptions) -> FakeSandbox:
-        """Begin a creation; nothing has been touched yet."""
+        """Begin a creation; nothing has been touched yet.
+
+        Raises:
+            StepError: A filter cannot be compiled, or its agent is not there.
+        """
         with self.lock:
             self.check_alive()
+            check_filters(self, plan)
             made = FakeSandbox(self, plan, record, journal, options)
             self.sandboxes[made] = None
             self.open_sandboxes[made] = None

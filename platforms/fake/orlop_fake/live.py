@@ -6,6 +6,7 @@ import errno
 import threading
 from typing import TYPE_CHECKING, Any
 
+from orlop_fake.agents import require_agent
 from orlop_fake.calls import call
 from orlop_fake.cgroup_files import UNLIMITED_V1
 from orlop_fake.execute import HANDLERS, Context, run_step
@@ -71,12 +72,17 @@ class LiveMachine(Machine):
         return "created" if process.stage == WAITING else "running"
 
     @call("start")
-    def start(self, record: Record) -> None:
+    def start(self, record: Record, state: bytes) -> None:
         """Execute phase ``exec`` in the waiting container process, and its program until it first waits."""
         process = find(self, record.pid, record.start_time)
         if process is None or process.stage != WAITING:
             raise StateError("cannot start a container that has stopped", container=record.id, act="start")
+        for planned in process.exec_steps:
+            # Nothing has happened yet: the container can be started again when its agent is there.
+            if path := getattr(planned.step, "listener_path", ""):
+                require_agent(self, path)
         steps, process.exec_steps = process.exec_steps, ()
+        process.context.start_state = state
         try:
             for planned in steps:
                 run_step(HANDLERS, process.context, planned)

@@ -38,6 +38,7 @@ from orlop_fake.vfs import Directory, DiskDirectory, File, NamespaceFile, Node, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from orlop_fake.agents import AgentCall
     from orlop_fake.cgroups import Cgroup
     from orlop_fake.faults import Point
     from orlop_fake.hooks import HookCall
@@ -77,6 +78,10 @@ class Machine:
         self.uid = uid
         self.programs: dict[str, Callable[..., Any]] = dict(programs or {})
         self.hooks: dict[str, Callable[[HookCall], Any]] = dict(hooks or {})
+        self.agents: dict[str, Callable[[AgentCall], int | None]] = {}
+        """Seccomp agents by the path of the socket on which they listen (see :mod:`orlop_fake.agents`)."""
+        self.agent_states: list[dict[str, Any]] = []
+        """Every container process state that an agent was sent, in order."""
         self.hook_calls: list[HookCall] = []
         """Every hook that was run, in order."""
         self.program_errors: list[Exception] = []

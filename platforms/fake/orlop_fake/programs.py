@@ -374,7 +374,12 @@ class Task:
             return
         if action == "SCMP_ACT_ERRNO":
             raise refusal(number, message=f"{name}: {text_of(number)}")
-        if action in ("SCMP_ACT_TRACE", "SCMP_ACT_NOTIFY"):
+        if action == "SCMP_ACT_NOTIFY":
+            number = self._ask_agent(name, args)
+            if number:
+                raise refusal(number, message=f"{name}: {text_of(number)}")
+            return
+        if action == "SCMP_ACT_TRACE":
             raise refusal(errno.ENOSYS, message=f"{name}: {text_of(errno.ENOSYS)}")
         if action == "SCMP_ACT_TRAP" and SIGSYS in self.process.caught:
             self.kernel.scheduler.send(self.process, SIGSYS)
@@ -382,6 +387,13 @@ class Task:
         raise ProgramExit(128 + SIGSYS)
 
     # Helpers ------------------------------------------------------------
+
+    def _ask_agent(self, name: str, args: Sequence[int]) -> int:
+        """Return the errno that an agent decides on for a call, 0: none; ENOSYS when no filter has one."""
+        for one in self.process.filters:
+            if one.listener is not None and one.verdict(name, args)[0] == "SCMP_ACT_NOTIFY":
+                return one.listener.decide(name, args, self.process.pid)
+        return errno.ENOSYS
 
     def _process(self, pid: int) -> Process:
         found = self.process.namespaces.pid.processes.get(pid)

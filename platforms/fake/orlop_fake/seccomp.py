@@ -16,6 +16,7 @@ from orlop_hookspecs.documents.vocabulary import SECCOMP_ARCHITECTURES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from orlop_fake.agents import Listener
     from orlop_hookspecs.steps import LoadSeccomp
 
     Conditions = tuple[Mapping[str, Any], ...]
@@ -98,7 +99,7 @@ TABLES: Mapping[str, Calls] = {MACHINE: Calls(X86_64, last=X32_BIT - 1)}
 class Filter:
     """One loaded filter."""
 
-    __slots__ = ("_default", "_newest", "_rules", "_tables", "flags")
+    __slots__ = ("_default", "_newest", "_rules", "_tables", "flags", "listener")
 
     def __init__(self, step: LoadSeccomp, tables: Mapping[str, Calls] = TABLES) -> None:
         """Read *step*; EINVAL for what Linux refuses."""
@@ -107,6 +108,8 @@ class Filter:
         if not set(step.architectures) <= set(SECCOMP_ARCHITECTURES):
             raise refusal(errno.EINVAL, message=f"unknown architecture in {step.architectures!r}")
         self.flags = step.flags
+        self.listener: Listener | None = None
+        """Who decides the calls with SCMP_ACT_NOTIFY."""
         self._default = _verdict(step.default_action, step.default_errno)
         self._rules = tuple(_rules(step))
         # An architecture that the machine cannot execute has no calls here.

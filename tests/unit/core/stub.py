@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -155,8 +156,9 @@ class StubKernel:
             return "creating" if self.host.runtime_alive else "stopped"
         return self.host.processes.get(record.pid, "stopped")
 
-    def start(self, record: Record) -> None:
+    def start(self, record: Record, state: bytes) -> None:
         self.host.act("start")
+        assert json.loads(state)["status"] == "created"
         self.host.processes[record.pid] = "running"
         self.host.tick("after start")
 

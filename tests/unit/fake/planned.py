@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from orlop_fake import FakeKernel
@@ -88,7 +89,8 @@ class Container:
         return self
 
     def start(self) -> Container:
-        self.kernel.start(self.record)
+        state = {"ociVersion": "1.3.0", "id": self.record.id, "status": "created", "pid": self.record.pid}
+        self.kernel.start(self.record, json.dumps(state).encode())
         return self
 
     @property

@@ -234,8 +234,6 @@ AT_START: list[tuple[Step, int]] = [
     (made(steps.SetRlimits, limits=(("RLIMIT_DREAM", 1, 1),)), errno.EINVAL),
     (made(steps.SetRlimits, limits=(("RLIMIT_CORE", 2, 1),)), errno.EINVAL),
     (made(steps.SetRlimits, limits=(("RLIMIT_NOFILE", 1, 1 << 30),)), errno.EPERM),
-    (made(steps.LoadSeccomp, default_action="SCMP_ACT_DREAM"), errno.EINVAL),
-    (made(steps.LoadSeccomp, default_action="SCMP_ACT_ALLOW", flags=("DREAM",)), errno.EINVAL),
     (made(steps.Execute, args=("/bin/absent",)), errno.ENOENT),
     (made(steps.Execute, args=("/bin/true",), cwd="/absent"), errno.ENOENT),
     (made(steps.Execute, args=("/bin/true",), cwd="/etc/passwd"), errno.ENOTDIR),

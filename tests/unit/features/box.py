@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.features.usage import HOOK, ROOTFS, SOURCE
+from tests.unit.features.usage import AGENT, HOOK, ROOTFS, SOURCE
 
 import orlop
 from orlop_fake import FakeKernel, FakePlatform, Resctrl
@@ -21,6 +21,7 @@ class Box:
         self.kernel.add_rootfs(ROOTFS, None)
         self.kernel.add_files({SOURCE: {"file": "content"}, HOOK: b""})
         self.kernel.hooks[HOOK] = lambda _: 0
+        self.kernel.agents[AGENT] = lambda _: None
         self.runtime = orlop.Runtime.compose(platform=FakePlatform(self.kernel), block=block)
         self.features: dict[str, Any] = self.runtime.composition.features.data
 

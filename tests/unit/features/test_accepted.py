@@ -170,11 +170,12 @@ def test_no_text_is_accepted_that_is_not_advertised(box: Box, path: str) -> None
     refused()
 
 
-def test_the_notify_action_is_not_advertised_and_not_accepted(box: Box) -> None:
-    assert "SCMP_ACT_NOTIFY" not in at(box.features, "linux.seccomp.actions")
+def test_the_notify_action_needs_an_agent(box: Box) -> None:
     for config in LISTS["linux.seccomp.actions"]("SCMP_ACT_NOTIFY"):
+        del config["linux"]["seccomp"]["listenerPath"]
+        del config["linux"]["seccomp"]["listenerMetadata"]
         error = box.refuses(config, match="SCMP_ACT_NOTIFY")
-        assert error.value == "SCMP_ACT_NOTIFY"
+        assert error.pointer == "/linux/seccomp/listenerPath"
 
 
 def test_a_bind_mount_has_no_option_but_the_advertised_ones(box: Box) -> None:

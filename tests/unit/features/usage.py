@@ -17,6 +17,7 @@ Config = dict[str, Any]
 ROOTFS = "/bundle/rootfs"
 HOOK = "/hooks/nothing"
 SOURCE = "/data"
+AGENT = "/run/agent.sock"
 MAPPINGS = [{"containerID": 0, "hostID": 100_000, "size": 65_536}]
 
 BASE: Config = {
@@ -90,8 +91,9 @@ def _seccomp(**changes: Any) -> Config:
 
 
 def _action(action: str) -> Iterator[Config]:
-    yield _seccomp(defaultAction=action)
-    yield _seccomp(syscalls=[{"names": ["getcwd"], "action": action}])
+    listener = {"listenerPath": AGENT, "listenerMetadata": "box"} if action == "SCMP_ACT_NOTIFY" else {}
+    yield _seccomp(defaultAction=action, **listener)
+    yield _seccomp(syscalls=[{"names": ["getcwd"], "action": action}], **listener)
 
 
 def _operator(operator: str) -> Iterator[Config]:

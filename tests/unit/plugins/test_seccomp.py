@@ -21,6 +21,9 @@ def rule(action: str = "SCMP_ACT_ERRNO", **changes: Any) -> dict[str, Any]:
     return {"names": ["read"], "action": action, **changes}
 
 
+AGENT: dict[str, Any] = {"listenerPath": "/run/agent.sock"}
+
+
 def test_a_filter() -> None:
     wanted = with_seccomp(
         defaultAction="SCMP_ACT_ERRNO",
@@ -68,8 +71,8 @@ def test_without_no_new_privileges_the_filter_is_loaded_early() -> None:
     assert steps("seccomp", config()) == []
 
 
-def test_words_are_the_specifications_but_for_the_listeners() -> None:
-    assert set(vocabulary.SECCOMP_ACTIONS) - seccomp.ACTIONS == {"SCMP_ACT_NOTIFY"}
+def test_words_are_the_specifications() -> None:
+    assert set(vocabulary.SECCOMP_ACTIONS) == seccomp.ACTIONS
     assert set(vocabulary.SECCOMP_OPERATORS) == seccomp.OPERATORS
     assert set(vocabulary.SECCOMP_FLAGS) == seccomp.FLAGS
     assert set(vocabulary.SECCOMP_ARCHITECTURES) == seccomp.ARCHITECTURES
@@ -82,10 +85,10 @@ def test_words_are_the_specifications_but_for_the_listeners() -> None:
 def test_only_two_actions_return_an_errno(action: str) -> None:
     largest = {"SCMP_ACT_ERRNO": 4095, "SCMP_ACT_TRACE": 65535}.get(action)
     pointer = "/linux/seccomp/defaultErrnoRet"
-    assert pointers("seccomp", with_seccomp(defaultAction=action)) == []
+    assert pointers("seccomp", with_seccomp(defaultAction=action, **AGENT)) == []
     expected = [pointer] if largest is None else []
-    assert pointers("seccomp", with_seccomp(defaultAction=action, defaultErrnoRet=1)) == expected
-    assert pointers("seccomp", with_seccomp(syscalls=[rule(action, errnoRet=0)])) == [
+    assert pointers("seccomp", with_seccomp(defaultAction=action, defaultErrnoRet=1, **AGENT)) == expected
+    assert pointers("seccomp", with_seccomp(syscalls=[rule(action, errnoRet=0)], **AGENT)) == [
         "/linux/seccomp/syscalls/0/errnoRet" for _ in expected
     ]
     if largest is not None:
@@ -102,6 +105,19 @@ def test_filters_that_cannot_be() -> None:
         "/linux/seccomp/syscalls/0/names/1",
         "/linux/seccomp/syscalls/1/args/0/index",
     ]
+
+
+@pytest.mark.parametrize(
+    "used", [{"defaultAction": "SCMP_ACT_NOTIFY"}, {"syscalls": [rule(), rule("SCMP_ACT_NOTIFY")]}]
+)
+def test_the_listener(used: dict[str, Any]) -> None:
+    (made,) = steps("seccomp", with_seccomp(**used, **AGENT, listenerMetadata="m"))
+    assert isinstance(made, LoadSeccomp)
+    assert (made.listener_path, made.listener_metadata) == ("/run/agent.sock", "m")
+    for path in (None, "", "agent.sock", "@abstract"):
+        listener: dict[str, Any] = {} if path is None else {"listenerPath": path}
+        wanted = with_seccomp(**used, **listener)
+        assert pointers("seccomp", wanted) == ["/linux/seccomp/listenerPath"], path
 
 
 def test_the_listener_is_ignored_while_nobody_notifies() -> None:

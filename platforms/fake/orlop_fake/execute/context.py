@@ -31,7 +31,7 @@ class Context:
 
     __slots__ = (
         "cgroups", "clos_was_there", "container", "journal", "kernel", "late_readonly", "made_root", "new",
-        "options", "own_mounts", "places", "process", "record", "state", "updates",
+        "options", "own_mounts", "places", "process", "record", "start_state", "state", "updates",
         "warnings",
     )  # fmt: skip
 
@@ -46,6 +46,8 @@ class Context:
         self.process: Process = kernel.runtime
         """The container process, once there is one."""
         self.state = b"{}"
+        self.start_state = b"{}"
+        """The state document that the start came with, for seccomp agents."""
         self.cgroups: dict[str, Cgroup] = {}
         self.clos_was_there = False
         self.updates = False

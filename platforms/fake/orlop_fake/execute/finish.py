@@ -5,18 +5,22 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from orlop_fake.agents import deliver, require_agent
 from orlop_fake.mounts import walk
 from orlop_fake.processes import ALL_CAPABILITIES
-from orlop_fake.refusals import refusal
+from orlop_fake.refusals import refusal, text_of
 from orlop_fake.seccomp import Filter
 from orlop_fake.vfs import File
+from orlop_hookspecs.errors import StepError
+from orlop_hookspecs.steps import LoadSeccomp
 
 if TYPE_CHECKING:
     from orlop_fake.execute.context import Context, Handler
+    from orlop_fake.machine import Machine
     from orlop_fake.processes import Process
+    from orlop_hookspecs.plan import Plan
     from orlop_hookspecs.steps import (
         Execute,
-        LoadSeccomp,
         SetCapabilities,
         SetNoNewPrivileges,
         SetRlimits,
@@ -77,7 +81,38 @@ def load_seccomp(context: Context, step: LoadSeccomp) -> None:
     process = context.process
     if not process.no_new_privs and not process.credentials.may("CAP_SYS_ADMIN"):
         raise refusal(errno.EACCES, message="seccomp: permission denied")
-    process.filters = (*process.filters, Filter(step))
+    made = Filter(step)
+    if step.listener_path:
+        if any(one.listener for one in process.filters):
+            raise refusal(errno.EBUSY, message="seccomp: a filter has a listener already")
+        made.listener = deliver(
+            context.kernel, context.record, step.listener_path, step.listener_metadata, context.start_state
+        )
+    process.filters = (*process.filters, made)
+
+
+def check_filters(kernel: Machine, plan: Plan) -> None:
+    """Compile all filters of *plan* and look for their agents, before anything is touched.
+
+    Raises:
+        StepError: One cannot be compiled, or nobody listens for it.
+    """
+    for planned in plan.steps("exec"):
+        step = planned.step
+        if not isinstance(step, LoadSeccomp):
+            continue
+        try:
+            Filter(step)
+        except OSError as error:
+            raise StepError(
+                error.strerror or text_of(error.errno or 0),
+                pointer=step.because,
+                plugin=planned.plugin,
+                step=step.describe(),
+                errno=error.errno,
+            ) from error
+        if step.listener_path:
+            require_agent(kernel, step.listener_path)
 
 
 def set_user(context: Context, step: SetUser) -> None:

@@ -19,6 +19,7 @@ from orlop_linux.init import (
     filters,
     hooks,
     identity,
+    listener,
     mounts,
     names,
     procfs,
@@ -270,8 +271,11 @@ def start(plan: Blueprint, connection: socket.socket) -> NoReturn:
     try:
         _execute(plan.context, failure.PHASE_EXEC, plan.phases["exec"])
     except _At as failed:
-        # Not by the socket: its number may belong to a preserved descriptor by now.
-        os.write(plan.context.status_fd, failed.pack())
+        if plan.context.handover is not None:
+            listener.fail(plan.context.handover, failed.pack())
+        else:
+            # Not by the socket: its number may belong to a preserved descriptor by now.
+            os.write(plan.context.status_fd, failed.pack())
     os._exit(1)
 
 

@@ -21,9 +21,10 @@ class Context:
     """
 
     __slots__ = (
-        "cgroup_mounts", "console_fd", "entered", "execute_fields", "filters", "has_userns", "late_readonly",
-        "listen_fds", "mask_fd", "new_namespaces", "null_fd", "prepared", "preserved", "proc_fd",
-        "process_env", "root_fd", "settled", "state", "status_fd", "stdio", "trees", "umask",
+        "cgroup_mounts", "console_fd", "entered", "execute_fields", "filters", "handover", "has_userns",
+        "late_readonly", "listen_fds", "loader", "mask_fd", "new_namespaces", "null_fd", "prepared",
+        "preserved", "proc_fd", "process_env", "root_fd", "settled", "state", "status_fd", "stdio", "trees",
+        "umask",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - one argument for each fact
@@ -81,6 +82,10 @@ class Context:
         """Whether the working directory is the program's already."""
         self.prepared: tuple[Any, ...] = ()
         self.execute_fields: dict[str, Any] | None = None
+        self.loader: Any = None
+        """What has loaded the filter."""
+        self.handover: Any = None
+        """The page through which failures are told once a filter with a listener is loaded."""
 
     def take(self, key: str) -> int:
         """Return the tree *key*; the caller closes it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from orlop_linux.init import execute, syscalls
+from orlop_linux.init import execute, listener, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,12 @@ def load_seccomp(context: Context, fields: dict[str, Any], index: int) -> None:
         execute.prepare_early(context)
     elif context.execute_fields is not None:
         execute.prepare(context, context.execute_fields)
-    syscalls.seccomp_set_mode_filter(flags, program)
+    if flags & syscalls.SECCOMP_FILTER_FLAG_NEW_LISTENER:
+        listener.load(context, flags, program)
+        return
+    # Kept: memory that is given back may be given back by a system call.
+    loader = context.loader = syscalls.prepare_seccomp(flags, program)
+    loader()
 
 
 OPS = {"LoadSeccomp": load_seccomp}

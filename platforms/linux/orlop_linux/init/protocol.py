@@ -31,6 +31,7 @@ travel as SCM_RIGHTS and arrive close-on-exec. Large data (the plan) travels as 
       | connect, "s" ----------------------------------------------------->   | phase exec
       | <---------------------------- end of stream: execve(2) has succeeded  x
       | <---------------------------- or a failure, then end of stream
+                                     (a filter with a listener: see orlop_linux.init.listener)
 
     * A stage exists only when namespaces are joined or clocks are set: both change the process that does it.
 

@@ -14,6 +14,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
@@ -94,6 +95,7 @@ RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
 CLONE_NEWTIME = 0x00000080
+CLONE_FILES = 0x00000400
 CLONE_PIDFD = 0x00001000
 CLONE_PARENT = 0x00008000
 CLONE_NEWNS = 0x00020000
@@ -105,6 +107,7 @@ CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 CLONE_INTO_CGROUP = 0x200000000
 
+PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_KEEPCAPS = 8
 PR_CAPBSET_READ = 23
@@ -117,6 +120,9 @@ PR_CAP_AMBIENT_CLEAR_ALL = 4
 
 KEYCTL_JOIN_SESSION_KEYRING = 1
 SECCOMP_SET_MODE_FILTER = 1
+SECCOMP_FILTER_FLAG_NEW_LISTENER = 1 << 3
+
+SA_NOCLDWAIT = 2
 
 _PADDING = 256
 _MFD_NOEXEC_SEAL = 0x8
@@ -341,8 +347,11 @@ class _SockFprog(ctypes.Structure):
     _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
 
-def seccomp_set_mode_filter(flags: int, program: bytes) -> None:
-    """Load the BPF *program* (struct sock_filter array), see seccomp(2).
+def prepare_seccomp(flags: int, program: bytes) -> Callable[[], int]:
+    """Return a function that loads the BPF *program* (struct sock_filter array), see seccomp(2).
+
+    It returns what the call returns: the listener, if *flags* ask for one. Nothing is left for it to do but
+    the call, and what it needs lives as long as it does.
 
     Raises:
         OSError: EINVAL also for a program of more instructions than the 16-bit length can say.
@@ -352,7 +361,19 @@ def seccomp_set_mode_filter(flags: int, program: bytes) -> None:
         raise OSError(22, "")
     buffer = ctypes.create_string_buffer(program, len(program))
     fprog = _SockFprog(count, ctypes.addressof(buffer))
-    _call("seccomp", _long(SECCOMP_SET_MODE_FILTER), _long(flags), ctypes.byref(fprog))
+    call = (_long(NUMBERS["seccomp"]), _long(SECCOMP_SET_MODE_FILTER), _long(flags), ctypes.byref(fprog))
+
+    def load(_alive: object = buffer) -> int:
+        return _check(_syscall(*call))
+
+    return load
+
+
+def crash() -> NoReturn:
+    """End at once and without a system call; the kernel's own signal ends even the first process."""
+    ctypes.string_at(0)
+    while True:
+        pass
 
 
 def close_range(first: int, last: int, *, cloexec: bool) -> None:
@@ -385,12 +406,12 @@ def memory_file(name: str) -> int:
         return os.memfd_create(name, os.MFD_CLOEXEC)  # before Linux 6.3
 
 
-def default_signal(number: int) -> None:
-    """Give signal *number* its default action.
+def default_signal(number: int, flags: int = 0) -> None:
+    """Give signal *number* its default action, with *flags* of sigaction(2).
 
     The C library hides its own signals (32, 33) from sigaction(2), and posix_spawn(3) leaves them ignored.
     """
-    action = ctypes.create_string_buffer(32 + _PADDING)
+    action = ctypes.create_string_buffer(bytes(8) + flags.to_bytes(8, sys.byteorder), 32 + _PADDING)
     _call("rt_sigaction", _long(number), ctypes.byref(action), None, _long(8))
 
 

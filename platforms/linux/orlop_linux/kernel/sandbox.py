@@ -320,15 +320,21 @@ class Sandbox:
         return self._resctrl
 
     def _compile_filters(self) -> dict[int, tuple[bytes, int]]:
-        """Return program and flags of each filter by its place in phase ``exec``."""
+        """Return program and flags of each filter by its place in phase ``exec``; agents have to be there."""
         filters: dict[int, tuple[bytes, int]] = {}
         for index, planned in enumerate(self._plan.steps("exec")):
             if type(planned.step).__name__ == "LoadSeccomp":
                 from orlop_linux.kernel.seccomp import compile_filter
 
-                compiled = compile_filter(planned.step, planned.plugin)  # type: ignore[arg-type]
+                step: Any = planned.step
+                compiled = compile_filter(step, planned.plugin)
                 filters[index] = (compiled.program, compiled.flags)
                 self._warnings += compiled.warnings
+                if step.listener_path:
+                    from orlop_linux.live.agent import probe
+
+                    probe(step.listener_path)
+                    self._record.kernel["listener"] = [step.listener_path, step.listener_metadata]
         return filters
 
     def _listen(self) -> int:

@@ -58,9 +58,9 @@ _FLAGS = {
     "SECCOMP_FILTER_FLAG_TSYNC": 1 << 0,
     "SECCOMP_FILTER_FLAG_LOG": 1 << 1,
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 1 << 2,
-    # How a call waits for a listener; the kernel takes the flag only together with one (seccomp(2)).
-    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 0,
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 1 << 5,
 }
+_NEW_LISTENER, _TSYNC_ESRCH = 1 << 3, 1 << 4
 _OPERATORS = frozenset(
     {
         "SCMP_CMP_NE",
@@ -128,7 +128,16 @@ def compile_filter(step: LoadSeccomp, plugin: str) -> Compiled:
         PlatformError: libseccomp is not installed.
         StepError: A word is unknown, or the program is too long for the kernel.
     """
-    key = repr((step.default_action, step.default_errno, step.architectures, step.flags, step.syscalls))
+    key = repr(
+        (
+            step.default_action,
+            step.default_errno,
+            step.architectures,
+            step.flags,
+            step.syscalls,
+            bool(step.listener_path),
+        )
+    )
     with _lock:
         found = _cache.pop(key, None)
         if found is None:
@@ -145,6 +154,13 @@ def _compile(step: LoadSeccomp, plugin: str) -> Compiled:
         if name not in _FLAGS:
             raise refuse(step, plugin, f"unknown seccomp flag {shorten(name)}")
         flags |= _FLAGS[name]
+    if step.listener_path:
+        flags |= _NEW_LISTENER
+        if flags & _FLAGS["SECCOMP_FILTER_FLAG_TSYNC"]:
+            flags |= _TSYNC_ESRCH  # a listener and a thread's id cannot both be returned
+    else:
+        # How a call waits for a listener; the kernel takes the flag only together with one (seccomp(2)).
+        flags &= ~_FLAGS["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]
     default = _action(step, plugin, step.default_action, step.default_errno)
     tables = [table(token) for token in _tokens(step, plugin)]
     names = _names(step, plugin)

@@ -81,11 +81,11 @@ class LinuxLive:
                 return "paused"
         return "created" if _is_listening(record.directory) else "running"
 
-    def start(self, record: Record) -> None:
+    def start(self, record: Record, state: bytes) -> None:
         """Let the waiting container process execute its phase ``exec``; return when the program runs."""
         from orlop_linux.live.start import start
 
-        start(record)
+        start(record, state)
 
     def signal(self, record: Record, number: int, *, everything: bool = False) -> None:
         """Send a signal to the container process, or to every process of the container.

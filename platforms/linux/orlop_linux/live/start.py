@@ -10,6 +10,8 @@ from orlop_linux.live.process import is_alive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orlop_hookspecs.record import Record
 
 SOCKET_NAME = "start.sock"
@@ -32,13 +34,30 @@ def _connect(record: Record) -> int:
         os.close(directory)
 
 
-def start(record: Record) -> None:
+def _listen(fd: int) -> bytes:
+    """Return what the process says of a failure; nothing when its program runs."""
+    answer = b""
+    while len(answer) < _ANSWER_LIMIT:
+        chunk = os.read(fd, _ANSWER_LIMIT)
+        if not chunk:
+            break
+        answer += chunk
+    return answer
+
+
+def start(record: Record, state: bytes) -> None:
     """Let the container process execute its phase ``exec``; return when its program runs.
 
     Raises:
         StateError: Nobody waits for a start any more.
+        StepError: The seccomp agent is not there; the container process still waits.
         StepError, HookError: A step failed; the container process has ended.
     """
+    attend: Callable[[int], bytes] = _listen
+    if "listener" in record.kernel:
+        from orlop_linux.live.listener import Handover
+
+        attend = Handover(record, state).attend
     try:
         fd = _connect(record)
     except (FileNotFoundError, ConnectionRefusedError):
@@ -47,12 +66,7 @@ def start(record: Record) -> None:
         ) from None
     try:
         os.write(fd, b"s")
-        answer = b""
-        while len(answer) < _ANSWER_LIMIT:
-            chunk = os.read(fd, _ANSWER_LIMIT)
-            if not chunk:
-                break
-            answer += chunk
+        answer = attend(fd)
     except (BrokenPipeError, ConnectionResetError):
         # Nobody will ever accept this connection. If another start was served first, one that was killed
         # since, its program may run by now.

@@ -1,4 +1,4 @@
-"""Plugin ``seccomp``: ``linux.seccomp`` with every action but the listener's (config-linux.md, Seccomp)."""
+"""Plugin ``seccomp``: ``linux.seccomp`` (config-linux.md, Seccomp)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orlop_linux.plugins.shared import containers, plugin_info
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from orlop_hookspecs.documents import Config, Syscall
+    from orlop_hookspecs.documents import Config, Seccomp, Syscall
     from orlop_hookspecs.hooks.identity import PluginInfo
     from orlop_hookspecs.steps.base import Step
 
@@ -24,6 +24,7 @@ ACTIONS = frozenset(
         "SCMP_ACT_KILL_PROCESS",
         "SCMP_ACT_KILL_THREAD",
         "SCMP_ACT_LOG",
+        "SCMP_ACT_NOTIFY",
         "SCMP_ACT_TRACE",
         "SCMP_ACT_TRAP",
     }
@@ -95,11 +96,7 @@ def orlop_plugin() -> PluginInfo:
 
 @hookimpl
 def orlop_handles() -> Sequence[Handle]:
-    """Return the filter's words.
-
-    The listener's properties are ignored unless SCMP_ACT_NOTIFY is used, as the specification says, and that
-    is not accepted.
-    """
+    """Return the filter's words."""
     rule = "linux.seccomp.syscalls[]"
     return (
         *containers(
@@ -147,6 +144,8 @@ def _problems(config: Config) -> Iterator[Problem]:
     yield from _errno(seccomp.default_action, seccomp.default_errno_ret, f"{here}/defaultErrnoRet")
     if seccomp.listener_metadata is not None and seccomp.listener_path is None:
         yield Problem(f"{here}/listenerMetadata", "the property must not be set without listenerPath")
+    if _notifies(seccomp):
+        yield from _agent(seccomp.listener_path or "", f"{here}/listenerPath")
     for index, rule in enumerate(seccomp.syscalls or ()):
         place = f"{here}/syscalls/{index}"
         yield from _errno(rule.action, rule.errno_ret, f"{place}/errnoRet")
@@ -162,6 +161,23 @@ def _problems(config: Config) -> Iterator[Problem]:
                     f"a system call has at most {ARGUMENTS} arguments, counted from 0",
                     argument.index,
                 )
+
+
+def _notifies(seccomp: Seccomp) -> bool:
+    """Tell whether an action is SCMP_ACT_NOTIFY; the listener's properties are ignored otherwise."""
+    rules = seccomp.syscalls or ()
+    return "SCMP_ACT_NOTIFY" in {seccomp.default_action, *(rule.action for rule in rules)}
+
+
+def _agent(path: str, pointer: str) -> Iterator[Problem]:
+    if not path:
+        yield Problem(
+            pointer,
+            "SCMP_ACT_NOTIFY needs the socket of a seccomp agent",
+            hint="set it to the absolute path of a socket on which the agent listens",
+        )
+    elif not path.startswith("/"):
+        yield Problem(pointer, "the path is not absolute", path)
 
 
 def _errno(action: str, errno: int | None, pointer: str) -> Iterator[Problem]:
@@ -181,6 +197,7 @@ def orlop_plan(config: Config) -> Sequence[Step]:
     if not seccomp:
         return ()
     process = config.process
+    listens = _notifies(seccomp)
     return (
         LoadSeccomp(
             because="/linux/seccomp",
@@ -189,6 +206,8 @@ def orlop_plan(config: Config) -> Sequence[Step]:
             architectures=seccomp.architectures or (),
             flags=seccomp.flags or (),
             syscalls=tuple(_rule(rule) for rule in seccomp.syscalls or ()),
+            listener_path=(seccomp.listener_path or "") if listens else "",
+            listener_metadata=seccomp.listener_metadata if listens else None,
             # Without no_new_privs only a process with CAP_SYS_ADMIN may load a filter, and that is still the
             # case before the user and the capabilities change (seccomp(2), EACCES).
             early=not (process and process.no_new_privileges),
