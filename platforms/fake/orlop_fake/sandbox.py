@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from orlop_fake.calls import call
 from orlop_fake.execute import HANDLERS, Context, run_step
+from orlop_fake.execute.context import refused_step
 from orlop_fake.execute.finish import capability_warnings
 from orlop_fake.execute.host import check_host
 from orlop_fake.processes import SIGKILL, WAITING, Process
-from orlop_fake.refusals import RuntimeCrash
+from orlop_fake.refusals import RuntimeCrash, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,9 +125,17 @@ class FakeSandbox:
         context.state = state
         if "cgroup" in context.new:
             process.namespaces.cgroup.roots = dict(process.cgroups)
+        process.exec_steps = tuple(execute)
+        for planned in execute:
+            if (
+                self.kernel.uid
+                and type(planned.step).__name__ == "SetUser"
+                and getattr(planned.step, "groups", None)
+            ):
+                # An unprivileged caller has denied setgroups(2) to be able to map its group.
+                raise refused_step(context, planned, refusal(errno.EPERM, message="setgroups is denied"))
         for planned in (*container, *confined):
             run_step(HANDLERS, context, planned)
-        process.exec_steps = tuple(execute)
         for planned in execute:
             if type(planned.step).__name__ == "SetCapabilities":
                 context.warnings += capability_warnings(planned.step, process.credentials.permitted)  # type: ignore[arg-type]

@@ -26,7 +26,15 @@ def _no_users(_uid: Any, _gid: Any) -> int:
 
 def sources(*steps: Step, user: int | None = None, own_network: bool = False) -> Sources:
     planned = [PlannedStep(one, one.phase, one.slot, "test") for one in steps]
-    return Sources(planned, (), user_namespace=user, own_network=own_network, map_users=_no_users)
+    return Sources(
+        planned,
+        (),
+        user_namespace=user,
+        own_network=own_network,
+        delegated=False,
+        nodes=user is None,
+        map_users=_no_users,
+    )
 
 
 def opened(*steps: Step, **facts: Any) -> dict[str, int]:

@@ -299,6 +299,15 @@ def test_an_unprivileged_caller_needs_a_user_namespace() -> None:
     assert caught.value.errno == errno.EPERM
 
 
+def test_an_unprivileged_caller_has_denied_itself_supplementary_groups() -> None:
+    plain = [one for one in base() if type(one).__name__ not in {"CreateCgroup", "JoinCgroup"}]
+    maps = made(steps.SetIdMappings, uid=((0, 1000, 1),), gid=((0, 1000, 1),))
+    groups = made(steps.SetUser, uid=0, gid=0, groups=(0,))
+    with pytest.raises(StepError) as caught:
+        Container(machine(uid=1000), [*plain, made(steps.NewNamespace, type="user"), maps, groups]).create()
+    assert caught.value.errno == errno.EPERM
+
+
 def test_mounts_in_a_shared_namespace_are_journalled() -> None:
     kernel = machine()
     shared = [one for one in base() if getattr(one, "type", "") != "mount"]

@@ -26,6 +26,7 @@ from orlop_linux.init import (
     protect,
     protocol,
     root,
+    sources,
     syscalls,
     terminal,
     traits,
@@ -46,6 +47,7 @@ for _module in (
 ):  # fmt: skip
     OPERATIONS.update(_module.OPS)
 
+_MAP_LIMIT = 65536  # three numbers for each of at most 340 lines (user_namespaces(7))
 _PHASES = ((failure.PHASE_CONTAINER, "container"), (failure.PHASE_CONFINED, "confined"))
 
 
@@ -56,6 +58,7 @@ class Birth:
         "cgroup_fd",
         "cgroup_namespace",
         "clocks",
+        "delegated",
         "flags",
         "joins",
         "map_dumpable",
@@ -70,6 +73,7 @@ class Birth:
         self.cgroup_namespace: bool = request["cgroup_namespace"]
         self.clocks: list[tuple[str, int, int]] = request["clocks"]
         self.map_dumpable: bool = request["map_dumpable"]
+        self.delegated: bool = request["delegated"]
         self.cgroup_fd = next(rest) if request["cgroup"] else -1
         self.task_fds = [next(rest) for _ in range(request["tasks"])]
         self.joins: list[tuple[int, int]] = [(next(rest), nstype) for nstype in request["joins"]]
@@ -108,14 +112,34 @@ def wait_for_mapping(channel: socket.socket, birth: Birth) -> None:
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
 
 
+def _owner(file: str) -> int:
+    """Return the id to which things of the container belong: 0, or the first one if 0 is not mapped."""
+    fd = os.open(f"/proc/self/{file}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        words = os.read(fd, _MAP_LIMIT).split()
+    finally:
+        os.close(fd)
+    firsts = [int(words[at]) for at in range(0, len(words) - 2, 3)]
+    return 0 if 0 in firsts or not firsts else firsts[0]
+
+
 def become_root() -> None:
-    """Become the root of the user namespace: what is made from now on belongs to it."""
-    os.setresgid(0, 0, 0)
+    """Become the root of the user namespace: what is made from now on belongs to it.
+
+    Where the maps have no root its first user takes that place; the capabilities are the same.
+    """
+    uid, gid = _owner("uid_map"), _owner("gid_map")
+    os.setresgid(gid, gid, gid)
     try:
         os.setgroups([])
     except PermissionError:
         pass  # denied in this user namespace: the groups stay the caller's, see user_namespaces(7)
-    os.setresuid(0, 0, 0)
+    if uid:
+        syscalls.prctl(syscalls.PR_SET_KEEPCAPS, 1)
+    os.setresuid(uid, uid, uid)
+    if uid:
+        _, permitted, inheritable = syscalls.capget()
+        syscalls.capset(permitted, permitted, inheritable)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
 
 
@@ -159,6 +183,7 @@ class Blueprint:
                 die()
             for fd in more:
                 trees[keys[len(trees)]] = fd
+        trees.update(sources.open_all(plan["sources"]))
         filters_ = {
             int(index): (programs[offset : offset + length], flags)
             for index, (offset, length, flags) in plan["filters"].items()
@@ -229,12 +254,17 @@ def build(channel: socket.socket, birth: Birth) -> Blueprint:
         _join_cgroups(birth)
         if not birth.mapped:
             wait_for_mapping(channel, birth)
-        if birth.enters_user_namespace():
+        if birth.enters_user_namespace() and not birth.delegated:
             become_root()
         plan = Blueprint(channel)
+        if birth.enters_user_namespace() and birth.delegated:
+            # Sources of the caller's have been opened: from now on as whom the container's things belong to.
+            become_root()
         context = plan.context
         context.status_fd = channel.fileno()
         _attach_stdio(context)
+    except sources.Refused as refused:
+        raise _At(failure.PHASE_CONTAINER, refused.step, refused.error) from None
     except (OSError, Failure) as error:
         raise _At(failure.PHASE_SPAWN, 0, error) from None
     _refuse_unknown(plan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,10 @@ from orlop_hookspecs.errors import StepError
 if TYPE_CHECKING:
     from orlop_linux.kernel.spawn import Launch
 
+_HINT = (
+    "ids that are not the caller's own are mapped by newuidmap(1) and newgidmap(1) of the package uidmap, "
+    "from the ranges in /etc/subuid and /etc/subgid"
+)
 Maps = tuple[tuple[int, int, int], ...]
 """(id in the namespace, id outside, how many)."""
 
@@ -69,6 +74,7 @@ def write_maps(pid: int, uid: Maps, gid: Maps) -> None:
                     pointer=f"/linux/{name[:3]}Mappings",
                     errno=number,
                     value=[list(one) for one in maps[:5]],
+                    hint=_HINT if number in {errno.EPERM, errno.ENOENT} else "",
                 ) from error
     finally:
         os.close(directory)

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from orlop_linux.kernel.spawn import Launch
     from orlop_linux.kernel.zygote import Zygote
 
-_ALL_IDS = ["0", "0", "4294967295"]
-
 
 class LinuxKernel(LinuxLive):
     """Implements :class:`orlop_hookspecs.kernel.Kernel`; safe to use from several threads.
@@ -76,10 +74,6 @@ class LinuxKernel(LinuxLive):
 
         Root in a user namespace has user id 0; what it is worth stands in its id map (user_namespaces(7)).
         """
-        if os.geteuid() != 0:
-            return True
-        try:
-            with open("/proc/self/uid_map", encoding="ascii") as file:
-                return file.read().split() != _ALL_IDS
-        except FileNotFoundError:
-            return False
+        from orlop_linux.kernel.unprivileged import in_user_namespace
+
+        return os.geteuid() != 0 or in_user_namespace()

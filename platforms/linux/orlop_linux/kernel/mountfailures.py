@@ -50,6 +50,27 @@ _DETAIL_HINTS = {
 }
 
 
+def unopened(step: Any, number: int) -> StepError:  # noqa: ANN401 - any of the steps that need a source
+    """Return the error for a source of *step* on the host that could not be opened."""
+    name = type(step).__name__
+    path = step.as_data().get("source") or step.as_data().get("path") or ""
+    what, pointer = f"what the host has for {step.describe()}", step.because
+    if name == "PrepareRoot":
+        what = f"the root file system {path}"
+    elif name in {"MountBind", "MountSysfs"}:
+        what, pointer = f"the mount source {path or '/sys'}", f"{step.because}/source"
+    elif name == "CreateDevice":
+        what = f"the device {path}"
+    hint = ""
+    if number == errno.ELOOP:
+        hint = "a source may not be a magic link of /proc, nor a loop of symbolic links"
+    elif number == errno.EINVAL:
+        hint = "mounts below it are locked together (mount_namespaces(7)): only rbind takes them along"
+    return StepError(
+        f"cannot open {what}: {os.strerror(number).lower()}", pointer=pointer, errno=number, hint=hint
+    )
+
+
 def explain(step: Any, number: int, detail: int) -> StepError:  # noqa: ANN401 - any of the mount steps
     """Return the error for a mount *step* that was refused with errno *number*, and *detail* of the child."""
     name = type(step).__name__
@@ -80,8 +101,13 @@ def refine(error: OrlopError, payload: bytes, container: Sequence[PlannedStep]) 
     if phase != failure.PHASE_CONTAINER or not 0 <= index < len(container):
         return error
     step = container[index].step
-    if not type(step).__name__.startswith("Mount") or number != error.errno:
+    if number != error.errno:
         return error
-    better = explain(step, number, detail)
+    if detail == failure.DETAIL_SOURCE:
+        better = unopened(step, number)
+    elif type(step).__name__.startswith("Mount"):
+        better = explain(step, number, detail)
+    else:
+        return error
     better.container, better.plugin = error.container, error.plugin
     return better

@@ -21,6 +21,7 @@ from orlop_linux.kernel.idmap import map_users, write_maps
 from orlop_linux.kernel.mountfailures import refine
 from orlop_linux.kernel.namespaces import FLAGS, open_namespace
 from orlop_linux.kernel.sources import Sources
+from orlop_linux.kernel.unprivileged import birth_hint, may_make_nodes, may_mount, refuse_groups
 from orlop_linux.live.failures import Outline, error_of
 from orlop_linux.live.process import start_time
 
@@ -65,6 +66,7 @@ class Launch:
         self._joined: list[str] = []
         self._birth: list[Outline] = []
         self._committed = False
+        self._delegated = not may_mount()
 
     # --- clone
 
@@ -88,6 +90,7 @@ class Launch:
                 "cgroup_namespace": "cgroup" in self._new,
                 "clocks": clocks,
                 "map_dumpable": os.geteuid() != 0,
+                "delegated": self._delegated,
                 "cgroup": cgroup_fd is not None,
                 "tasks": len(task_fds),
                 "joins": [kind for _, kind in joins],
@@ -198,6 +201,7 @@ class Launch:
             pointer="/linux/namespaces",
             errno=number,
             container=self._record.id,
+            hint=birth_hint(number, (*self._new, *self._joined)),
         )
 
     def _open_channel(self) -> Channel:
@@ -234,6 +238,8 @@ class Launch:
     ) -> None:
         """Send the rest of the plan and wait until the process has executed all but phase ``exec``."""
         self._raise_hard_limits(execute)
+        if "user" in self._new or "user" in self._joined:
+            refuse_groups(self.pid, execute)
         self._note_missing_capabilities(execute)
         phases = {"container": container, "confined": confined, "exec": execute}
         outlines = {name: [Outline.of(planned) for planned in steps] for name, steps in phases.items()}
@@ -244,6 +250,8 @@ class Launch:
             cgroup_mounts,
             user_namespace=self.pid if own_user else None,
             own_network="network" in self._new or "network" in self._joined,
+            delegated=self._delegated,
+            nodes=not own_user and may_make_nodes(),
             map_users=lambda uid, gid: map_users(Launch(self._zygote, self._record), uid, gid),
         )
         channel = self._open_channel()
@@ -251,6 +259,7 @@ class Launch:
         try:
             trees.extend(sources.open())
             plan = self._plan(phases, filters, cgroup_mounts, [key for key, _ in trees], state)
+            plan["sources"] = sources.requests
             self._send_plan(plan, filters, start_listener, needs_console=_has(container, "OpenTerminal"))
             for first in range(0, len(trees), protocol.FDS_PER_MESSAGE):
                 batch = [fd for _, fd in trees[first : first + protocol.FDS_PER_MESSAGE]]
