@@ -101,6 +101,8 @@ pages: ## rewrite the reference pages that are made from the code
 	@tools/setup check
 	$(BIN)/python tools/reference.py
 	$(BIN)/python -m tools.properties
+	$(BIN)/python -m orlop.plugins.reference >build/hooks.md
+	mv build/hooks.md docs/reference/hooks.md
 	$(BIN)/python -m orlop.cli.reference >build/cli.md
 	mv build/cli.md docs/reference/cli.md
 

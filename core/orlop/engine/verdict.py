@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from orlop_hookspecs.launch import PlanContext
 
 APPLIED, REFUSED, IGNORED = "applied", "refused", "ignored"
-"""What becomes of a property: plugins apply it; create would fail; it is unknown and therefore ignored."""
+"""What becomes of a property: plugins apply it; create would fail; it has no effect, or is unknown."""
 
 
 @frozen
@@ -27,7 +27,7 @@ class Judgement(Frozen):
     outcome: str
     """:data:`APPLIED`, :data:`REFUSED` or :data:`IGNORED`."""
     plugins: tuple[str, ...] = ()
-    """Who applies it, or objects to it."""
+    """Who applies it, objects to it, or ignores it."""
     message: str = ""
     value: Any = UNSET
     hint: str = ""
@@ -69,7 +69,7 @@ class Verdict(Frozen):
 
     @property
     def ignored(self) -> tuple[Judgement, ...]:
-        """What is unknown and therefore ignored."""
+        """What is unknown, or has no effect."""
         return tuple(one for one in self.properties if one.outcome == IGNORED)
 
     def as_data(self) -> dict[str, Any]:
@@ -126,6 +126,9 @@ def judge(
     for plugin, problem in composition.hooks.validate(effective, context):
         pointer, message, value, plugin_name, hint = prepare.objection(plugin, problem)
         found.append(Judgement(pointer, REFUSED, (plugin_name,), message, value, hint))
+    for plugin, remark in composition.hooks.remark(effective, context):
+        pointer, message, value, hint = remark.pointer, remark.message, remark.value, remark.hint
+        found.append(Judgement(pointer, IGNORED, (plugin,), message, value, hint))
     found.extend(Judgement(pointer, IGNORED, (), "unknown to the specification") for pointer in unknown)
     if not any(one.outcome == REFUSED for one in found):
         _try_plan(composition, effective, context, found)

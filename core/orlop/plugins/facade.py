@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from orlop_hookspecs.errors import ConfigError, OrlopError, PluginError
 from orlop_hookspecs.hooks import capability, commands, lifecycle, live, platform
-from orlop_hookspecs.hooks.capability import Adjustment, Handle, Problem
+from orlop_hookspecs.hooks.capability import Adjustment, Handle, Problem, Remark
 from orlop_hookspecs.hooks.commands import Command
 from orlop_hookspecs.steps.base import Step
 
@@ -147,6 +147,16 @@ class Hooks:
                 continue
             _check_items(plugin, capability.orlop_validate, Problem, answer, context.container)
             found.extend((plugin, problem) for problem in answer)
+        return found
+
+    def remark(self, config: Config, context: PlanContext) -> list[tuple[str, Remark]]:
+        """Ask for values that have no effect."""
+        found: list[tuple[str, Remark]] = []
+        for plugin, call in self._of(capability.orlop_remark):
+            answer = _ask(plugin, capability.orlop_remark, call, config, context, container=context.container)
+            if answer is not None:
+                remarks = _check_items(plugin, capability.orlop_remark, Remark, answer, context.container)
+                found.extend((plugin, remark) for remark in remarks)
         return found
 
     def plan(self, config: Config, context: PlanContext) -> list[tuple[str, Sequence[Step]]]:

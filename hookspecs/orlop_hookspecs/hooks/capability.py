@@ -67,6 +67,20 @@ class Problem(Frozen):
     """What the author of the config can do."""
 
 
+@frozen
+class Remark(Frozen):
+    """A value of the config that is accepted and has no effect."""
+
+    pointer: str
+    """JSON pointer of the value."""
+    message: str
+    """Why, in lower case, without the pointer."""
+    value: Any = None
+    """The value."""
+    hint: str = ""
+    """What the author of the config can do."""
+
+
 @hookspec
 def orlop_handles() -> Sequence[Handle]:  # type: ignore[empty-body]
     """Declare which properties of the config the plugin applies, and which values it accepts.
@@ -122,6 +136,20 @@ def orlop_validate(config: Config, context: PlanContext) -> Sequence[Problem]:  
     None: the same as an empty sequence: nothing to object.
     Raising: the operation is refused, naming the plugin; nothing has been touched.
     Order: plugin order; all problems are collected before the config is refused.
+    Since: 1.0.
+    """
+
+
+@hookspec
+def orlop_remark(config: Config, context: PlanContext) -> Sequence[Remark]:  # type: ignore[empty-body]
+    """Tell of values that are accepted and have no effect, such as names that nobody knows.
+
+    When: on every check, after validation.
+    Process: the caller; no system calls, no files.
+    May change: nothing.
+    None: the same as an empty sequence.
+    Raising: the check is refused, naming the plugin.
+    Order: plugin order.
     Since: 1.0.
     """
 

@@ -313,6 +313,21 @@ def test_check(orlop_command: CommandLine) -> None:
     assert run("check", "/nonexistent")[0] == 1
 
 
+def test_check_reports_names_of_system_calls_that_nobody_knows(orlop_command: CommandLine) -> None:
+    run = orlop_command
+    made = json.loads((run.bundle / "config.json").read_text())
+    rule = {"names": ["read", "raed"], "action": "SCMP_ACT_ALLOW"}
+    made["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [rule]}
+    (run.bundle / "config.json").write_text(json.dumps(made))
+    status, out, err = run("check", str(run.bundle))
+    assert (status, err) == (0, "")
+    assert (
+        "  ignored  /linux/seccomp/syscalls/0/names/1: no system call of this name is known: it is skipped"
+        " (value: 'raed') [seccomp]; did you mean read?\n"
+    ) in out
+    create(run)
+
+
 def test_explain(orlop_command: CommandLine) -> None:
     run = orlop_command
     status, out, _ = run("explain", str(run.bundle), "--id", "web")

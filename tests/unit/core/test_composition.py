@@ -115,7 +115,7 @@ def _raise() -> Any:
     raise KeyError("lost")
 
 
-@pytest.mark.parametrize("hook", ["orlop_adjust", "orlop_validate", "orlop_plan"])
+@pytest.mark.parametrize("hook", ["orlop_adjust", "orlop_validate", "orlop_remark", "orlop_plan"])
 @pytest.mark.parametrize(
     ("act", "message"),
     [
@@ -164,12 +164,20 @@ def test_a_plugin_refuses_a_config_by_its_own_error() -> None:
 
 
 def test_none_is_an_empty_answer() -> None:
-    for hook in ("orlop_handles", "orlop_features", "orlop_adjust", "orlop_validate", "orlop_plan"):
+    for hook in (
+        "orlop_handles",
+        "orlop_features",
+        "orlop_adjust",
+        "orlop_validate",
+        "orlop_remark",
+        "orlop_plan",
+    ):
         composition = compose(StubPlatform(), [Misbehaving(hook, lambda: None)])
         context = PlanContext("box", "/b", "/r")
         answer = composition.hooks.plan(None, context)  # type: ignore[arg-type]
         assert answer == []
         assert composition.hooks.validate(None, context) == []  # type: ignore[arg-type]
+        assert composition.hooks.remark(None, context) == []  # type: ignore[arg-type]
         assert composition.hooks.adjust(None, context) == []  # type: ignore[arg-type]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.plugins.support import call, config, pointers, steps
+from tests.unit.plugins.support import call, config, context, pointers, steps
 
 from orlop_hookspecs.documents import vocabulary
 from orlop_hookspecs.steps import LoadSeccomp
@@ -125,3 +125,14 @@ def test_the_listener_is_ignored_while_nobody_notifies() -> None:
         "seccomp", with_seccomp()
     )
     assert pointers("seccomp", with_seccomp(listenerMetadata="m")) == ["/linux/seccomp/listenerMetadata"]
+
+
+def test_names_that_nobody_knows_are_remarked_on() -> None:
+    wanted = with_seccomp(syscalls=[rule(), rule(names=["socketcall", "opennat", "zzzzzz", "s390_sthyi"])])
+    found = call("seccomp", "orlop_remark", config=wanted, context=context())
+    assert [(one.pointer, one.value, one.hint) for one in found] == [
+        ("/linux/seccomp/syscalls/1/names/1", "opennat", "did you mean openat?"),
+        ("/linux/seccomp/syscalls/1/names/2", "zzzzzz", ""),
+    ]
+    assert pointers("seccomp", wanted) == []
+    assert list(call("seccomp", "orlop_remark", config=config(), context=context())) == []

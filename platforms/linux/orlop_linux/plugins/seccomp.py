@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orlop_hookspecs.hooks import hookimpl
-from orlop_hookspecs.hooks.capability import Handle, Problem
+from orlop_hookspecs.hooks.capability import Handle, Problem, Remark
 from orlop_hookspecs.steps.exec import LoadSeccomp
 from orlop_linux.plugins.shared import containers, plugin_info
 
@@ -188,6 +188,34 @@ def _errno(action: str, errno: int | None, pointer: str) -> Iterator[Problem]:
         yield Problem(pointer, f"the action {action} returns no errno", errno)
     elif errno > largest:
         yield Problem(pointer, f"the largest value for {action} is {largest}", errno)
+
+
+@hookimpl
+def orlop_remark(config: Config) -> Sequence[Remark]:
+    """Tell of names that no table of system calls has: they are skipped, as other runtimes do."""
+    seccomp = config.linux and config.linux.seccomp
+    if not seccomp:
+        return ()
+    from orlop_linux.plugins.syscall_names import NAMES
+
+    return tuple(
+        Remark(
+            f"/linux/seccomp/syscalls/{index}/names/{number}",
+            "no system call of this name is known: it is skipped",
+            name,
+            _close(name, NAMES),
+        )
+        for index, rule in enumerate(seccomp.syscalls or ())
+        for number, name in enumerate(rule.names)
+        if name not in NAMES
+    )
+
+
+def _close(name: str, known: frozenset[str]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, sorted(known), 1)
+    return f"did you mean {close[0]}?" if close else ""
 
 
 @hookimpl
