@@ -39,7 +39,7 @@ FEATURES: tuple[tuple[str, str], ...] = (
     ("linux.memoryPolicy", "linux.memoryPolicy.modes, linux.memoryPolicy.flags"),
     ("linux.resources.rdma", "linux.cgroup.rdma"),
     ("linux.resources", "linux.cgroup.v1, linux.cgroup.v2"),
-    ("linux.cgroupsPath", "linux.cgroup.v1, linux.cgroup.v2, linux.cgroup.systemd"),
+    ("linux.cgroupsPath", "linux.cgroup.v1, linux.cgroup.v2, linux.cgroup.systemd, linux.cgroup.systemdUser"),
     ("linux.intelRdt.schemata", "linux.intelRdt.schemata"),
     ("linux.intelRdt.enableMonitoring", "linux.intelRdt.monitoring"),
     ("linux.intelRdt", "linux.intelRdt.enabled"),

@@ -13,6 +13,7 @@ from tests.rules.world import ADDRESS, DIRECTORIES, Config, World
 
 import orlop
 from orlop_fake import Directory, FakeKernel, FakePlatform, File, HookCall, Resctrl, Symlink
+from orlop_hookspecs.launch import LaunchOptions
 
 
 @functools.cache
@@ -55,7 +56,7 @@ class FakeWorld(World):
         self.kernel.add_files({f"{root}/{name}": value for name, value in overlay.items()})
 
     def _create(self, container: str, bundle: Path) -> orlop.Container:
-        return self.runtime.create(container, bundle)
+        return self.runtime.create(container, bundle, LaunchOptions(systemd_cgroup=self.systemd))
 
     def output(self, container: str) -> str:
         return self.kernel.output(container)
@@ -97,6 +98,14 @@ class FakeWorld(World):
     def cgroup_value(self, container: str, controller: str, v1: str, v2: str) -> str:
         group = self.kernel.cgroup(container, controller)
         return group.read(v1 if group.hierarchy.version == 1 else v2)
+
+    def by_systemd(self) -> None:
+        self.systemd = True
+
+    def unit(self, name: str) -> str:
+        assert self.kernel.units is not None
+        unit = self.kernel.units.get(name)
+        return unit.properties["Description"] if unit is not None else ""
 
     def device_rule(self, container: str, major: int, minor: int) -> str:
         process = next(one for one in self.kernel.all_processes() if one.owner == container)

@@ -6,6 +6,7 @@ import json
 import os
 import select
 import shlex
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,12 +44,15 @@ class LinuxWorld(World):
         null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         written = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
-            made = self.runtime.create(container, bundle, LaunchOptions(stdio=(null, written, written)))
+            made = self.runtime.create(container, bundle, self._options(null, written))
         finally:
             os.close(null)
             os.close(written)
         self._outputs[container] = output
         return made
+
+    def _options(self, null: int, written: int) -> LaunchOptions:
+        return LaunchOptions(stdio=(null, written, written), systemd_cgroup=self.systemd)
 
     def output(self, container: str) -> str:
         return self._outputs[container].read_text()
@@ -110,6 +114,17 @@ class LinuxWorld(World):
             line for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines() if line.startswith("0::")
         )
         return Path(f"/sys/fs/cgroup{unified[3:]}", v2).read_text().strip()
+
+    def by_systemd(self) -> None:
+        if not Path("/run/systemd/system").is_dir():
+            pytest.skip("needs systemd as the machine's init")
+        self.systemd = True
+
+    def unit(self, name: str) -> str:
+        command = ["systemctl", "show", "--property=ActiveState,Description", "--", name]
+        text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        found = dict(line.split("=", 1) for line in text.splitlines())
+        return found["Description"] if found["ActiveState"] == "active" else ""
 
     def device_rule(self, container: str, major: int, minor: int) -> str:
         try:

@@ -17,6 +17,7 @@ MODULES = tuple(
         "mounts",
         "resources",
         "resctrl",
+        "scopes",
         "network",
         "refusals",
     )

@@ -104,6 +104,8 @@ class World(ABC):
         self.name = f"orlop-rules-{os.getpid()}-{place.name}"
         """Begins the names of all cgroups; another run of the tests has others."""
         self.containers: dict[str, orlop.Container] = {}
+        self.systemd = False
+        """Whether systemd makes the cgroups of the containers that are created."""
         self._bundles = 0
 
     # Bundles ------------------------------------------------------------
@@ -223,6 +225,14 @@ class World(ABC):
     @abstractmethod
     def cgroup_value(self, container: str, controller: str, v1: str, v2: str) -> str:
         """Return the content of a cgroup file of the container: *v1* or *v2*, whichever the host has."""
+
+    @abstractmethod
+    def by_systemd(self) -> None:
+        """Let systemd make the cgroups from now on; a machine without it skips the rule."""
+
+    @abstractmethod
+    def unit(self, name: str) -> str:
+        """Return the description of a unit that runs; empty when there is none."""
 
     @abstractmethod
     def device_rule(self, container: str, major: int, minor: int) -> str:

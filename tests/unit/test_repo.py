@@ -69,7 +69,7 @@ CHEAP = ("__future__", "os", "errno", "sys", "time", "stat", "_signal", "fcntl",
 MAY_IMPORT = {
     "orlop_hookspecs": {"orlop_hookspecs", "attrs", "pluggy"},
     "orlop": {"orlop", "orlop_hookspecs", "attrs", "cattrs", "pluggy"},
-    "orlop_linux": {"orlop_linux", "orlop_hookspecs", "attrs", "pluggy", "pyroute2", "pyseccomp"},
+    "orlop_linux": {"orlop_linux", "orlop_hookspecs", "attrs", "jeepney", "pluggy", "pyroute2", "pyseccomp"},
     "orlop_linux.plugins": {"orlop_linux.plugins", "orlop_hookspecs", "attrs", "pluggy"},
     "orlop_linux.init": {"orlop_linux.init"},
     "orlop_fake": {"orlop_fake", "orlop_hookspecs", "attrs", "pluggy"},

@@ -5,7 +5,14 @@ compose these steps; they run no code of their own inside a container.
 """
 
 from orlop_hookspecs.steps.base import STEP_TYPES, Step, decode_step, encode_step, step
-from orlop_hookspecs.steps.cgroups import CreateCgroup, DeviceRule, JoinCgroup, SetDeviceRules, WriteCgroup
+from orlop_hookspecs.steps.cgroups import (
+    CreateCgroup,
+    CreateScope,
+    DeviceRule,
+    JoinCgroup,
+    SetDeviceRules,
+    WriteCgroup,
+)
 from orlop_hookspecs.steps.exec import (
     Execute,
     LoadSeccomp,
@@ -51,6 +58,7 @@ __all__ = [
     "CreateCgroup",
     "CreateDevice",
     "CreateResctrlGroup",
+    "CreateScope",
     "CreateSymlink",
     "DeviceRule",
     "Execute",

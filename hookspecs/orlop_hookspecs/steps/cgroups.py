@@ -26,12 +26,34 @@ class CreateCgroup(Step):
 
     because: str
     path: str
-    """As config-linux.md, "Cgroups Path": absolute from the hierarchy's root, relative to the caller's own
-    cgroup, or, with ``systemd``, ``slice:prefix:name``."""
-    systemd: bool = False
+    """As config-linux.md, "Cgroups Path": absolute from the hierarchy's root, or relative to the caller's own
+    cgroup."""
     explicit: bool = True
     """False when the config left the path to the runtime: then a host that allows no cgroups is tolerated
     for an unprivileged caller."""
+
+
+@step
+class CreateScope(Step):
+    """Let systemd make the container's cgroup, in place of CreateCgroup: a scope (systemd.scope(5)).
+
+    The system manager is asked by a privileged caller, and the caller's own manager otherwise. Limits that
+    systemd knows are given to it as properties, so that it does not take them back; then all are written as
+    without it.
+    """
+
+    PHASE = "host"
+    SLOT = "cgroup"
+    UNDO: ClassVar[str] = "kill what is left in the scope, then stop it"
+
+    because: str
+    unit: str
+    """Name of the unit, escaped: ``libpod-1234.scope``."""
+    slice: str = ""
+    """The slice above it, such as ``machine.slice``; empty: ``system.slice``, or ``user.slice`` of a user."""
+    description: str = ""
+    properties: tuple[tuple[str, str, str | int | bool | tuple[str, ...]], ...] = ()
+    """(name, D-Bus signature, value) of properties that annotations ask for."""
 
 
 @step

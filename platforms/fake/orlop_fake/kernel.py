@@ -29,6 +29,7 @@ class FakeKernel(LiveMachine):
         hooks: Callables for hooks of the config by path (see :mod:`orlop_fake.hooks`).
         cgroups: ``v2``, ``v1``, ``hybrid`` or ``none``.
         resctrl: The machine's resource control; ``None``: it has none.
+        systemd: Whether systemd is the machine's init, which can then make cgroups.
         host: What hardware there is.
         uid: User id of the runtime; other than 0, the kernel refuses what it refuses an unprivileged user.
         hostname: The host's name.

@@ -377,6 +377,25 @@ def _undo_resctrl(kernel: Machine, record: Record, data: Mapping[str, Any]) -> N
     resctrl.remove(data["clos"])
 
 
+def _undo_systemd(kernel: Machine, record: Record, data: Mapping[str, Any]) -> None:
+    unit = (kernel.units or {}).get(data["unit"])
+    if unit is None or kernel.units is None or unit.owner != record.id:
+        return
+    kernel.scheduler.kill_all(members(unit.groups))
+    for leaf, kept in zip(unit.groups, unit.kept, strict=True):
+        leaf.set_frozen(frozen=False)
+        line = list(leaf.line())
+        for group in reversed(list(leaf.subtree())):
+            group.remove()
+        # Slices that nobody else uses go with the last unit in them.
+        for above in line[1 : len(line) - 1 - kept]:
+            if not (above.children or above.processes):
+                above.remove()
+            else:
+                above.owner = ""
+    del kernel.units[unit.name]
+
+
 def _undo_process(kernel: Machine, record: Record, data: Mapping[str, Any]) -> None:
     del record
     process = find(kernel, data["pid"], data["start_time"])
@@ -403,4 +422,5 @@ _UNDO = {
     "netdev": give_back,
     "process": _undo_process,
     "resctrl": _undo_resctrl,
+    "systemd": _undo_systemd,
 }

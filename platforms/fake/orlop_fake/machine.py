@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from orlop_fake.report import Snapshot
     from orlop_fake.resctrl import Resctrl
     from orlop_fake.sandbox import FakeSandbox
+    from orlop_fake.systemd import Unit
     from orlop_fake.vfs import Seed
 
 _FIRST_INODE = 4026531834  # PROC_DYNAMIC_FIRST's neighbourhood: what people are used to see
@@ -63,6 +64,7 @@ class Machine:
         hooks: Mapping[str, Callable[[HookCall], Any]] | None = None,
         cgroups: str = "v2",
         resctrl: Resctrl | None = None,
+        systemd: bool = True,
         host: Host | None = None,
         uid: int = 0,
         hostname: str = "fake",
@@ -92,6 +94,8 @@ class Machine:
         self.cgroup_mode = cgroups
         self.hierarchies = hierarchies(self.host, cgroups)
         self.resctrl: Resctrl | None = resctrl
+        self.units: dict[str, Unit] | None = {} if systemd and cgroups != "none" else None
+        """The scopes of systemd by name; ``None``: it is not the machine's init."""
         self.scheduler = Scheduler(self, self.clock)
         self.host.kill_all = self.scheduler.kill_all
         self.host.thawed = self.scheduler.thawed

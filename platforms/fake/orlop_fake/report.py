@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def leaks(kernel: Machine) -> list[str]:
     """Return one line for everything that was made for a container and still exists, in a fixed order.
 
-    Processes (zombies as well), cgroups, resctrl groups, mounts that outlived a container's own mount
-    namespace, network namespaces that are held for devices in them, entries and locks of the store,
+    Processes (zombies as well), cgroups, units of systemd, resctrl groups, mounts that outlived a container's
+    own mount namespace, network namespaces that are held for devices in them, entries and locks of the store,
     sandboxes that were not closed.
     """
     kernel.scheduler.settle()
@@ -30,6 +30,11 @@ def leaks(kernel: Machine) -> list[str]:
         for hierarchy in kernel.hierarchies.values()
         for group in hierarchy.root.subtree()
         if group.owner
+    ]
+    found += [
+        f"unit {unit.name}, made for container {unit.owner}"
+        for unit in (kernel.units or {}).values()
+        if unit.owner
     ]
     if kernel.resctrl is not None:
         for clos in kernel.resctrl.all_classes():
@@ -112,6 +117,8 @@ class Snapshot:
             sections["resctrl"] = tuple(
                 line for group in kernel.resctrl.all_classes() for line in _group_lines(group, "")
             )
+        if kernel.units is not None:
+            sections["units"] = tuple(str(unit) for unit in kernel.units.values())
         sections["links"] = tuple(link.describe() for link in kernel.init.namespaces.network.links.values())
         sections["store"] = tuple(kernel.memory.names())
         return cls(sections)

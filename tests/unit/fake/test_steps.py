@@ -23,6 +23,7 @@ SAMPLES: dict[str, tuple[Step, ...]] = {
     "CreateCgroup": (made(steps.CreateCgroup, path="/a/b"),),
     "CreateDevice": (made(steps.CreateDevice, path="/dev/null", type="c", major=1, minor=3),),
     "CreateResctrlGroup": (made(steps.CreateResctrlGroup, clos_id="one", monitoring=True),),
+    "CreateScope": (made(steps.CreateScope, unit="one.scope", slice="a-b.slice"),),
     "CreateSymlink": (made(steps.CreateSymlink, path="/dev/fd", target="/proc/self/fd"),),
     "Execute": (made(steps.Execute, args=("/bin/true",)),),
     "JoinCgroup": (),
@@ -324,3 +325,40 @@ def test_mounts_in_a_shared_namespace_are_journalled() -> None:
     assert any(line.startswith("mount") for line in kernel.leaks())
     one.delete()
     assert kernel.leaks() == []
+
+
+def test_without_systemd_there_are_no_scopes() -> None:
+    kernel = machine(systemd=False)
+    one = Container(kernel, base(made(steps.CreateScope, unit="one.scope")))
+    with pytest.raises(StepError, match="not run by systemd") as caught:
+        one.create()
+    assert caught.value.errno == errno.EOPNOTSUPP
+
+
+@pytest.mark.parametrize("cgroups", ["v1", "v2", "hybrid"])
+@pytest.mark.parametrize("uid", [0, 1000])
+def test_a_scope_is_below_its_slices(cgroups: str, uid: int) -> None:
+    kernel = machine(cgroups=cgroups, uid=uid)
+    first = [one for one in base() if not isinstance(one, steps.CreateCgroup)]
+    scope = made(steps.CreateScope, unit="one.scope", slice="a-b.slice", description="of one")
+    box = Container(kernel, [scope, *first])
+    for planned in box.plan.steps("host"):
+        box.sandbox.host(planned)
+    assert kernel.units is not None
+    paths = {group.path for group in kernel.units["one.scope"].groups}
+    above = f"/user.slice/user-{uid}.slice/user@{uid}.service" if uid else ""
+    assert paths == {f"{above}/a.slice/a-b.slice/one.scope"}
+    assert kernel.leaks()[-2].startswith("unit one.scope")
+    for kind, data in reversed(box.notes.entries):
+        kernel.undo(box.record, kind, data)
+    box.sandbox.close()
+    assert kernel.leaks() == []
+
+
+@pytest.mark.parametrize(
+    ("unit", "slice_"), [("a", ""), ("a/b.scope", ""), ("a.scope", "x"), ("a.scope", "-a.slice")]
+)
+def test_impossible_scopes(unit: str, slice_: str) -> None:
+    one = Container(machine(), base(made(steps.CreateScope, unit=unit, slice=slice_)))
+    with pytest.raises(StepError):
+        one.create()

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.features.box import Box
-from tests.unit.features.usage import FLAGS, HOOK, LISTS, at, base, bind, tmpfs
+from tests.unit.features.usage import FLAGS, HOOK, LISTS, SYSTEMD, at, base, bind, tmpfs
 
 from orlop_hookspecs.documents import vocabulary
 from orlop_hookspecs.errors import DocumentError, OrlopError
+from orlop_hookspecs.launch import LaunchOptions
 
 _REAL: dict[str, tuple[str, ...]] = {
     "mountOptions": (
@@ -232,14 +233,19 @@ def test_a_newer_version_is_accepted_for_what_is_known_and_refused_for_more(box:
     box.refuses(base(linux={"novel": 1}) | {"ociVersion": newer}, match="novel")
 
 
-def test_annotations_change_nothing_and_none_is_unsafe(box: Box) -> None:
-    assert box.features["potentiallyUnsafeConfigAnnotations"] == []
-    plain: dict[str, Any] = base()
-    config = base(
-        annotations={"org.systemd.property.X": "1", "run.oci.handler": "krun", "io.orlop.version": "0"}
-    )
-    steps = [
-        box.runtime.explain(one).as_data() | {"config": None, "annotations": None} for one in (plain, config)
-    ]
-    assert steps[0]["plan"] == steps[1]["plan"] if "plan" in steps[0] else steps[0] == steps[1]
-    box.accepts(config)
+def _plan(box: Box, config: dict[str, Any], *, systemd: bool = False) -> Any:
+    return box.runtime.explain(config, options=LaunchOptions(systemd_cgroup=systemd)).as_data()["phases"]
+
+
+def test_annotations_change_nothing_but_those_that_are_named_as_unsafe(box: Box) -> None:
+    (prefix,) = box.features["potentiallyUnsafeConfigAnnotations"]
+    harmless = base(annotations={"run.oci.handler": "krun", "io.orlop.version": "0"})
+    unsafe = base(annotations={f"{prefix}KillSignal": "37"})
+    for systemd in (False, True):
+        assert _plan(box, harmless, systemd=systemd) == _plan(box, base(), systemd=systemd)
+    assert _plan(box, unsafe) == _plan(box, base())
+    assert _plan(box, unsafe, systemd=True) != _plan(box, base(), systemd=True)
+    for config in (harmless, unsafe):
+        box.accepts(config)
+        box.accepts(config, SYSTEMD)
+    box.refuses(base(annotations={f"{prefix}ExecStop": "'/bin/true'"}), SYSTEMD, match="may not set")

@@ -153,13 +153,15 @@ def mapped() -> Config:
 
 
 PIDS = resources(pids={"limit": 10})
+UNIT = base(linux={"cgroupsPath": "a-b.slice:orlop:box", "resources": {"pids": {"limit": 10}}})
 
 FLAGS: Mapping[str, tuple[tuple[Config, str, LaunchOptions], ...]] = {
     "linux.cgroup.v1": ((PIDS, "v1", LaunchOptions()),),
     "linux.cgroup.v2": ((PIDS, "v2", LaunchOptions()),),
     "linux.cgroup.systemd": (
         (base(linux={"cgroupsPath": "system.slice:orlop:box"}), "v2", SYSTEMD),
-        (PIDS, "v2", SYSTEMD),
+        (UNIT, "v1", SYSTEMD),
+        (UNIT, "hybrid", SYSTEMD),
     ),
     "linux.cgroup.systemdUser": ((base(linux={"cgroupsPath": "user.slice:orlop:box"}), "v2", SYSTEMD),),
     "linux.cgroup.rdma": tuple(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.unit.linux_kernel.conftest import fill
 
 from orlop_hookspecs.errors import PlatformError, StepError, StoreError
-from orlop_hookspecs.steps import CreateCgroup
+from orlop_hookspecs.steps import CreateCgroup, CreateScope
 from orlop_linux.kernel.cgroups.create import Cgroups
 from orlop_linux.kernel.cgroups.hierarchies import find_hierarchies
 from orlop_linux.live.cgroups import parse_group
@@ -284,13 +286,49 @@ def test_denied_cgroups_are_tolerated_only_without_an_explicit_path(
         run(host, record, journal, "/web", unprivileged=True)
 
 
-def test_systemd_is_refused_before_anything_is_touched(host: Host, record: Record, journal: Entries) -> None:
-    host.mount("pids", "pids")
+def adopt(host: Host, record: Record, journal: Entries) -> Cgroups:
     cgroups = Cgroups(find_hierarchies(proc=str(host.proc)))
-    step = CreateCgroup(because="/linux/cgroupsPath", path="system.slice:orlop:web", systemd=True)
-    with pytest.raises(PlatformError, match="systemd cgroup driver"):
-        cgroups.create(step, "cgroups", record, journal, controllers=(), unprivileged=False)
+    step = CreateScope(because="/linux/cgroupsPath", unit="web.scope")
+    path = "/system.slice/web.scope"
+    cgroups.adopt(step, path, "cgroups", record, journal, controllers=("memory",), carrier=7)
+    return cgroups
+
+
+def test_a_scopes_cgroup_is_taken_as_it_is(host: Host, record: Record, journal: Entries) -> None:
+    top = host.mount("unified")
+    for place in (top / "system.slice", top / "system.slice/web.scope"):
+        place.mkdir()
+        fill(place, unified=(place.parent / "cgroup.controllers").exists())
+    (top / "system.slice/web.scope/cgroup.procs").write_text("7\n")
+    with closing(adopt(host, record, journal)) as made:
+        assert made.unified is not None
+        assert made.unified.group.path == "/system.slice/web.scope"
     assert journal == []
+    assert (top / "cgroup.subtree_control").read_text() == "+memory"
+    assert [one["path"] for one in record.kernel["cgroups"]] == ["/system.slice/web.scope"]
+
+
+def test_what_systemd_does_not_make_is_made_beside_it(host: Host, record: Record, journal: Entries) -> None:
+    pids, named = host.mount("pids", "pids"), host.mount("systemd", "name=systemd")
+    for place in (named / "system.slice", named / "system.slice/web.scope"):
+        place.mkdir()
+        fill(place, unified=(place.parent / "cgroup.controllers").exists())
+    (named / "system.slice/web.scope/cgroup.procs").write_text("7\n")
+    adopt(host, record, journal).close()
+    assert (pids / "system.slice/web.scope").is_dir()
+    ((kind, data),) = journal
+    assert kind == "cgroup"
+    assert [tree["mount"] for tree in data["trees"]] == [str(pids)]
+
+
+def test_a_scope_with_others_in_it_is_refused(host: Host, record: Record, journal: Entries) -> None:
+    top = host.mount("unified")
+    for place in (top / "system.slice", top / "system.slice/web.scope"):
+        place.mkdir()
+        fill(place, unified=(place.parent / "cgroup.controllers").exists())
+    (top / "system.slice/web.scope/cgroup.procs").write_text("7\n8\n")
+    with pytest.raises(StepError, match="in use by 1 processes, such as 8"):
+        adopt(host, record, journal)
 
 
 @pytest.mark.parametrize(

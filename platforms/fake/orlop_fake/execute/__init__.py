@@ -6,13 +6,14 @@ raising ``OSError`` with the errno that Linux gives; the caller makes a ``StepEr
 
 from __future__ import annotations
 
-from orlop_fake.execute import birth, confined, finish, host, mounting, network, rootfs, traits
+from orlop_fake.execute import birth, confined, finish, host, mounting, network, rootfs, scope, traits
 from orlop_fake.execute.context import Context, Handler, run_step
 
 HANDLERS: dict[str, Handler] = {
     **birth.HANDLERS,
     **host.HANDLERS,
     **network.HANDLERS,
+    **scope.HANDLERS,
     **rootfs.HANDLERS,
     **mounting.HANDLERS,
     **confined.HANDLERS,

@@ -33,24 +33,6 @@ _UNIFIED = 2
 _OOM_SCORE = 1000
 
 
-def systemd_path(path: str) -> str:
-    """Return the cgroup that systemd makes for ``slice:prefix:name`` (systemd.slice(5), systemd.scope(5))."""
-    parts = path.split(":")
-    if len(parts) != 3 or not parts[2]:
-        raise refusal(errno.EINVAL, path, "the systemd cgroups path must be slice:prefix:name")
-    slice_, prefix, name = parts
-    slice_ = slice_ or "system.slice"
-    if not slice_.endswith(".slice"):
-        raise refusal(errno.EINVAL, path, f"{slice_} is not a slice")
-    above = ""
-    place = ""
-    for word in slice_.removesuffix(".slice").split("-") if slice_ != "-.slice" else ():
-        above = f"{above}-{word}" if above else word
-        place += f"/{above}.slice"
-    unit = name if name.endswith(".slice") else f"{prefix}-{name}.scope" if prefix else f"{name}.scope"
-    return f"{place}/{unit}"
-
-
 def create_cgroup(context: Context, step: CreateCgroup) -> None:
     """Make the container's group in every hierarchy."""
     kernel = context.kernel
@@ -59,7 +41,7 @@ def create_cgroup(context: Context, step: CreateCgroup) -> None:
     if not step.explicit and (kernel.uid or not kernel.hierarchies):
         context.warnings.append("no cgroup can be made: the container has none of its own")
         return
-    path = systemd_path(step.path) if step.systemd else step.path
+    path = step.path
     parts = [part for part in path.split("/") if part not in {"", "."}]
     if not parts or ".." in parts:
         raise refusal(errno.EINVAL, path, "invalid cgroup path")
@@ -73,7 +55,7 @@ def create_cgroup(context: Context, step: CreateCgroup) -> None:
     if kernel.uid:
         raise refusal(errno.EACCES, path)
     for base in bases:
-        _make_line(context, base, parts)
+        make_line(context, base, parts)
     context.record.kernel["cgroups"] = [[name, group.path] for name, group in context.cgroups.items()]
 
 
@@ -91,7 +73,8 @@ def _kept(group: Cgroup, parts: list[str]) -> int:
     return kept
 
 
-def _make_line(context: Context, group: Cgroup, parts: list[str]) -> None:
+def make_line(context: Context, group: Cgroup, parts: list[str]) -> None:
+    """Make the line of groups *parts* below *group*; the last one is the container's."""
     hierarchy = group.hierarchy
     for part in parts:
         if hierarchy.version == _UNIFIED and group.enabled != (wanted := tuple(group.controllers)):

@@ -52,8 +52,11 @@ class LinuxKernel(LinuxLive):
                 self._zygote.close()
                 self._zygote = None
 
-    def launch(self, record: Record, options: LaunchOptions) -> Launch:
-        """Return the launch of one container process; the zygote is started on first use."""
+    def launch(self, record: Record, options: LaunchOptions, first: Zygote | None = None) -> Launch:
+        """Return the launch of one container process; the zygote is started on first use.
+
+        With *first* the process itself is cloned from that one, and whatever helps it later from ours.
+        """
         from orlop_linux.kernel.spawn import Launch
         from orlop_linux.kernel.zygote import Zygote
 
@@ -61,7 +64,7 @@ class LinuxKernel(LinuxLive):
             if self._zygote is None:
                 self._zygote = Zygote()
             zygote = self._zygote
-        return Launch(zygote, record, options)
+        return Launch(zygote, record, options, first)
 
     def hierarchies(self) -> list[Hierarchy]:
         """Return the cgroup hierarchies as they are mounted now."""

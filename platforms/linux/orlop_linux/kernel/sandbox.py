@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from orlop_linux.kernel.kernel import LinuxKernel
     from orlop_linux.kernel.resctrl import Resctrl
     from orlop_linux.kernel.spawn import Launch
+    from orlop_linux.kernel.zygote import Zygote
 
 _BACKLOG = 64  # probes of `state` that nobody has accepted yet wait here
 
@@ -48,6 +49,8 @@ class Sandbox:
         self._warnings: list[str] = []
         self._checked = False
         self._pinned = False
+        self._carrier: Zygote | None = None
+        self._late: list[PlannedStep] = []
         own = any(
             type(planned.step).__name__ == "NewNamespace" and getattr(planned.step, "type", "") == "pid"
             for planned in plan.steps("clone")
@@ -87,10 +90,12 @@ class Sandbox:
         tasks: list[int] = []
         if self._cgroups is not None:
             unified = self._cgroups.unified
-            cgroup_fd = unified.fd if unified else None
+            # The process of a scope is born in it: who makes it is in it already, and may lack the right to
+            # put anybody there.
+            cgroup_fd = unified.fd if unified and self._carrier is None else None
             tasks = self._cgroups.open_tasks()
         try:
-            launch = self._launch = self._kernel.launch(self._record, self._options)
+            launch = self._launch = self._kernel.launch(self._record, self._options, self._carrier)
             launch.clone(steps, cgroup_fd=cgroup_fd, task_fds=tasks)
         finally:
             for fd in tasks:
@@ -149,11 +154,13 @@ class Sandbox:
             self._resctrl.release()
         if self._launch is not None:
             self._launch.abort()
+        self._end_carrier()
 
     def close(self) -> None:
         """Release the descriptors of the creation. Idempotent."""
         if self._launch is not None:
             self._launch.close()
+        self._end_carrier()
         if self._cgroups is not None:
             self._cgroups.close()
         if self._resctrl is not None:
@@ -180,25 +187,68 @@ class Sandbox:
         step: Any = planned.step
         if not self._options.manage_cgroups:
             return
-        # Only cgroup v2 asks which controllers will be written: v1 has each in its hierarchy.
-        controllers = {
-            one.step.controller  # type: ignore[attr-defined]
-            for one in self._plan.steps("host")
-            if type(one.step).__name__ == "WriteCgroup" and one.step.v2 is not None  # type: ignore[attr-defined]
-        }
         self._cgroups = Cgroups(self._kernel.hierarchies())
         self._cgroups.create(
             step,
             planned.plugin,
             self._record,
             self._journal,
-            controllers=sorted(controllers - {""}),
+            controllers=self._controllers(),
             unprivileged=self._kernel.unprivileged(),
         )
+
+    def _create_scope(self, planned: PlannedStep) -> None:
+        """Let systemd make the cgroup around a zygote of this container's own, which will clone it."""
+        from orlop_linux.kernel.cgroups.create import Cgroups
+        from orlop_linux.kernel.cgroups.hierarchies import is_unified
+        from orlop_linux.kernel.systemd import scope
+        from orlop_linux.kernel.zygote import Zygote
+
+        step: Any = planned.step
+        user = self._kernel.unprivileged()
+        hierarchies = self._kernel.hierarchies()
+        self._carrier = Zygote()
+        pid = self._carrier.start()
+        properties = scope.scope_properties(
+            step,
+            pid,
+            [one.step for one in self._plan.steps("host")],
+            user=user,
+            unified=is_unified(hierarchies),
+        )
+        path = scope.start(step, planned.plugin, self._record, self._journal, properties, user=user)
+        self._cgroups = Cgroups(hierarchies)
+        self._cgroups.adopt(
+            step,
+            path,
+            planned.plugin,
+            self._record,
+            self._journal,
+            controllers=self._controllers(),
+            carrier=pid,
+        )
+
+    def _end_carrier(self) -> None:
+        if self._carrier is not None:
+            self._carrier.close()
+            self._carrier = None
+
+    def _controllers(self) -> list[str]:
+        """Return what cgroup v2 has to enable; v1 has each controller in its hierarchy."""
+        controllers = {
+            one.step.controller  # type: ignore[attr-defined]
+            for one in self._plan.steps("host")
+            if type(one.step).__name__ == "WriteCgroup" and one.step.v2 is not None  # type: ignore[attr-defined]
+        }
+        return sorted(controllers - {""})
 
     def _write_cgroup(self, planned: PlannedStep) -> None:
         from orlop_linux.kernel.cgroups.write import write
 
+        if self._carrier is not None and planned.step.controller == "pids":  # type: ignore[attr-defined]
+            # The limit is the container's: those who make it are in the scope as well, and do not count.
+            self._late.append(planned)
+            return
         step: Any = planned.step
         write(self._targets(), step, planned.plugin)
 
@@ -231,8 +281,21 @@ class Sandbox:
 
     # --- phase host-with-pid
 
-    def _join_cgroup(self, planned: PlannedStep) -> None:
-        """The container process joined its cgroups before it did anything else, see :meth:`clone`."""
+    def _join_cgroup(self, _: PlannedStep) -> None:
+        """The container process joined its cgroups before it did anything else, see :meth:`clone`.
+
+        Who carried the scope until then leaves it, and the number of tasks can be limited.
+        """
+        self._end_carrier()
+        late, self._late = self._late, []
+        for one in late:
+            self._write_cgroup(one)
+        if late and self._record.kernel.get("systemd"):
+            from orlop_linux.kernel.systemd import scope
+            from orlop_linux.kernel.systemd.properties import unit_properties
+
+            pairs = [pair for one in late for pair in one.step.v2 or ()]  # type: ignore[attr-defined]
+            scope.change(self._record, unit_properties(pairs))
 
     def _join_resctrl_group(self, planned: PlannedStep) -> None:
         step: Any = planned.step
@@ -286,6 +349,7 @@ class Sandbox:
 
     _host_methods: dict[str, Callable[[Sandbox, PlannedStep], None]] = {  # noqa: RUF012 - never changed
         "CreateCgroup": _create_cgroup,
+        "CreateScope": _create_scope,
         "WriteCgroup": _write_cgroup,
         "SetDeviceRules": _set_device_rules,
         "CreateResctrlGroup": _create_resctrl_group,

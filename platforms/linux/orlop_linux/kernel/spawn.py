@@ -50,13 +50,20 @@ def caller_umask() -> int:
 class Launch:
     """A container process while it is being made."""
 
-    def __init__(self, zygote: Zygote, record: Record, options: LaunchOptions = _PLAIN) -> None:
+    def __init__(
+        self,
+        zygote: Zygote,
+        record: Record,
+        options: LaunchOptions = _PLAIN,
+        first: Zygote | None = None,
+    ) -> None:
         """Begin; there is no process yet."""
         self.pid = 0
         self.start_time = 0
         self.pidfd = -1
         self.warnings: list[str] = []
         self._zygote = zygote
+        self._first = first or zygote
         self._record = record
         self._options = options
         self._channel: Channel | None = None
@@ -136,7 +143,7 @@ class Launch:
         if self._channel is not None:
             self._channel.close()
         channel = self._channel = Channel(self._record.id)
-        self._zygote.request(request, [channel.theirs.fileno(), *fds])
+        self._first.request(request, [channel.theirs.fileno(), *fds])
         channel.theirs.close()
         end = time.monotonic() + _BIRTH_SECONDS
         asked = False

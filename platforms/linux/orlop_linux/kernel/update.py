@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from orlop_hookspecs.errors import OrlopError, PlatformError, StepError
 from orlop_linux.kernel.cgroups.restore import earlier, restore
-from orlop_linux.kernel.cgroups.write import Target, choose, write
+from orlop_linux.kernel.cgroups.write import Target, choose, resolve, write
 from orlop_linux.live.cgroups import groups_of
 
 if TYPE_CHECKING:
@@ -28,39 +28,84 @@ def apply(record: Record, steps: Sequence[Any]) -> None:
     Raises:
         StepError: A step failed. Those before it have been taken back, or ``cleanup`` says what could not be.
     """
-    targets: list[Target] = []
-    changes: list[Earlier] = []
     ordered = sorted(steps, key=lambda step: _LAST.get(type(step).__name__, 0))
+    targets: list[Target] = []
     try:
         for group in groups_of(record):
             try:
                 targets.append(Target(group.open(), group.directory, group.version, group.controllers))
             except FileNotFoundError:
                 continue
-        # memory and memory+swap limit each other and may be two steps: what was refused is tried again at the
-        # end.
-        postponed = []
+        changes: list[Earlier] = []
         for step in ordered:
-            if type(step).__name__ == "WriteCgroup":
+            if _is_write(step):
                 changes += earlier(*choose(targets, step, ""), step)
-            try:
-                execute(record, targets, step, "")
-            except StepError as error:
-                if (
-                    error.errno != errno.EINVAL
-                    or type(step).__name__ != "WriteCgroup"
-                    or step.controller != "memory"
-                ):
-                    raise
-                postponed.append(step)
-        for step in postponed:
-            execute(record, targets, step, "")
-    except OrlopError as error:
-        error.cleanup = restore(changes) or error.cleanup
-        raise
+        told = _tell_systemd(record, targets, ordered)
+        try:
+            _execute_all(record, targets, ordered)
+        except OrlopError as error:
+            failure: OSError | None = restore(changes)
+            if told:
+                failure = _take_back(record, changes) or failure
+            error.cleanup = failure or error.cleanup
+            raise
     finally:
         for target in targets:
             os.close(target.fd)
+
+
+def _is_write(step: Any) -> bool:  # noqa: ANN401 - of a class that follows from its name
+    return type(step).__name__ == "WriteCgroup"
+
+
+def _execute_all(record: Record, targets: Sequence[Target], steps: Sequence[Any]) -> None:
+    # memory and memory+swap limit each other and may be two steps: what was refused is tried again at the
+    # end.
+    postponed = []
+    for step in steps:
+        try:
+            execute(record, targets, step, "")
+        except StepError as error:
+            if error.errno != errno.EINVAL or not _is_write(step) or step.controller != "memory":
+                raise
+            postponed.append(step)
+    for step in postponed:
+        execute(record, targets, step, "")
+
+
+def _tell_systemd(record: Record, targets: Sequence[Target], steps: Sequence[Any]) -> bool:
+    """Give the scope of a container, if it has one, the properties that *steps* change.
+
+    It comes before their files are written, because systemd writes these, too, and rounds.
+    """
+    if "systemd" not in record.kernel:
+        return False
+    from orlop_linux.kernel.systemd import scope
+    from orlop_linux.kernel.systemd.properties import device_properties, unit_properties
+
+    pairs: list[tuple[str, str]] = []
+    properties = []
+    for step in steps:
+        if _is_write(step):
+            target, resolved = resolve(targets, step, "")
+            if target.version == 2:
+                pairs += resolved
+        elif type(step).__name__ == "SetDeviceRules" and not record.kernel["systemd"].get("user"):
+            properties += device_properties(step.rules)
+    scope.change(record, [*unit_properties(pairs), *properties])
+    return True
+
+
+def _take_back(record: Record, changes: Sequence[Earlier]) -> OSError | None:
+    """Give the scope the properties that say what the files said before."""
+    from orlop_linux.kernel.systemd import scope
+    from orlop_linux.kernel.systemd.properties import unit_properties
+
+    try:
+        scope.change(record, unit_properties((name, text) for _, name, text in reversed(changes)))
+    except OSError as failure:
+        return failure
+    return None
 
 
 def execute(

@@ -48,6 +48,17 @@ class Zygote:
                 else:
                     return
 
+    def start(self) -> int:
+        """Start the process if it does not run, and return its process id.
+
+        Raises:
+            OSError: It cannot be started.
+        """
+        with self._lock:
+            if self._control is None:
+                self._start()
+            return self._pid
+
     def close(self) -> None:
         """End the process; containers live on. Idempotent."""
         with self._lock:

@@ -4,6 +4,7 @@
 - ``cgroup``: ``trees``, a list of a cgroup each (``mount``, ``path``, ``version``) with ``kept``, how many
   components of its path were there before. Kill what is in it; remove it, and the parents that were made for
   it if they are empty.
+- ``systemd``: ``unit``, ``user``. Kill what is in the scope and stop it.
 - ``resctrl``: ``root``, ``group`` (a list of names), ``shared``. Remove the group; a shared one only if the
   creation failed.
 - ``netdev``: ``namespace``, ``home``, ``joined``, ``devices``. Give network devices back, if the creation
@@ -66,6 +67,10 @@ def undo(record: Record, kind: str, data: Mapping[str, Any], ends: Ends) -> None
         from orlop_linux.live.netdev import undo as undo_devices
 
         undo_devices(record, data)
+    elif kind == "systemd":
+        from orlop_linux.live.systemd import undo as undo_systemd
+
+        undo_systemd(record, data)
     else:
         raise StoreError(f"the journal is not usable: unknown kind {kind!r}", container=record.id)
 

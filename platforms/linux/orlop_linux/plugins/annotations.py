@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
     from orlop_hookspecs.hooks.identity import PluginInfo
 
-UNSAFE: tuple[str, ...] = ()
-"""Annotations that change what the runtime does: none."""
-
 
 @hookimpl
 def orlop_plugin() -> PluginInfo:
@@ -31,8 +28,5 @@ def orlop_handles() -> Sequence[Handle]:
 
 @hookimpl
 def orlop_features() -> Mapping[str, Any]:
-    """Name the runtime, and the annotations that it acts on."""
-    return {
-        "annotations": {"io.orlop.version": VERSION},
-        "potentiallyUnsafeConfigAnnotations": UNSAFE,
-    }
+    """Name the runtime; annotations that it acts on are named by the plugin that does."""
+    return {"annotations": {"io.orlop.version": VERSION}}

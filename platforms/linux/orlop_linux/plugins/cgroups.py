@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PATH = "/linux/cgroupsPath"
 RESOURCES = "/linux/resources"
+ANNOTATION = "org.systemd.property."
+"""Annotations that begin so change the unit of a container whose cgroup systemd makes."""
 
 PROPERTIES = {
     "memory": (
@@ -86,12 +88,13 @@ def orlop_handles() -> Sequence[Handle]:
 
 @hookimpl
 def orlop_features() -> Mapping[str, Any]:
-    """Say which managers there are: the file system of both versions, not systemd."""
+    """Say which managers there are: the file system of both versions, and systemd's, the user's own too."""
     return {
         "linux.cgroup.v1": True,
         "linux.cgroup.v2": True,
-        "linux.cgroup.systemd": False,
-        "linux.cgroup.systemdUser": False,
+        "linux.cgroup.systemd": True,
+        "linux.cgroup.systemdUser": True,
+        "potentiallyUnsafeConfigAnnotations": (ANNOTATION,),
     }
 
 
@@ -101,15 +104,10 @@ def orlop_validate(config: Config, context: PlanContext) -> Sequence[Problem]:
     path = None if config.linux is None else config.linux.cgroups_path
     resources = resources_of(config)
     problems: list[Problem] = []
-    if context.options.systemd_cgroup:
-        problems.append(
-            Problem(
-                PATH,
-                "cgroups are made by the file system only, not by systemd",
-                path,
-                "use the cgroupfs driver",
-            )
-        )
+    if _by_systemd(context):
+        from orlop_linux.plugins import scopes
+
+        problems += scopes.problems(config, context)
     elif path is not None:
         problems += _path(path)
     if resources:
@@ -117,6 +115,10 @@ def orlop_validate(config: Config, context: PlanContext) -> Sequence[Problem]:
             problems += _unmanaged(resources)
         problems += _problems(resources)
     return problems
+
+
+def _by_systemd(context: PlanContext) -> bool:
+    return context.options.systemd_cgroup and context.options.manage_cgroups
 
 
 def _path(path: str) -> Iterator[Problem]:
@@ -197,15 +199,23 @@ def _writes(resources: Resources, *, update: bool) -> Iterator[Step]:
 def orlop_plan(config: Config, context: PlanContext) -> Sequence[Step]:
     """Plan the cgroup, its device rules and its resources.
 
-    Without a path the container gets one of its own below ``/orlop``, or below a directory of its store.
+    Without a path the container gets one of its own below ``/orlop``, or below a directory of its store; or,
+    by systemd, a scope that is named likewise.
     """
     if not context.options.manage_cgroups:
         return ()
     path = (None if config.linux is None else config.linux.cgroups_path) or ""
     resources = resources_of(config)
-    parent = f"/orlop-{context.store}" if context.store else "/orlop"
+    create: Step
+    if _by_systemd(context):
+        from orlop_linux.plugins import scopes
+
+        create = scopes.step(config, context)
+    else:
+        parent = f"/orlop-{context.store}" if context.store else "/orlop"
+        create = CreateCgroup(because=PATH, path=path or f"{parent}/{context.container}", explicit=bool(path))
     steps: list[Step] = [
-        CreateCgroup(because=PATH, path=path or f"{parent}/{context.container}", explicit=bool(path)),
+        create,
         *devices.steps((resources and resources.devices) or ()),
     ]
     if resources:

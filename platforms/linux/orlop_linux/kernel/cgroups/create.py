@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from orlop_hookspecs.kernel import Journal
     from orlop_hookspecs.record import Record
-    from orlop_hookspecs.steps import CreateCgroup
+    from orlop_hookspecs.steps import CreateCgroup, CreateScope
+    from orlop_hookspecs.steps.base import Step
     from orlop_linux.kernel.cgroups.hierarchies import Hierarchy
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -39,6 +40,30 @@ class OpenGroup:
         self.fd = fd
         self.shown_as = shown_as
         self.aliases = aliases
+
+
+class _Wish:
+    """What is to be made, for whom."""
+
+    __slots__ = ("carrier", "controllers", "path", "plugin", "step", "tolerant")
+
+    def __init__(  # noqa: PLR0913 - the parts of a wish
+        self,
+        step: Step,
+        plugin: str,
+        path: str,
+        controllers: Collection[str],
+        *,
+        tolerant: bool = False,
+        carrier: int = 0,
+    ) -> None:
+        self.step = step
+        self.plugin = plugin
+        self.path = path
+        self.controllers = controllers
+        self.tolerant = tolerant
+        self.carrier = carrier
+        """A process that may be in the cgroup, which systemd made around it; 0: none, and we make it."""
 
 
 class _Branch:
@@ -136,15 +161,9 @@ class Cgroups:
             unprivileged: The caller may be denied cgroups if the config does not insist on a path.
 
         Raises:
-            PlatformError: No hierarchy is mounted, or *step* asks for systemd.
+            PlatformError: No hierarchy is mounted.
             StepError: The path is impossible or in use, or the kernel refused.
         """
-        if step.systemd:
-            raise lacking(
-                "the systemd cgroup driver is not available",
-                hint="run without --systemd-cgroup and give a cgroupsPath that is a path",
-                pointer=step.because,
-            )
         tolerant = unprivileged and not step.explicit
         if not self._hierarchies:
             if tolerant:
@@ -152,9 +171,44 @@ class Cgroups:
             raise lacking(
                 "no cgroup hierarchy is mounted", pointer=step.because, hint="mount one at /sys/fs/cgroup"
             )
+        self._repeat(_Wish(step, plugin, step.path, controllers, tolerant=tolerant), record, journal)
+
+    def adopt(  # noqa: PLR0913 - the step, its plugin, who asks and what for
+        self,
+        step: CreateScope,
+        path: str,
+        plugin: str,
+        record: Record,
+        journal: Journal,
+        *,
+        controllers: Collection[str],
+        carrier: int,
+    ) -> None:
+        """Open the cgroup *path* that systemd made, and make it where systemd does not.
+
+        Args:
+            step: What was asked for.
+            path: The cgroup of the scope.
+            plugin: Who asked, for errors.
+            record: As for :meth:`create`.
+            journal: As for :meth:`create`.
+            controllers: As for :meth:`create`; of those that systemd knows it has enabled what it may.
+            carrier: The process that is in the scope until the container is.
+
+        Raises:
+            StepError: systemd's cgroup is not to be seen, or the kernel refused.
+        """
+        wish = _Wish(step, plugin, path, controllers, carrier=carrier)
+        self._repeat(wish, record, journal)
+        if self._unified and self.unified is None:
+            raise refuse(
+                step, plugin, "the cgroup of the scope is not to be seen", number=errno.ENOENT, path=path
+            )
+
+    def _repeat(self, wish: _Wish, record: Record, journal: Journal) -> None:
         for _ in range(_TRIES):
             try:
-                self._try(step, plugin, record, journal, controllers, tolerant=tolerant)
+                self._try(wish, record, journal)
             except OSError as error:
                 if hasattr(error, "pointer"):
                     raise
@@ -162,40 +216,34 @@ class Cgroups:
                     # A parent went away between looking and making: its last user was deleted. Look again.
                     self.close()
                     continue
-                raise refuse_os(step, plugin, "cannot make the cgroup", error) from error
+                raise refuse_os(wish.step, wish.plugin, "cannot make the cgroup", error) from error
             record.kernel["cgroups"] = [one.group.to_data() for one in self.open_groups]
             return
-        raise refuse(step, plugin, "a parent of the cgroup keeps disappearing", number=errno.ENOENT)
+        raise refuse(wish.step, wish.plugin, "a parent of the cgroup keeps disappearing", number=errno.ENOENT)
 
-    def _try(  # noqa: PLR0913 - as create
-        self,
-        step: CreateCgroup,
-        plugin: str,
-        record: Record,
-        journal: Journal,
-        controllers: Collection[str],
-        *,
-        tolerant: bool,
-    ) -> None:
+    def _try(self, wish: _Wish, record: Record, journal: Journal) -> None:
         branches: list[_Branch] = []
         try:
             for hierarchy in self._hierarchies:
                 beside = hierarchy.version == 2 and not self._unified
-                parts = self._parts(step, plugin, record, hierarchy)
-                branches.append(_Branch(hierarchy, parts, optional=tolerant or beside or hierarchy.named))
-            self._refuse_used(step, plugin, branches)
+                parts = self._parts(wish, record, hierarchy)
+                optional = wish.tolerant or beside or hierarchy.named
+                branches.append(_Branch(hierarchy, parts, optional=optional))
+            self._refuse_used(wish, branches)
             self._announce(journal, branches)
-            self._make(step, plugin, record, branches, controllers)
+            self._make(wish, record, branches)
         finally:
             for branch in branches:
                 branch.close()
 
-    def _parts(self, step: CreateCgroup, plugin: str, record: Record, hierarchy: Hierarchy) -> list[str]:
-        path = step.path or record.id
+    def _parts(self, wish: _Wish, record: Record, hierarchy: Hierarchy) -> list[str]:
+        path = wish.path or record.id
         parts = [part for part in path.split("/") if part]
         if not parts or "." in parts or ".." in parts or "\0" in path or "\n" in path:
             raise refuse(
-                step, plugin, "the cgroup's path may not be the root or hold '.', '..' or a line end"
+                wish.step,
+                wish.plugin,
+                "the cgroup's path may not be the root or hold '.', '..' or a line end",
             )
         if path.startswith("/"):
             return parts
@@ -205,12 +253,12 @@ class Cgroups:
             own = own[:-1]
         return [*own, *parts]
 
-    def _refuse_used(self, step: CreateCgroup, plugin: str, branches: Sequence[_Branch]) -> None:
+    def _refuse_used(self, wish: _Wish, branches: Sequence[_Branch]) -> None:
         for branch in branches:
-            if branch.exists and (pids := members(branch.fds[-1])):
+            if branch.exists and (pids := members(branch.fds[-1]) - {wish.carrier}):
                 raise refuse(
-                    step,
-                    plugin,
+                    wish.step,
+                    wish.plugin,
                     f"the cgroup is in use by {len(pids)} processes, such as {min(pids)}",
                     path=branch.hierarchy.mount + branch.path,
                     number=errno.EBUSY,
@@ -226,28 +274,25 @@ class Cgroups:
         if trees:
             journal.intend("cgroup", trees=trees)
 
-    def _make(
-        self,
-        step: CreateCgroup,
-        plugin: str,
-        record: Record,
-        branches: Sequence[_Branch],
-        controllers: Collection[str],
-    ) -> None:
+    def _make(self, wish: _Wish, record: Record, branches: Sequence[_Branch]) -> None:
         claimed = {name for one in self._hierarchies for name in one.controllers}
         for branch in branches:
             hierarchy = branch.hierarchy
             try:
                 if hierarchy.version == 2:
-                    wanted = [name for name in controllers if name not in claimed]
-                    _descend_unified(branch, wanted, step, plugin)
+                    wanted = [name for name in wish.controllers if name not in claimed]
+                    _descend_unified(branch, wanted, wish)
                 else:
                     _descend_v1(branch)
             except FileExistsError as error:
                 # Somebody else made it after we looked: it is not ours to remove, whatever the journal says.
                 record.kernel.setdefault("foreign_cgroups", []).append([hierarchy.mount, branch.path])
                 raise refuse_os(
-                    step, plugin, "cannot make the cgroup", error, path=hierarchy.mount + branch.path
+                    wish.step,
+                    wish.plugin,
+                    "cannot make the cgroup",
+                    error,
+                    path=hierarchy.mount + branch.path,
                 ) from error
             except OSError as error:
                 if hasattr(error, "pointer") or error.errno in _GONE:
@@ -255,7 +300,11 @@ class Cgroups:
                 if branch.optional and (error.errno in _DENIED or not self._unified):
                     continue
                 raise refuse_os(
-                    step, plugin, "cannot make the cgroup", error, path=hierarchy.mount + branch.path
+                    wish.step,
+                    wish.plugin,
+                    "cannot make the cgroup",
+                    error,
+                    path=hierarchy.mount + branch.path,
                 ) from error
             group = Group(hierarchy.mount, branch.path, hierarchy.version, hierarchy.controllers)
             name = hierarchy.shown_as if hierarchy.version == 1 else ("" if self._unified else "unified")
@@ -318,18 +367,16 @@ def _inherit_cpuset(parent: int, child: int) -> None:
             write_file(child, name, read_file(parent, name).strip())
 
 
-def _descend_unified(branch: _Branch, wanted: Sequence[str], step: CreateCgroup, plugin: str) -> None:
+def _descend_unified(branch: _Branch, wanted: Sequence[str], wish: _Wish) -> None:
     depth = 0
     while depth < len(branch.parts):
-        _enable(branch.fds[depth], wanted, branch, depth, step, plugin)
+        _enable(branch.fds[depth], wanted, branch, depth, wish)
         depth += 1
         if depth == len(branch.fds):
             branch.make_next()
 
 
-def _enable(  # noqa: PLR0913, PLR0917 - where, and what an error needs
-    fd: int, wanted: Sequence[str], branch: _Branch, depth: int, step: CreateCgroup, plugin: str
-) -> None:
+def _enable(fd: int, wanted: Sequence[str], branch: _Branch, depth: int, wish: _Wish) -> None:
     """Enable the controllers that the plan needs, and no others, for the children of one cgroup."""
     if not wanted:
         return
@@ -347,6 +394,8 @@ def _enable(  # noqa: PLR0913, PLR0917 - where, and what an error needs
     except OSError as error:
         if error.errno in _GONE:
             raise
+        if wish.carrier and error.errno in _DENIED:
+            return  # what is above a user's manager is not the user's; the step that needs it will tell
         where = branch.hierarchy.mount + "".join(f"/{part}" for part in branch.parts[:depth])
         hint = ""
         if error.errno == errno.EBUSY:
@@ -355,5 +404,5 @@ def _enable(  # noqa: PLR0913, PLR0917 - where, and what an error needs
                 "there are none: choose a cgroupsPath elsewhere"
             )
         raise refuse_os(
-            step, plugin, f"cannot enable {text} for children", error, path=where, hint=hint
+            wish.step, wish.plugin, f"cannot enable {text} for children", error, path=where, hint=hint
         ) from error

@@ -61,9 +61,7 @@ def write(targets: Sequence[Target], step: WriteCgroup, plugin: str) -> None:
         StepError: No hierarchy has the controller, the property does not exist on its version, or the kernel
         refused.
     """
-    target, pairs = choose(targets, step, plugin)
-    if target.version == 2:
-        pairs = _converted(target, pairs, step, plugin)
+    target, pairs = resolve(targets, step, plugin)
     if step.alternatives:
         _write_first(target, pairs, step, plugin)
         return
@@ -129,6 +127,18 @@ def choose(
         number=errno.EOPNOTSUPP,
         hint=f"it has {', '.join(names) or 'none'}",
     )
+
+
+def resolve(
+    targets: Sequence[Target], step: WriteCgroup, plugin: str
+) -> tuple[Target, Sequence[tuple[str, str]]]:
+    """Return the cgroup that has the step's controller, and exactly what will be written there.
+
+    Raises:
+        StepError: As for :func:`choose`, or the cgroup has more in use than the value allows.
+    """
+    target, pairs = choose(targets, step, plugin)
+    return target, _converted(target, pairs, step, plugin) if target.version == 2 else pairs
 
 
 def _converted(

@@ -121,10 +121,12 @@ def _bandwidth(cpu: CPU, *, update: bool) -> Iterator[WriteCgroup]:
         yield _write("period", (("cpu.cfs_period_us", str(period)),), v2, keep=update and quota is None)
     if quota is not None:
         v1_quota, v2_quota = ("-1", "max") if quota < 0 else (str(quota), str(quota))
+        kept = "=" if update else ""
         yield _write(
             "quota",
             (("cpu.cfs_quota_us", v1_quota),),
-            (("cpu.max", v2_quota if period is None else f"{v2_quota} {period}"),),
+            (("cpu.max", f"{v2_quota} {period or kept}".strip()),),
+            keep=update and period is None,
         )
     if burst is not None:
         yield _write("burst", (("cpu.cfs_burst_us", str(burst)),), (("cpu.max.burst", str(burst)),))
