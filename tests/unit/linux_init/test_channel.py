@@ -17,7 +17,7 @@ from orlop_hookspecs.errors import OrlopError, PlatformError, StepError
 from orlop_hookspecs.launch import LaunchOptions
 from orlop_hookspecs.plan import PlannedStep
 from orlop_hookspecs.record import Record
-from orlop_hookspecs.steps import Execute, NewNamespace, PrepareRoot, RunHook
+from orlop_hookspecs.steps import Execute, JoinNamespace, NewNamespace, PrepareRoot, RunHook
 
 if sys.platform != "linux":
     pytest.skip("needs Linux", allow_module_level=True)
@@ -177,6 +177,33 @@ def test_a_process_that_fails_at_its_birth_is_reaped(order: str) -> None:
     with pytest.raises(ChildProcessError):
         os.waitpid(child.pid, os.WNOHANG)
     child.returncode = 0  # reaped already
+    assert open_fds() == before
+
+
+def test_the_stage_may_be_told_of_after_its_child() -> None:
+    """Zygote and stage send on their own: whoever is off the processor for long comes last."""
+    before = open_fds()
+    child, stage = subprocess.Popen(["/bin/sleep", "100"]), subprocess.Popen(["/bin/true"])
+    made = launch([])
+    pidfds = [os.pidfd_open(one.pid) for one in (child, stage)]
+
+    def request(_request: dict[str, Any], fds: list[int]) -> None:
+        with socket.socket(fileno=os.dup(fds[0])) as sock:
+            protocol.send(sock, protocol.PID, str(child.pid).encode(), pidfds[:1])
+            protocol.send(sock, protocol.STAGE, str(stage.pid).encode(), pidfds[1:])
+
+    made._zygote.request = request  # type: ignore[method-assign, assignment]
+    join = JoinNamespace(because="/linux/namespaces/0", type="network", path="/proc/self/ns/net")
+    try:
+        made.clone((PlannedStep(join, "clone", "join", "test"),), cgroup_fd=None, task_fds=[])
+        assert made.pid == child.pid
+        with pytest.raises(ChildProcessError):
+            os.waitpid(stage.pid, os.WNOHANG)
+    finally:
+        for fd in pidfds:
+            os.close(fd)
+        made.abort()
+        child.returncode = stage.returncode = 0  # reaped already
     assert open_fds() == before
 
 

@@ -68,6 +68,7 @@ class Launch:
         self._options = options
         self._channel: Channel | None = None
         self._stage = (0, -1)
+        self._staged = False
         self._maps: tuple[Any, Any] | None = None
         self._new: list[str] = []
         self._joined: list[str] = []
@@ -145,10 +146,12 @@ class Launch:
         channel = self._channel = Channel(self._record.id)
         self._first.request(request, [channel.theirs.fileno(), *fds])
         channel.theirs.close()
+        self._staged = bool(request["joins"] or request["flags"] & syscalls.CLONE_NEWTIME)
         end = time.monotonic() + _BIRTH_SECONDS
         asked = False
         mapped = "user" not in self._new
-        while not (self.pid and mapped):
+        # Who clones tells of it afterwards, so the stage's child may be known before the stage is.
+        while not (self.pid and mapped and (self._stage[0] or not self._staged)):
             kind, payload, answered = channel.receive(end - time.monotonic())
             if self._learn(channel, kind, payload, answered):
                 pass
@@ -167,7 +170,7 @@ class Launch:
 
     def _learn(self, channel: Channel, kind: bytes, payload: bytes, fds: list[int]) -> bool:
         """Keep the process that a STAGE or PID message tells of; return whether it was one that was due."""
-        if kind == protocol.STAGE and not (self._stage[0] or self.pid):
+        if kind == protocol.STAGE and self._staged and not self._stage[0]:
             self._stage = channel.process(payload, fds)
             return True
         if kind == protocol.PID and not self.pid:
