@@ -66,6 +66,10 @@ def _apparmor() -> str:
     return "" if file.exists() and file.read_text().strip() == "Y" else "the host has no AppArmor"
 
 
+def _selinux() -> str:
+    return "" if Path("/sys/fs/selinux/enforce").exists() else "the host has no SELinux"
+
+
 def _rdma() -> str:
     devices = Path("/sys/class/infiniband")
     if devices.is_dir() and any(devices.iterdir()):
@@ -111,6 +115,7 @@ NEEDS: dict[str, Callable[[], str]] = {
     "numa": _numa,
     "rdma": _rdma,
     "rt-group": _real_time_group,
+    "selinux": _selinux,
     "systemd": _systemd,
     "user-systemd": _user_systemd,
 }

@@ -16,7 +16,7 @@ from orlop_hookspecs.steps.base import Step
 PHASES: Mapping[str, tuple[str, ...]] = {
     # On the host, before there is a container process. Each step may leave something behind and names its
     # undo.
-    "host": ("cgroup", "resources", "resctrl"),
+    "host": ("require", "cgroup", "resources", "resctrl"),
     # The birth of the container process: namespaces are entered and made, ids are mapped, clocks are set.
     "clone": ("join", "new", "idmap", "clocks"),
     # On the host, with a container process that waits: membership first, because from here on it may consume.

@@ -93,6 +93,7 @@ BUNDLE = "{bundle}"
 MODULES = (
     "process",
     "scheduling",
+    "security",
     "mounts",
     "devices",
     "namespaces",

@@ -39,6 +39,7 @@ from orlop_hookspecs.steps.rootfs import (
     SwitchRoot,
 )
 from orlop_hookspecs.steps.scheduling import SetIoPriority, SetScheduler
+from orlop_hookspecs.steps.security import RequireSecurityModule, SetApparmorProfile, SetSelinuxLabel
 from orlop_hookspecs.steps.session import (
     BringUpLoopback,
     CheckExecutable,
@@ -80,7 +81,9 @@ __all__ = [
     "OpenTerminal",
     "PrepareRoot",
     "ReadonlyPath",
+    "RequireSecurityModule",
     "RunHook",
+    "SetApparmorProfile",
     "SetCapabilities",
     "SetDeviceRules",
     "SetDomainname",
@@ -94,6 +97,7 @@ __all__ = [
     "SetRlimits",
     "SetRootPropagation",
     "SetScheduler",
+    "SetSelinuxLabel",
     "SetSysctl",
     "SetTimeOffset",
     "SetUmask",

@@ -51,13 +51,18 @@ class SetSysctl(Step):
 
 @step
 class NewKeyring(Step):
-    """Join a new session keyring, so that the caller's keys stay out of reach (keyctl(2))."""
+    """Join a new session keyring, so that the caller's keys stay out of reach (session-keyring(7)).
+
+    It never is an existing keyring, whoever made one of that name.
+    """
 
     PHASE = "confined"
     SLOT = "session"
 
     because: str
     name: str
+    label: str = ""
+    """SELinux context of the keyring; empty: the caller's choice."""
 
 
 @step

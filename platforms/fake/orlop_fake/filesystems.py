@@ -76,12 +76,21 @@ TYPES = frozenset({*_OPTIONS, *_DISK_TYPES, *_PLAIN_TYPES, "cgroup"})
 """What /proc/filesystems lists."""
 
 
+_LABELS = ("context", "defcontext", "fscontext", "rootcontext")
+"""Options that SELinux adds to those of every file system (mount(8))."""
+
+
 def new_filesystem(kernel: Machine, process: Process, type_: str, source: str, data: tuple[str, ...]) -> Node:
     """Return the root of a new instance, or refuse: ENODEV for unknown types, EINVAL for unknown options."""
     if type_ not in TYPES:
         raise refusal(errno.ENODEV, type_, f"unknown file system type {type_!r}")
     known = _OPTIONS.get(type_)
-    unknown = [option for option in data if known is not None and option.partition("=")[0] not in known]
+    labels = _LABELS if kernel.host.selinux else ()
+    unknown = [
+        option
+        for option in data
+        if known is not None and (name := option.partition("=")[0]) not in known and name not in labels
+    ]
     if unknown:
         raise refusal(errno.EINVAL, type_, f"{type_}: unknown option {unknown[0]!r}")
     if type_ == "proc":
@@ -319,12 +328,32 @@ def _process_directory(kernel: Machine, process: Process) -> Directory:
     root = Directory(0o555)
     for name, read in files.items():
         root.put(name, Computed(read))
+    root.put("attr", _attributes(kernel, process))
     spaces = Directory(0o555)
     for kind, name in FILES.items():
         spaces.put(name, NamespaceFile(process.namespaces.get(kind)))
     root.put("ns", spaces)
     root.put("net", Directory(0o555))
     return root
+
+
+def _attributes(kernel: Machine, process: Process) -> Directory:
+    """Return the files of the security modules that the machine has (proc_pid_attr(5))."""
+    attributes = Directory(0o555)
+
+    def profile() -> str:
+        name = process.traits.profile
+        return f"{name}\n" if name == "unconfined" else f"{name} (enforce)\n"
+
+    if kernel.host.selinux:
+        attributes.put("current", Computed(lambda: process.traits.label))
+    if kernel.host.apparmor is not None:
+        own = Directory(0o555)
+        own.put("current", Computed(profile))
+        attributes.put("apparmor", own)
+        if not kernel.host.selinux:
+            attributes.put("current", Computed(profile))
+    return attributes
 
 
 def _map_text(extents: tuple[tuple[int, int, int], ...]) -> str:

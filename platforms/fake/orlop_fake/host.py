@@ -31,6 +31,7 @@ class Host:
     """What hardware and kernel configuration there are; cgroups and resctrl verify values against it."""
 
     __slots__ = (
+        "apparmor",
         "block_devices",
         "cpus",
         "frozen",
@@ -39,6 +40,7 @@ class Host:
         "kill_all",
         "nodes",
         "rdma_devices",
+        "selinux",
         "thawed",
         "util_clamp",
     )
@@ -53,6 +55,8 @@ class Host:
         rdma_devices: Iterable[str] = ("mlx5_0",),
         interfaces: Iterable[str] = ("lo", "eth0"),
         util_clamp: bool = True,
+        apparmor: Iterable[str] | None = None,
+        selinux: bool = False,
     ) -> None:
         """Make a machine."""
         self.cpus = cpus
@@ -61,6 +65,10 @@ class Host:
         self.block_devices = frozenset(block_devices)
         self.rdma_devices = frozenset(rdma_devices)
         self.interfaces = frozenset(interfaces)
+        self.apparmor = None if apparmor is None else frozenset(apparmor)
+        """Names of the AppArmor profiles that are loaded; ``None``: there is no AppArmor."""
+        self.selinux = selinux
+        """There is SELinux, with a policy that has every label."""
         self.util_clamp = util_clamp
         """The kernel can clamp the utilization of a process (CONFIG_UCLAMP_TASK)."""
         self.frozen = 0
@@ -78,6 +86,8 @@ class Host:
             rdma_devices=self.rdma_devices,
             interfaces=self.interfaces,
             util_clamp=self.util_clamp,
+            apparmor=self.apparmor,
+            selinux=self.selinux,
         )
 
 

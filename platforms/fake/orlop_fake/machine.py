@@ -440,4 +440,5 @@ class Machine:
         process.comm = path.rpartition("/")[2][:15]
         process.caught.clear()
         process.credentials.after_exec()
+        process.traits = process.traits.executed()
         self.scheduler.begin(process, program)

@@ -31,7 +31,7 @@ _MODE_FLAGS = {
 
 
 class Traits(NamedTuple):
-    """All of it for one process; children inherit it, execve(2) changes nothing."""
+    """All of it for one process; children inherit it."""
 
     policy: str = "SCHED_OTHER"
     nice: int = 0
@@ -46,6 +46,25 @@ class Traits(NamedTuple):
     memory_mode: str = "MPOL_DEFAULT"
     memory_nodes: tuple[int, ...] = ()
     memory_flags: tuple[str, ...] = ()
+    profile: str = "unconfined"
+    """AppArmor's."""
+    next_profile: str = ""
+    """The profile from the next execve(2) on; empty: the same one."""
+    label: str = ""
+    """SELinux's."""
+    next_label: str = ""
+    keyring_label: str = ""
+
+    def executed(self) -> Traits:
+        """Return what a program has after execve(2)."""
+        if not (self.next_profile or self.next_label):
+            return self
+        return self._replace(
+            profile=self.next_profile or self.profile,
+            label=self.next_label or self.label,
+            next_profile="",
+            next_label="",
+        )
 
     def forked(self) -> Traits:
         """Return what a child inherits: sched(7), Resetting scheduling policy for child processes.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.unit.fake.planned import IMAGE, Container, base, machine, made
 
-from orlop_fake import Resctrl
+from orlop_fake import Host, Resctrl
 from orlop_fake.execute import HANDLERS
 from orlop_fake.mounts import walk
 from orlop_fake.traits import Traits
@@ -53,6 +53,9 @@ SAMPLES: dict[str, tuple[Step, ...]] = {
     ),
     "PrepareRoot": (),
     "ReadonlyPath": (made(steps.ReadonlyPath, path="/etc"),),
+    "RequireSecurityModule": (made(steps.RequireSecurityModule, module="apparmor"),),
+    "SetApparmorProfile": (made(steps.SetApparmorProfile, profile="box"),),
+    "SetSelinuxLabel": (made(steps.SetSelinuxLabel, label="u:r:t"),),
     "RunHook": (made(steps.RunHook, kind="prestart", index=0, path="/bin/true"),),
     "SetCapabilities": (made(steps.SetCapabilities, bounding=("CAP_KILL",)),),
     "SetDeviceRules": (made(steps.SetDeviceRules, rules=((False, "a", None, None, "rwm"),)),),
@@ -96,7 +99,7 @@ def test_every_step_class_has_a_handler_and_a_sample() -> None:
 @pytest.mark.parametrize("cgroups", ["v1", "v2", "hybrid"])
 @pytest.mark.parametrize("name", sorted(STEP_TYPES))
 def test_every_step_is_executed_and_undone(name: str, cgroups: str) -> None:
-    kernel = machine(cgroups=cgroups, resctrl=Resctrl())
+    kernel = machine(cgroups=cgroups, resctrl=Resctrl(), host=Host(apparmor=("box",), selinux=True))
     before = kernel.snapshot()
     one = Container(kernel, base(*SAMPLES[name])).create()
     assert kernel.status(one.record) == "created"
@@ -114,7 +117,7 @@ def test_every_step_is_executed_and_undone(name: str, cgroups: str) -> None:
 
 
 def test_effects_of_the_whole() -> None:
-    kernel = machine(resctrl=Resctrl())
+    kernel = machine(resctrl=Resctrl(), host=Host(apparmor=("box",), selinux=True))
     everything = [one for name, sample in SAMPLES.items() for one in sample]
     skipped = {"user", "time"}
     chosen = []
@@ -147,6 +150,8 @@ def test_effects_of_the_whole() -> None:
         domain="LINUX32",
         memory_mode="MPOL_BIND",
         memory_nodes=(0,),
+        profile="box",
+        label="u:r:t",
     )
     assert process.rlimits == {"RLIMIT_CORE": (0, 0)}
     assert (process.keyring, process.session) == ("_ses", process)

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.features.usage import AGENT, HOOK, ROOTFS, SOURCE
 
 import orlop
-from orlop_fake import FakeKernel, FakePlatform, Resctrl
+from orlop_fake import FakeKernel, FakePlatform, Host, Resctrl
 from orlop_hookspecs.errors import ConfigError, DocumentError, OrlopError
 from orlop_hookspecs.launch import LaunchOptions
 
@@ -17,7 +17,9 @@ class Box:
     """One composition on one fake machine that has everything."""
 
     def __init__(self, cgroups: str = "v2", block: tuple[str, ...] = ()) -> None:
-        self.kernel = FakeKernel(cgroups=cgroups, resctrl=Resctrl())
+        self.kernel = FakeKernel(
+            cgroups=cgroups, resctrl=Resctrl(), host=Host(apparmor=("box",), selinux=True)
+        )
         self.kernel.add_rootfs(ROOTFS, None)
         self.kernel.add_files({SOURCE: {"file": "content"}, HOOK: b""})
         self.kernel.hooks[HOOK] = lambda _: 0

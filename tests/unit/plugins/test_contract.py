@@ -33,6 +33,8 @@ FULL: dict[str, Any] = {
         "capabilities": {"bounding": ["CAP_KILL"]},
         "rlimits": [{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}],
         "oomScoreAdj": 1,
+        "apparmorProfile": "box",
+        "selinuxLabel": "a:b:c",
         "scheduler": {"policy": "SCHED_BATCH"},
         "env": ["PATH=/bin"],
     },
@@ -85,7 +87,7 @@ def test_the_version_is_the_distributions() -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_handles_are_handles_of_distinct_paths(name: str) -> None:
     handles = call(name, "orlop_handles")
-    assert handles
+    assert handles or name == "keyring", "no property asks for the keyring"
     assert all(isinstance(handle, Handle) for handle in handles)
     paths = [handle.path for handle in handles]
     assert len(paths) == len(set(paths))

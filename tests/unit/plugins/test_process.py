@@ -12,7 +12,6 @@ from tests.unit.plugins.support import call, config, objections, pointers, steps
 from orlop_hookspecs.steps import (
     CheckExecutable,
     Execute,
-    NewKeyring,
     NewSession,
     OpenTerminal,
     RunHook,
@@ -110,11 +109,6 @@ def test_an_environment_names_each_variable_once(entries: list[str]) -> None:
     assert len(kept) == len({entry.split("=", 1)[0] for entry in entries})
 
 
-def test_security_modules_are_known_to_be_absent() -> None:
-    features = call("process", "orlop_features")
-    assert features == {"linux.apparmor.enabled": False, "linux.selinux.enabled": False}
-
-
 def test_there_are_41_capabilities() -> None:
     assert len(capabilities.NAMES) == len(set(capabilities.NAMES)) == 41
     assert capabilities.NAMES.index("CAP_CHOWN") == 0
@@ -186,11 +180,7 @@ def test_limits_that_cannot_be() -> None:
 
 
 def test_without_a_terminal_there_is_a_session() -> None:
-    assert steps("terminal", config()) == [
-        NewSession(because="/process/terminal"),
-        NewKeyring(because="/process", name="_ses.box"),
-    ]
-    assert steps("terminal", config(), no_new_keyring=True) == [NewSession(because="/process/terminal")]
+    assert steps("terminal", config()) == [NewSession(because="/process/terminal")]
 
 
 def test_a_terminal() -> None:
@@ -198,7 +188,7 @@ def test_a_terminal() -> None:
     expected = OpenTerminal(because="/process/terminal", height=25, width=80, uid=7)
     for options in ({"console_socket": "/tmp/s"}, {"foreground": True}):
         planned = steps("terminal", config(process=process), **options)
-        assert planned == [expected, NewKeyring(because="/process", name="_ses.box")]
+        assert planned == [expected]
     small = steps("terminal", config(process={"terminal": True}), foreground=True)
     assert small[0] == OpenTerminal(because="/process/terminal")
 

@@ -6,7 +6,18 @@ raising ``OSError`` with the errno that Linux gives; the caller makes a ``StepEr
 
 from __future__ import annotations
 
-from orlop_fake.execute import birth, confined, finish, host, mounting, network, rootfs, scope, traits
+from orlop_fake.execute import (
+    birth,
+    confined,
+    finish,
+    host,
+    mounting,
+    network,
+    rootfs,
+    scope,
+    security,
+    traits,
+)
 from orlop_fake.execute.context import Context, Handler, run_step
 
 HANDLERS: dict[str, Handler] = {
@@ -18,6 +29,7 @@ HANDLERS: dict[str, Handler] = {
     **mounting.HANDLERS,
     **confined.HANDLERS,
     **traits.HANDLERS,
+    **security.HANDLERS,
     **finish.HANDLERS,
 }
 """The handler of every step class, by its name."""

@@ -6,6 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from orlop_fake import sysctls
+from orlop_fake.execute import security
 from orlop_fake.execute.mounting import attach
 from orlop_fake.lookup import find_executable
 from orlop_fake.mounts import Location, Mount, walk
@@ -54,7 +55,10 @@ def set_sysctl(context: Context, step: SetSysctl) -> None:
 
 
 def new_keyring(context: Context, step: NewKeyring) -> None:
-    """Join a new session keyring."""
+    """Join a new session keyring; EINVAL for a label where there is no SELinux."""
+    if step.label:
+        security.check_label(context, step.label)
+        context.process.traits = context.process.traits._replace(keyring_label=step.label)
     context.process.keyring = step.name
 
 

@@ -26,6 +26,7 @@ from orlop_linux.init import (
     protect,
     protocol,
     root,
+    security,
     sources,
     syscalls,
     terminal,
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
 
 OPERATIONS: dict[str, Operation] = {}
 for _module in (
-    root, mounts, cgroupfs, devices, terminal, hooks, names, protect, traits, identity, filters, execute,
+    root, mounts, cgroupfs, devices, terminal, hooks, names, protect, traits, security, identity, filters,
+    execute,
 ):  # fmt: skip
     OPERATIONS.update(_module.OPS)
 

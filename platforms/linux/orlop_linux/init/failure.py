@@ -36,6 +36,8 @@ DETAIL_CLOCK = 20
 """This and the next: the errno is that of setting a clock of the new time namespace, in the plan's order."""
 DETAIL_NODES = 30
 """The kernel left out memory nodes."""
+DETAIL_PROFILE = 31
+"""The kernel has another AppArmor profile than the one that was written."""
 DETAIL_TARGET = 40
 """The errno is that of the mount point: of resolving it, of making it, or of what may not be covered."""
 DETAIL_ATTRIBUTES = 41

@@ -135,6 +135,12 @@ def needs_mount_call(fields: dict[str, Any]) -> bool:
     return too_long or "iversion" in fields["superblock"]
 
 
+def _quoted(option: str) -> str:
+    """Return *option* as mount(2) takes it: the categories of an SELinux label have commas between them."""
+    name, _, value = option.partition("=")
+    return f'{name}="{value}"' if name.endswith("context") and "," in value else option
+
+
 def _mount_by_call(fields: dict[str, Any], wanted: Sequence[str]) -> int:
     """Return a new mount, made by mount(2) in a private place that lasts as long as this function.
 
@@ -145,7 +151,7 @@ def _mount_by_call(fields: dict[str, Any], wanted: Sequence[str]) -> int:
         OSError: E2BIG: the options are longer than mount(2) takes; others by the file system.
     """
     flags = attributes.flags_of((*wanted, *fields["superblock"]))
-    data = resolve.encode_text(",".join(fields["data"]))
+    data = resolve.encode_text(",".join(_quoted(option) for option in fields["data"]))
     if len(data) > _DATA_MAX:
         raise OSError(errno.E2BIG, "")
     place = new_filesystem("tmpfs", "none", ("mode=0700",))

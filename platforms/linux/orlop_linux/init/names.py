@@ -7,7 +7,7 @@ import fcntl
 import os
 import socket
 
-from orlop_linux.init import execute, failure, procfs, syscalls
+from orlop_linux.init import execute, failure, procfs, security, syscalls
 from orlop_linux.init.failure import Failure
 
 TYPE_CHECKING = False
@@ -20,6 +20,7 @@ _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 0x1
 _IFREQ_SIZE = 40
+_SEARCH_BY_OTHERS = 0x00080808  # KEY_USR_SEARCH, KEY_GRP_SEARCH, KEY_OTH_SEARCH; keyctl_setperm(3)
 _FLAGS_AT = 16  # struct ifreq, netdevice(7): the name, then the flags as a short
 
 
@@ -58,13 +59,36 @@ def set_sysctl(context: Context, fields: dict[str, Any], _index: int) -> None:
     procfs.write(context.proc_fd, path, fields["value"].encode("utf-8", "surrogateescape"))
 
 
-def new_keyring(_context: Context, fields: dict[str, Any], _index: int) -> None:
-    """Execute NewKeyring; a kernel without keyrings has none that could leak."""
+def _is_new(serial: int) -> bool:
+    """Tell whether a keyring that was joined by its name did not exist before.
+
+    An existing one is joined only by who may search it, and nobody but its possessor may search a new one.
+    The kernel gives no serial number for the keyring that the process has already.
+    """
+    if serial <= 0:
+        return False
+    _, uid, _, permissions, _ = syscalls.describe_key(serial).split(b";", 4)
+    return int(uid) == os.getuid() and not int(permissions, 16) & _SEARCH_BY_OTHERS
+
+
+def new_keyring(context: Context, fields: dict[str, Any], _index: int) -> None:
+    """Execute NewKeyring; a kernel without keyrings has none that could leak.
+
+    Anybody may have made a keyring of this name and let us search it: the container then gets one without a
+    name. Which name the kernel gives it makes no difference to the program.
+    """
+    label = fields["label"]
+    if label:
+        security.label_keys(context, label)
     try:
-        syscalls.join_session_keyring(fields["name"].encode("utf-8", "surrogateescape"))
+        if not _is_new(syscalls.join_session_keyring(fields["name"].encode("utf-8", "surrogateescape"))):
+            syscalls.join_session_keyring(None)
     except OSError as error:
         if error.errno != errno.ENOSYS:
             raise
+    finally:
+        if label:
+            security.label_keys(context, "")
 
 
 def new_session(_context: Context, _fields: dict[str, Any], _index: int) -> None:

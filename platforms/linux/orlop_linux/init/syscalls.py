@@ -119,6 +119,7 @@ PR_CAP_AMBIENT_RAISE = 2
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 
 KEYCTL_JOIN_SESSION_KEYRING = 1
+KEYCTL_DESCRIBE = 6
 SECCOMP_SET_MODE_FILTER = 1
 SECCOMP_FILTER_FLAG_NEW_LISTENER = 1 << 3
 
@@ -287,9 +288,20 @@ def setdomainname(name: bytes) -> None:
     _check(_libc.setdomainname(name, ctypes.c_size_t(len(name))))
 
 
-def join_session_keyring(name: bytes) -> int:
-    """Join a new session keyring and return its serial number, see keyctl_join_session_keyring(3)."""
+def join_session_keyring(name: bytes | None) -> int:
+    """Join a session keyring and return its serial number, see keyctl_join_session_keyring(3).
+
+    One of that name that the caller may search is joined, and 0 returned if it is the caller's already;
+    without a name there always is a new one.
+    """
     return _call("keyctl", _long(KEYCTL_JOIN_SESSION_KEYRING), name)
+
+
+def describe_key(serial: int) -> bytes:
+    """Return ``type;uid;gid;perm;description`` of a key, see keyctl_describe(3)."""
+    buffer = ctypes.create_string_buffer(4096 + _PADDING)
+    size = _call("keyctl", _long(KEYCTL_DESCRIBE), _long(serial), buffer, _long(ctypes.sizeof(buffer)))
+    return buffer.raw[: min(size, ctypes.sizeof(buffer))].rstrip(b"\0")
 
 
 def personality(persona: int) -> None:

@@ -181,6 +181,12 @@ class Sandbox:
 
                 check(hierarchies, step, planned.plugin)
 
+    def _require_security_module(self, planned: PlannedStep) -> None:
+        from orlop_linux.kernel.security import require
+
+        step: Any = planned.step
+        require(step, planned.plugin)
+
     def _create_cgroup(self, planned: PlannedStep) -> None:
         from orlop_linux.kernel.cgroups.create import Cgroups
 
@@ -348,6 +354,7 @@ class Sandbox:
         set_io_priority(step, planned.plugin, self.pid, self.start_time)
 
     _host_methods: dict[str, Callable[[Sandbox, PlannedStep], None]] = {  # noqa: RUF012 - never changed
+        "RequireSecurityModule": _require_security_module,
         "CreateCgroup": _create_cgroup,
         "CreateScope": _create_scope,
         "WriteCgroup": _write_cgroup,

@@ -23,6 +23,7 @@ _PHASES = {
     failure.PHASE_EXEC: "exec",
 }
 _ENOENT = 2
+_LABELS = {"SetApparmorProfile": "profile", "SetSelinuxLabel": "label"}
 _DESCRIBE_LIMIT = 120
 _LAST_NUMBER = 4095  # errno(3): the kernel knows no larger one; exit statuses and signals are smaller
 
@@ -49,6 +50,8 @@ class Outline:
         subject = args[0] if args else ""
         if name == "RunHook":
             subject = f"{step.kind} {step.index} {step.timeout} {step.path}"
+        elif name in _LABELS:
+            subject = printable(getattr(step, _LABELS[name]), _DESCRIBE_LIMIT)
         return cls(name, printable(step.describe(), _DESCRIBE_LIMIT), planned.plugin, step.because, subject)
 
     def to_data(self) -> list[str]:
@@ -82,6 +85,14 @@ def _executable(one: Outline, number: int, detail: int) -> str:
     elif number == _ENOENT:
         why = f"the program or its interpreter is missing: {why}"
     return f'exec: "{one.subject}": {why}'
+
+
+def _label(one: Outline, number: int, detail: int) -> str:
+    if one.name == "SetSelinuxLabel":
+        return f'cannot set the SELinux label "{one.subject}": {os.strerror(number).lower()}'
+    if number == _ENOENT or detail == failure.DETAIL_PROFILE:
+        return f'AppArmor has no profile "{one.subject}" loaded'
+    return f'cannot set the AppArmor profile "{one.subject}": {os.strerror(number).lower()}'
 
 
 def _hook(one: Outline, number: int, detail: int, output: bytes) -> HookError:
@@ -119,6 +130,8 @@ def error_of(payload: bytes, outlines: Mapping[str, Sequence[Outline]], containe
         error = StepError(_executable(one, number, detail), errno=number)
     elif detail == failure.DETAIL_UNKNOWN_STEP:
         error = StepError("the container child does not know this step", step=one.describe, errno=number)
+    elif one.name in _LABELS:
+        error = StepError(_label(one, number, detail), errno=number)
     elif detail == failure.DETAIL_NODES:
         error = StepError(f"{one.describe}: this host or the cpuset lacks one of the nodes", errno=number)
     else:

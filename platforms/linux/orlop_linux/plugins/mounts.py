@@ -60,6 +60,9 @@ Anything else could mislead those who write to the container's procfs."""
 KERNEL_TYPES = frozenset({"cgroup", "cgroup2", "devpts", "mqueue", "proc", "ramfs", "sysfs", "tmpfs"})
 """Types without a medium: ``ro`` is an attribute of the mount there, not of a shared superblock."""
 
+CONTEXTS = frozenset({"context", "defcontext", "fscontext", "rootcontext"})
+"""Options by which a mount has an SELinux label of its own; linux.mountLabel is for the others (mount(8))."""
+
 NEVER_MAPPED = frozenset(
     {
         "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "efivarfs", "fusectl",
@@ -299,12 +302,13 @@ def orlop_plan(config: Config, context: PlanContext) -> Sequence[Step]:
     if not owns_mounts(config):
         return ()
     cgroup_namespace = namespace(config, "cgroup") is not None
+    label = (config.linux and config.linux.mount_label) or ""
     return tuple(
-        _step(entry, context.bundle, cgroup_namespace=cgroup_namespace) for entry in _entries(config)
+        _step(entry, context.bundle, label, cgroup_namespace=cgroup_namespace) for entry in _entries(config)
     )
 
 
-def _step(entry: _Entry, bundle: str, *, cgroup_namespace: bool) -> Step:
+def _step(entry: _Entry, bundle: str, label: str, *, cgroup_namespace: bool) -> Step:
     mount, options = entry.mount, entry.options
     kind = mount.type or ""
     common: dict[str, Any] = {
@@ -336,6 +340,8 @@ def _step(entry: _Entry, bundle: str, *, cgroup_namespace: bool) -> Step:
         return MountSysfs(**common, data=data)
     if kind == "cgroup":
         return MountCgroup(**common, own_namespace=cgroup_namespace)
+    if label and not any(option.partition("=")[0] in CONTEXTS for option in data):
+        data = (*data, f"context={label}")
     readonly = "ro" in options.attributes and kind not in KERNEL_TYPES
     return MountFilesystem(
         **common,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orlop_hookspecs.hooks import hookimpl
 from orlop_hookspecs.hooks.capability import Handle, Problem
@@ -20,7 +20,7 @@ from orlop_linux.plugins.shared import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from orlop_hookspecs.documents import Config, Process, User
     from orlop_hookspecs.hooks.identity import PluginInfo
@@ -56,12 +56,6 @@ def orlop_handles() -> Sequence[Handle]:
         Handle("process.noNewPrivileges"),
         Handle("process.oomScoreAdj"),
     )
-
-
-@hookimpl
-def orlop_features() -> Mapping[str, Any]:
-    """Say that no security module's labels are applied."""
-    return {"linux.apparmor.enabled": False, "linux.selinux.enabled": False}
 
 
 @hookimpl

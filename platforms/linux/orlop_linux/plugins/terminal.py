@@ -1,4 +1,4 @@
-"""Plugin ``terminal``: ``process.terminal``, ``process.consoleSize``, session, keyring (config.md)."""
+"""Plugin ``terminal``: ``process.terminal``, ``process.consoleSize``, session (config.md, Process)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orlop_hookspecs.hooks import hookimpl
 from orlop_hookspecs.hooks.capability import Handle, Problem
-from orlop_hookspecs.steps.session import NewKeyring, NewSession, OpenTerminal
+from orlop_hookspecs.steps.session import NewSession, OpenTerminal
 from orlop_linux.plugins.shared import NO_MOUNT_NAMESPACE, NO_MOUNT_NAMESPACE_HINT, owns_mounts, plugin_info
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ SIZE_MAX = (1 << 16) - 1
 @hookimpl
 def orlop_plugin() -> PluginInfo:
     """Return the plugin's identity."""
-    return plugin_info("terminal", "terminal, session and session keyring", after=("process",))
+    return plugin_info("terminal", "terminal and session", after=("process",))
 
 
 @hookimpl
@@ -72,24 +72,19 @@ def _problems(config: Config, context: PlanContext) -> Iterator[Problem]:
 
 
 @hookimpl
-def orlop_plan(config: Config, context: PlanContext) -> Sequence[Step]:
-    """Plan a terminal, or else a session without one, and a keyring of its own."""
+def orlop_plan(config: Config) -> Sequence[Step]:
+    """Plan a terminal, or else a session without one."""
     process = config.process
     if process is None:
         return ()
-    steps: list[Step] = []
-    if process.terminal:
-        size = process.console_size
-        steps.append(
-            OpenTerminal(
-                because="/process/terminal",
-                height=size.height if size else 0,
-                width=size.width if size else 0,
-                uid=(process.user and process.user.uid) or 0,
-            )
-        )
-    else:
-        steps.append(NewSession(because="/process/terminal"))
-    if not context.options.no_new_keyring:
-        steps.append(NewKeyring(because="/process", name=f"_ses.{context.container}"))
-    return steps
+    if not process.terminal:
+        return (NewSession(because="/process/terminal"),)
+    size = process.console_size
+    return (
+        OpenTerminal(
+            because="/process/terminal",
+            height=size.height if size else 0,
+            width=size.width if size else 0,
+            uid=(process.user and process.user.uid) or 0,
+        ),
+    )
