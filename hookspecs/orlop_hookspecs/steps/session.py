@@ -47,6 +47,8 @@ class SetSysctl(Step):
     because: str
     key: str
     value: str
+    namespace: str = ""
+    """Type of the namespaces that have the parameter each; the runtime's own one is never written to."""
 
 
 @step

@@ -189,6 +189,145 @@ def test_a_path_that_is_no_such_namespace(box: Box, tmp_path: Path, case: str) -
     assert box.left() == []
 
 
+def test_what_is_no_namespace_is_not_even_opened(box: Box, tmp_path: Path) -> None:
+    """Whoever opens a FIFO for reading lets a writer go on: nobody may be woken by a config."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with pytest.raises(orlop.StepError, match="not a namespace"):
+        box.create(box.config(linux=namespaces("mount", "pid", ipc=str(fifo))))
+    with pytest.raises(OSError, match="No such device"):
+        os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+    with pytest.raises(orlop.StepError, match="not a namespace"):
+        box.create(box.config(linux=namespaces("mount", "pid", ipc="/dev/tty")))
+    assert box.left() == []
+
+
+def test_a_link_to_a_namespace_is_one(box: Box, owner: int, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(f"/proc/{owner}/ns/ipc")
+    made = box.start(box.config(linux=namespaces("mount", "pid", ipc=str(tmp_path / "link"))), "b")
+    assert namespaces_of(made.pid)["ipc"] == namespaces_of(owner)["ipc"]
+    made.delete(force=True)
+
+
+def test_namespaces_of_a_process_that_is_gone(box: Box) -> None:
+    made = box.start(box.config(linux=namespaces("mount", "pid")), "gone")
+    path = f"/proc/{made.pid}/ns/pid"
+    with open(path, "rb") as kept:
+        made.delete(force=True)
+        with pytest.raises(orlop.StepError, match="no such file"):
+            box.create(box.config(linux=namespaces("mount", pid=path)))
+        still = f"/proc/{os.getpid()}/fd/{kept.fileno()}"
+        with pytest.raises(orlop.StepError, match="cannot allocate memory") as caught:
+            box.create(box.config(linux=namespaces("mount", pid=still)))
+    assert "whose first process has ended" in caught.value.hint
+    assert box.left() == []
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ALL if kind != "mount"])
+def test_a_path_of_the_runtimes_own_namespace_is_as_no_entry(box: Box, kind: str) -> None:
+    path = f"/proc/{os.getpid()}/ns/{FILES[kind]}"
+    new = [one for one in ("mount", "pid") if one != kind]
+    made = box.start(box.config(linux=namespaces(*new, **{kind: path})), "own")
+    assert namespaces_of(made.pid)[FILES[kind]] == namespaces_of("self")[FILES[kind]]
+    made.delete(force=True)
+
+
+CHANGES: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
+    "hostname": ("uts", {"hostname": "taken"}, {}, "/hostname"),
+    "domainname": ("uts", {"domainname": "taken"}, {}, "/domainname"),
+    "ipc parameter": ("ipc", {}, {"sysctl": {"kernel.msgmax": "4321"}}, "/linux/sysctl/kernel.msgmax"),
+    "network parameter": (
+        "network",
+        {},
+        {"sysctl": {"net.ipv4.ip_forward": "1"}},
+        "/linux/sysctl/net.ipv4.ip_forward",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_nothing_of_the_runtimes_own_namespaces_is_changed(box: Box, case: str) -> None:
+    """Not by any path to them: this one does not look like the host's."""
+    kind, top, linux, pointer = CHANGES[case]
+    names = ("/proc/sys/net/ipv4/ip_forward", "/proc/sys/kernel/msgmax", "/proc/sys/kernel/domainname")
+    before = [os.uname().nodename, *(Path(name).read_text() for name in names)]
+    path = f"/proc/{os.getpid()}/ns/{FILES[kind]}"
+    config = box.config(linux=namespaces("mount", "pid", **{kind: path}) | linux)
+    with pytest.raises(orlop.StepError, match="the runtime's own") as caught:
+        box.create(config | top)
+    assert caught.value.pointer == pointer
+    assert [os.uname().nodename, *(Path(name).read_text() for name in names)] == before
+    assert box.left() == []
+
+
+def test_names_and_parameters_of_a_namespace_that_is_shared(box: Box, owner: int) -> None:
+    paths = {kind: f"/proc/{owner}/ns/{FILES[kind]}" for kind in ("uts", "ipc")}
+    linux = namespaces("mount", "pid", **paths) | {"sysctl": {"kernel.msgmax": "4321"}}
+    made = box.start(box.config(linux=linux) | {"hostname": "shared"}, "b")
+    assert Path(f"/proc/{made.pid}/root/proc/sys/kernel/hostname").exists()
+    made.delete(force=True)
+    shown = box.run(
+        box.script("hostname; cat /proc/sys/kernel/msgmax", linux=namespaces("mount", "pid", **paths))
+    )
+    assert shown.output.split() == ["shared", "4321"]
+    assert os.uname().nodename != "shared"
+
+
+def test_a_joined_user_namespace_with_new_ones_that_it_owns(box: Box) -> None:
+    owner = box.start(box.config(linux=namespaces("user", "mount", "pid")), "owner")
+    new = ("mount", "pid", "network", "ipc", "uts", "cgroup", "time")
+    linux = namespaces(*new, user=f"/proc/{owner.pid}/ns/user")
+    made = box.start(box.config(linux=linux) | {"hostname": "inner"}, "b")
+    mine, its = namespaces_of(owner.pid), namespaces_of(made.pid)
+    assert {name for name in mine if mine[name] == its[name]} == {"user"}
+    assert status_of(made.pid)["Uid"].split()[0] == "100000"
+    made.delete(force=True)
+
+
+def test_two_containers_share_what_one_has(box: Box) -> None:
+    """As the containers of a pod do: network, ipc and uts are shared, processes and mounts are not."""
+    first = box.start(box.config(linux=namespaces(*NEW)) | {"hostname": "pod"}, "first")
+    kinds = ("network", "ipc", "uts")
+    paths = {kind: f"/proc/{first.pid}/ns/{FILES[kind]}" for kind in kinds}
+    second = box.start(box.config(linux=namespaces("mount", "pid", **paths)), "second")
+    first.delete(force=True)
+    assert second.status == "running"
+    third = {kind: f"/proc/{second.pid}/ns/{FILES[kind]}" for kind in kinds}
+    shown = box.run(box.script("hostname", linux=namespaces("mount", "pid", **third)))
+    assert shown.output.split() == ["pod"]
+    second.delete(force=True)
+
+
+NEW = ("mount", "pid", "network", "ipc", "uts")
+
+
+def test_mappings_without_a_root(box: Box) -> None:
+    maps = [{"containerID": 1000, "hostID": 100000, "size": 10}]
+    linux = namespaces("mount", "pid") | {"uidMappings": maps, "gidMappings": maps}
+    linux["namespaces"].append({"type": "user"})
+    config = box.script("id -u; id -g; echo x >/tmp/x; stat -c %u:%g /tmp/x", linux=linux)
+    config["process"]["user"] = {"uid": 1003, "gid": 1004}
+    config["mounts"].append(
+        {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["mode=1777"]}
+    )
+    assert box.run(config).output.split() == ["1003", "1004", "1003:1004"]
+
+
+def test_as_many_mappings_as_the_kernel_takes(box: Box) -> None:
+    maps = [{"containerID": number, "hostID": 100000 + 2 * number, "size": 1} for number in range(240)]
+    linux = namespaces("mount", "pid") | {"uidMappings": maps, "gidMappings": maps}
+    linux["namespaces"].append({"type": "user"})
+    pid = box.start(box.config(linux=linux)).pid
+    assert len(Path(f"/proc/{pid}/uid_map").read_text().splitlines()) == 240
+    many = [one | {"hostID": 4_000_000_000 + 2 * number} for number, one in enumerate(maps * 2)][:340]
+    for number, one in enumerate(many):
+        one["containerID"] = 1_000_000_000 + 2 * number if number else 0
+    linux["uidMappings"] = many
+    with pytest.raises(orlop.StepError, match="cannot write uid_map") as caught:
+        box.create(box.config(linux=linux), "many")
+    assert "less than" in caught.value.hint
+
+
 def test_a_mapping_that_the_kernel_refuses(box: Box) -> None:
     maps = [{"containerID": 0, "hostID": 4294967294, "size": 5}]
     linux = namespaces("pid", "mount", "user") | {"uidMappings": maps}

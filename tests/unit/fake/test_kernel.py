@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from orlop_fake import DeadlockError, FakeKernel, FakePlatform, Host, Task
 from orlop_fake.platform import orlop_platform, orlop_plugin
 from orlop_fake.pytest_plugin import config_of
 from orlop_hookspecs import CONTRACT_VERSION
-from orlop_hookspecs.errors import ContainerExistsError, ContainerNotFoundError, StoreError
+from orlop_hookspecs.errors import ContainerExistsError, ContainerNotFoundError, StepError, StoreError
 
 pytest_plugins = ["pytester"]
 
@@ -191,6 +192,39 @@ def test_namespaces_can_be_kept_and_joined() -> None:
     assert one.process.namespaces.network is kept
     assert [link.describe() for link in kept.links.values()] == ["lo up"]
     one.delete()
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("uts", "SetHostname"),
+        ("uts", "SetDomainname"),
+        ("ipc", "SetSysctl"),
+        ("network", "MoveNetDevices"),
+    ],
+)
+def test_nothing_of_the_runtimes_own_namespaces_is_changed(kind: str, change: str) -> None:
+    from orlop_fake.vfs import NamespaceFile
+    from orlop_hookspecs import steps as all_steps
+    from orlop_hookspecs.steps import JoinNamespace
+
+    fields: dict[str, dict[str, Any]] = {
+        "SetHostname": {"name": "taken"},
+        "SetDomainname": {"name": "taken"},
+        "SetSysctl": {"key": "kernel.msgmax", "value": "1", "namespace": "ipc"},
+        "MoveNetDevices": {"devices": (("eth0", "x"),)},
+    }
+    kernel = machine()
+    kernel.add_files({"/run/own": NamespaceFile(kernel.init.namespaces.get(kind))})
+    steps = [one for one in base() if getattr(one, "type", "") != kind]
+    steps += [JoinNamespace(because="", type=kind, path="/run/own")]
+    steps += [getattr(all_steps, change)(because="/there", **fields[change])]
+    before = kernel.snapshot()
+    with pytest.raises(StepError, match="the runtime's own") as caught:
+        Container(kernel, steps).create()
+    assert caught.value.pointer == "/there"
+    assert caught.value.errno == errno.EPERM
+    assert kernel.snapshot() == before
 
 
 def test_machines_share_a_description_and_nothing_else() -> None:

@@ -21,7 +21,7 @@ from orlop_hookspecs.steps import (
     SetTimeOffset,
 )
 from orlop_linux.plugins.shared import ID_MAX, MAPPINGS_MAX, mapping_problems
-from orlop_linux.plugins.sysctl import components, dotted
+from orlop_linux.plugins.sysctl import components, dotted, owner
 
 TYPES = ["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"]
 
@@ -184,6 +184,12 @@ def test_names_that_cannot_be() -> None:
     assert pointers("names", long) == ["/hostname"]
 
 
+@pytest.mark.parametrize("path", ["/proc/1/ns/uts", "/proc/self/ns/uts", "/proc/thread-self/ns/uts"])
+def test_names_of_the_host_are_the_hosts(path: str) -> None:
+    wanted = config(hostname="box", domainname="d", linux={"namespaces": namespaces(uts=path)})
+    assert pointers("names", wanted) == ["/hostname", "/domainname"]
+
+
 @pytest.mark.parametrize(
     ("key", "kind", "dotted_form"),
     [
@@ -203,7 +209,9 @@ def test_parameters_of_a_namespace(key: str, kind: str, dotted_form: str) -> Non
     pointer = "/linux/sysctl/" + key.replace("/", "~1")
     for entries in (namespaces(kind), namespaces(**{kind: "/run/ns/x"})):
         wanted = config(linux={"namespaces": entries, "sysctl": {key: "1\t2"}})
-        assert steps("sysctl", wanted) == [SetSysctl(because=pointer, key=dotted_form, value="1\t2")]
+        assert steps("sysctl", wanted) == [
+            SetSysctl(because=pointer, key=dotted_form, value="1\t2", namespace=owner(dotted_form))
+        ]
     assert pointers("sysctl", config(linux={"sysctl": {key: "1"}})) == [pointer]
     for path in ("/proc/1/ns/x", "/proc/self/ns/x", "/proc/thread-self/ns/x"):
         wanted = config(linux={"namespaces": namespaces(**{kind: path}), "sysctl": {key: "1"}})

@@ -39,14 +39,19 @@ _SIMPLE: dict[str, Callable[[int, UserNamespace], Namespace]] = {
 
 def join(context: Context, step: JoinNamespace) -> None:
     """Enter the namespace at a path; EINVAL when it is no namespace or one of another kind (setns(2))."""
-    node = context.kernel.host_find(step.path).node
-    if not isinstance(node, NamespaceFile) or node.namespace.kind != step.type:
-        raise refusal(errno.EINVAL, step.path, f"not a {FILES.get(step.type, step.type)} namespace")
-    setattr(_spaces(context), step.type, node.namespace)
+    setattr(_spaces(context), step.type, namespace_at(context, step))
     if step.type == "mount":
         # setns(2): the root becomes the root of that namespace.
         tree = context.process.namespaces.mount.tree
         context.process.root = tree.find("/")
+
+
+def namespace_at(context: Context, step: JoinNamespace) -> Namespace:
+    """Return the namespace at the path of *step*, which must be of its type."""
+    node = context.kernel.host_find(step.path).node
+    if not isinstance(node, NamespaceFile) or node.namespace.kind != step.type:
+        raise refusal(errno.EINVAL, step.path, f"not a {FILES.get(step.type, step.type)} namespace")
+    return node.namespace
 
 
 def new(context: Context, step: NewNamespace) -> None:

@@ -6,6 +6,7 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from orlop_fake.cgroup_files import enable
+from orlop_fake.execute.birth import namespace_at
 from orlop_fake.execute.context import refused_step
 from orlop_fake.hooks import run_hook
 from orlop_fake.refusals import refusal
@@ -265,6 +266,7 @@ def check_host(context: Context, plan: Plan) -> None:
     Raises:
         StepError: The step that would be refused.
     """
+    check_namespaces(context, plan)
     for planned in plan.steps("host"):
         step: Any = planned.step
         try:
@@ -274,6 +276,37 @@ def check_host(context: Context, plan: Plan) -> None:
                 choose({name: one.root for name, one in context.kernel.hierarchies.items()}, step)
         except OSError as error:
             raise refused_step(context, planned, error) from error
+
+
+_SETTERS = {"SetHostname": "uts", "SetDomainname": "uts", "MoveNetDevices": "network"}
+
+
+def check_namespaces(context: Context, plan: Plan) -> None:
+    """Refuse paths that are no such namespaces, and changes of the runtime's own ones.
+
+    Raises:
+        StepError: The step that would be refused.
+    """
+    own = set()
+    for planned in plan.steps("clone"):
+        step: Any = planned.step
+        if type(step).__name__ != "JoinNamespace":
+            continue
+        try:
+            found = namespace_at(context, step)
+        except OSError as error:
+            raise refused_step(context, planned, error) from error
+        if found is context.kernel.runtime.namespaces.get(step.type):
+            own.add(step.type)
+    for planned in (*plan.steps("host-with-pid"), *plan.steps("confined")):
+        step = planned.step
+        name = type(step).__name__
+        kind = step.namespace if name == "SetSysctl" else _SETTERS.get(name, "")
+        if kind in own:
+            own_one = refusal(
+                errno.EPERM, message=f"the {kind} namespace that is joined is the runtime's own"
+            )
+            raise refused_step(context, planned, own_one)
 
 
 def mounted_resctrl(context: Context) -> Resctrl:

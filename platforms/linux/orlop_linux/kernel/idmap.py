@@ -23,6 +23,14 @@ def _text(maps: Maps) -> bytes:
     return "".join(f"{inside} {outside} {size}\n" for inside, outside, size in maps).encode()
 
 
+def _hint(number: int, maps: Maps) -> str:
+    if number in {errno.EPERM, errno.ENOENT}:
+        return _HINT
+    if number == errno.EINVAL and len(_text(maps)) >= (limit := os.sysconf("SC_PAGESIZE")):
+        return f"the kernel takes less than {limit} bytes of text for a map: use fewer, larger ranges"
+    return ""
+
+
 def _write(directory: int, name: str, data: bytes) -> None:
     fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
     try:
@@ -74,7 +82,7 @@ def write_maps(pid: int, uid: Maps, gid: Maps) -> None:
                     pointer=f"/linux/{name[:3]}Mappings",
                     errno=number,
                     value=[list(one) for one in maps[:5]],
-                    hint=_HINT if number in {errno.EPERM, errno.ENOENT} else "",
+                    hint=_hint(number, maps),
                 ) from error
     finally:
         os.close(directory)

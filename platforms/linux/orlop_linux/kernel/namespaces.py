@@ -13,7 +13,7 @@ from orlop_linux.init import syscalls
 if TYPE_CHECKING:
     from typing import Any
 
-    from orlop_hookspecs.plan import PlannedStep
+    from orlop_hookspecs.plan import Plan, PlannedStep
 
 FLAGS = {
     "mount": syscalls.CLONE_NEWNS,
@@ -31,11 +31,30 @@ _NS_GET_NSTYPE = 0xB703
 _NSFS_MAGIC = 0x6E736673
 
 
+FILES = {"mount": "mnt", "network": "net"}
+"""Files below /proc/PID/ns whose name is not the spec's."""
+
+_SETTERS = {"SetHostname": "uts", "SetDomainname": "uts", "MoveNetDevices": "network"}
+"""Steps that change a namespace, and its type; SetSysctl says it itself."""
+
+
 def _verify(fd: int, wanted: int) -> None:
-    if syscalls.statfs_type(fd) != _NSFS_MAGIC:
-        raise OSError(errno.EINVAL, "not a namespace")
     if fcntl.ioctl(fd, _NS_GET_NSTYPE) != wanted:
         raise OSError(errno.EINVAL, "a namespace of another kind")
+
+
+def _open(path: str) -> int:
+    """Return a descriptor of the namespace file at *path*; what is none is not even opened.
+
+    A device would notice, and a FIFO would wait.
+    """
+    place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        if syscalls.statfs_type(place) != _NSFS_MAGIC:
+            raise OSError(errno.EINVAL, "not a namespace")
+        return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(place)
 
 
 def open_namespace(planned: PlannedStep) -> tuple[int, int]:
@@ -48,8 +67,7 @@ def open_namespace(planned: PlannedStep) -> tuple[int, int]:
     wanted = FLAGS[step.type]
     fd = -1
     try:
-        # O_NONBLOCK: a FIFO in its place must not block.
-        fd = os.open(step.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        fd = _open(step.path)
         _verify(fd, wanted)
     except OSError as error:
         if fd >= 0:
@@ -62,3 +80,45 @@ def open_namespace(planned: PlannedStep) -> tuple[int, int]:
             errno=error.errno,
         ) from error
     return fd, wanted
+
+
+def is_own(fd: int, kind: str) -> bool:
+    """Tell whether the namespace *fd* of type *kind* is the calling thread's own."""
+    try:
+        mine = os.stat(f"/proc/thread-self/ns/{FILES.get(kind, kind)}")
+    except FileNotFoundError:
+        return False  # the kernel has no namespaces of that type
+    return os.path.samestat(mine, os.fstat(fd))
+
+
+def check(plan: Plan) -> None:
+    """Refuse paths that are no such namespaces, and changes of the runtime's own ones; nothing is touched.
+
+    Raises:
+        StepError: The step that would be refused, or would do harm.
+    """
+    own: dict[str, str] = {}
+    for planned in plan.steps("clone"):
+        step: Any = planned.step
+        if type(step).__name__ == "JoinNamespace":
+            fd, _ = open_namespace(planned)
+            try:
+                if is_own(fd, step.type):
+                    own[step.type] = step.path
+            finally:
+                os.close(fd)
+    if not own:
+        return
+    for planned in (*plan.steps("host-with-pid"), *plan.steps("confined")):
+        step = planned.step
+        name = type(step).__name__
+        kind = step.namespace if name == "SetSysctl" else _SETTERS.get(name, "")
+        if kind in own:
+            raise StepError(
+                f"the {kind} namespace {own[kind]} is the runtime's own, and nothing in it is changed",
+                pointer=step.because,
+                plugin=planned.plugin,
+                step=step.describe(),
+                errno=errno.EPERM,
+                hint=f"give the container a {kind} namespace of its own",
+            )

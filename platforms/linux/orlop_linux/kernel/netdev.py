@@ -64,6 +64,7 @@ class Move:
     def _move(self, space: int, host: Links, inside: Links) -> None:
         home = self._home(host)
         if home == identity(space):
+            # A path to it has been refused before; a hook cannot have brought this about.
             raise self._refuse("", "the container's network namespace is the runtime's own", errno.EINVAL)
         devices = [self._examine(host, inside, name, new) for name, new in self._step.devices]
         self._number(devices, host.indexes(), inside.indexes())

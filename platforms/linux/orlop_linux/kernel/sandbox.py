@@ -79,13 +79,12 @@ class Sandbox:
         method = self._host_methods.get(type(planned.step).__name__)
         if method is None:
             raise _unknown(planned, "host")
-        if not self._checked:
-            self._checked = True
-            self._check()
+        self._check_once()
         method(self, planned)
 
     def clone(self, steps: Sequence[PlannedStep]) -> None:
         """Make the container process with its namespaces and id maps, in its cgroups; it then waits."""
+        self._check_once()
         cgroup_fd: int | None = None
         tasks: list[int] = []
         if self._cgroups is not None:
@@ -168,8 +167,17 @@ class Sandbox:
 
     # --- phase host
 
-    def _check(self) -> None:
+    def _check_once(self) -> None:
         """Refuse what this host cannot do before the first step touches it."""
+        if self._checked:
+            return
+        self._checked = True
+        from orlop_linux.kernel.namespaces import check as check_namespaces
+
+        check_namespaces(self._plan)
+        self._check_host()
+
+    def _check_host(self) -> None:
         hierarchies = self._kernel.hierarchies() if self._options.manage_cgroups else []
         for planned in self._plan.steps("host"):
             step: Any = planned.step

@@ -19,7 +19,7 @@ from orlop_linux.init.identity import NUMBER, RLIMITS
 from orlop_linux.kernel.channel import Channel, SilentEndError
 from orlop_linux.kernel.idmap import map_users, write_maps
 from orlop_linux.kernel.mountfailures import refine
-from orlop_linux.kernel.namespaces import FLAGS, open_namespace
+from orlop_linux.kernel.namespaces import FLAGS, is_own, open_namespace
 from orlop_linux.kernel.sources import Sources
 from orlop_linux.kernel.unprivileged import birth_hint, may_make_nodes, may_mount, refuse_groups
 from orlop_linux.live.failures import Outline, error_of
@@ -130,6 +130,10 @@ class Launch:
                 self._new.append(step.type)
             elif name == "JoinNamespace":
                 joins.append(open_namespace(planned))
+                if step.type == "user" and is_own(joins[-1][0], "user"):
+                    # setns(2) refuses to enter the user namespace where one is already.
+                    os.close(joins.pop()[0])
+                    continue
                 self._joined.append(step.type)
             elif name == "SetIdMappings":
                 self._maps = (step.uid, step.gid)

@@ -52,13 +52,19 @@ def in_user_namespace() -> bool:
 
 def birth_hint(number: int, namespaces: Collection[str]) -> str:
     """Return what helps when the kernel refused to make a process in *namespaces* with errno *number*."""
+    if number == errno.ENOMEM and "pid" in namespaces:
+        return "no process can be made in a pid namespace whose first process has ended"
     if number not in {errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EUSERS}:
         return ""
+    return _denied(number, namespaces)
+
+
+def _denied(number: int, namespaces: Collection[str]) -> str:
     if "user" not in namespaces:
-        if may_mount():
-            return ""
         return (
-            "without privileges a container needs a user namespace: add one to linux.namespaces, with "
+            ""
+            if may_mount()
+            else "without privileges a container needs a user namespace: add one to linux.namespaces, with "
             "uidMappings and gidMappings, as `orlop spec --rootless` does"
         )
     denied = _switch()

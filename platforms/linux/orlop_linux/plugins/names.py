@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from orlop_hookspecs.hooks import hookimpl
 from orlop_hookspecs.hooks.capability import Handle, Problem
 from orlop_hookspecs.steps.session import SetDomainname, SetHostname
-from orlop_linux.plugins.shared import namespace, plugin_info
+from orlop_linux.plugins.shared import HOST_NAMESPACES, namespace, plugin_info
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,7 +42,10 @@ def _problems(config: Config) -> Iterator[Problem]:
     for pointer, name in (("/hostname", config.hostname), ("/domainname", config.domainname)):
         if not name:
             continue
-        if namespace(config, "uts") is None:
+        entry = namespace(config, "uts")
+        if entry is not None and entry.path is not None and entry.path.startswith(HOST_NAMESPACES):
+            yield Problem(pointer, "the uts namespace that is joined is the host's", name)
+        if entry is None:
             yield Problem(
                 pointer,
                 "without a uts namespace the name would be the host's",

@@ -140,6 +140,11 @@ def _place(config: Config, name: str, here: str) -> Iterator[Problem]:
 def orlop_plan(config: Config) -> Sequence[Step]:
     """Plan the parameters in the order of the config."""
     return tuple(
-        SetSysctl(because=f"/linux/sysctl/{token(key)}", key=dotted(components(key)), value=value)
+        SetSysctl(
+            because=f"/linux/sysctl/{token(key)}",
+            key=(name := dotted(components(key))),
+            value=value,
+            namespace=owner(name),
+        )
         for key, value in ((config.linux and config.linux.sysctl) or {}).items()
     )
