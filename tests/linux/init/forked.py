@@ -59,6 +59,11 @@ def in_child(function: Callable[[], Any], *, namespaces: int = syscalls.CLONE_NE
             os.umask(0)
             if namespaces:
                 syscalls.unshare(namespaces)
+            if namespaces & syscalls.CLONE_NEWNS:
+                # systemd leaves a host's mounts shared; nothing of a test may reach the host.
+                top = os.open("/", os.O_PATH)
+                syscalls.mount_setattr(top, propagation=syscalls.MS_PRIVATE, recursive=True)
+                os.close(top)
             os.write(up_write, b"?")
             os.read(down_read, 1)
             os.close(down_read)

@@ -27,7 +27,7 @@ def groups(tmp_path: Path) -> Path:
 def test_one_directory_for_each_hierarchy(rootfs: Path, groups: Path) -> None:
     def run() -> Any:
         trees = {
-            f"cgroup:{number}": clone(groups / name)
+            f"cgroup:0:{number}": clone(groups / name)
             for number, name in enumerate(("cpu", "systemd", "unified"))
         }
         shown = [("cpu,cpuacct", ("cpu", "cpuacct", "cpu,cpuacct")), ("systemd", ()), ("unified", ())]
@@ -52,7 +52,7 @@ def test_one_directory_for_each_hierarchy(rootfs: Path, groups: Path) -> None:
 
 def test_a_unified_hierarchy_is_mounted_at_the_destination(rootfs: Path, groups: Path) -> None:
     def run() -> Any:
-        context = furnish(rootfs, trees={"cgroup:0": clone(groups / "unified")}, cgroup_mounts=[("", ())])
+        context = furnish(rootfs, trees={"cgroup:0:0": clone(groups / "unified")}, cgroup_mounts=[("", ())])
         fields = filesystem("/sys/fs/cgroup", own_namespace=False, attributes=("ro",))
         cgroupfs.mount_cgroup(context, fields, 0)
         os.fchdir(context.root_fd)
@@ -71,7 +71,7 @@ def test_a_cgroup_namespace(rootfs: Path, groups: Path, new: bool) -> None:
         pytest.skip("the kernel has no cgroup2")
 
     def run() -> Any:
-        trees = {"cgroup:0": clone(groups / "unified"), "cgroup:1": clone(groups / "cpu")}
+        trees = {"cgroup:0:0": clone(groups / "unified"), "cgroup:0:1": clone(groups / "cpu")}
         context = furnish(rootfs, trees=trees, cgroup_mounts=[("unified", ()), ("cpu,memory,pids,blkio", ())])
         context.new_namespaces = frozenset(["cgroup"] if new else [])
         cgroupfs.mount_cgroup(context, filesystem("/cgroup", own_namespace=True), 0)
@@ -86,7 +86,7 @@ def test_a_cgroup_namespace(rootfs: Path, groups: Path, new: bool) -> None:
 @pytest.mark.parametrize("name", ["..", ".", "a/b"])
 def test_names_that_lead_elsewhere_are_refused(rootfs: Path, groups: Path, name: str) -> None:
     def run() -> None:
-        trees = {"cgroup:0": clone(groups / "cpu")}
+        trees = {"cgroup:0:0": clone(groups / "cpu")}
         context = furnish(rootfs, trees=trees, cgroup_mounts=[(name, ()), ("other", ())])
         cgroupfs.mount_cgroup(context, filesystem("/cgroup", own_namespace=False), 0)
 

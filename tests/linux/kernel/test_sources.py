@@ -15,7 +15,7 @@ from orlop_hookspecs.errors import StepError
 from orlop_hookspecs.plan import PlannedStep
 from orlop_hookspecs.steps import MountBind, MountFilesystem, MountSysfs, PrepareRoot, Step
 from orlop_linux.init import attributes, failure, mounts, syscalls
-from orlop_linux.kernel.sources import Sources
+from orlop_linux.kernel.sources import AT_ONCE, Sources
 
 USER = syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS
 
@@ -38,7 +38,9 @@ def sources(*steps: Step, user: int | None = None, own_network: bool = False) ->
 
 
 def opened(*steps: Step, **facts: Any) -> dict[str, int]:
-    return dict(sources(*steps, **facts).open())
+    """Return what there is for one message, by key."""
+    made = sources(*steps, **facts)
+    return dict(zip(made.keys(), next(made.batches(), []), strict=True))
 
 
 def bind(source: Path | str, **fields: Any) -> MountBind:
@@ -101,11 +103,12 @@ def test_no_descriptor_of_the_engine_can_be_named(path: str) -> None:
 
 def test_what_is_refused_leaves_nothing_open(tmp_path: Path) -> None:
     before = open_fds()
+    made = sources(bind(tmp_path), bind(tmp_path / "absent"))
     with pytest.raises(StepError) as caught:
-        opened(bind(tmp_path), bind(tmp_path / "absent"))
-    # The receiver closes what it got; the generator itself holds nothing.
-    for fd in open_fds() - before:
-        os.close(fd)
+        made.keys()
+    assert open_fds() != before
+    made.close()
+    assert open_fds() == before
     assert caught.value.errno == errno.ENOENT
     assert str(tmp_path / "absent") in str(caught.value)
 
@@ -274,3 +277,40 @@ def test_a_tree_in_another_user_namespace_keeps_its_attributes(tmp_path: Path) -
         assert in_child(run) == os.ST_RDONLY
     except RefusedError as error:
         pytest.fail(f"locked: {error}")
+
+
+def test_many_sources_need_few_descriptors(tmp_path: Path) -> None:
+    """Each is verified before the first one is sent, and opened when it is due."""
+    before = open_fds()
+    made = sources(*[bind(tmp_path)] * 1001)
+    keys = made.keys()
+    assert open_fds() == before
+    sizes = []
+    for batch in made.batches():
+        sizes.append(len(batch))
+        assert len(open_fds() - before) == len(batch) <= AT_ONCE
+    assert keys == [f"mount:{number}" for number in range(1001)]
+    assert (sum(sizes), len(sizes)) == (1001, -(-1001 // AT_ONCE))
+    assert open_fds() == before
+
+
+def test_the_last_of_many_sources_is_missed_at_once(tmp_path: Path) -> None:
+    before = open_fds()
+    made = sources(*[bind(tmp_path)] * 1000, bind(tmp_path / "absent"))
+    with pytest.raises(StepError) as caught:
+        made.keys()
+    assert caught.value.pointer == "/mounts/7/source"
+    assert open_fds() == before
+
+
+def test_a_source_that_vanishes_on_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "last").mkdir()
+    before = open_fds()
+    made = sources(*[bind(tmp_path)] * 1000, bind(tmp_path / "last"))
+    made.keys()
+    (tmp_path / "last").rmdir()
+    with pytest.raises(StepError, match="last: no such file") as caught:
+        list(made.batches())
+    assert caught.value.pointer == "/mounts/7/source"
+    made.close()
+    assert open_fds() == before

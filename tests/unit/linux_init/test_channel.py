@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -23,6 +25,7 @@ if sys.platform != "linux":
     pytest.skip("needs Linux", allow_module_level=True)
 
 from orlop_linux.init import failure, protocol
+from orlop_linux.init.context import Context
 from orlop_linux.kernel.channel import Channel, SilentEndError, pid_of
 from orlop_linux.kernel.spawn import Launch
 from orlop_linux.live.failures import Outline, error_of
@@ -232,6 +235,9 @@ ANSWERS: dict[str, tuple[bytes, bytes, int]] = {
     "errno that there is not": (protocol.FAILED, failure.pack_failure(1, 0, 1 << 60, 0), 0),
     "negative numbers": (protocol.FAILED, failure.pack_failure(-1, -1, -1, -1), 0),
     "again a pid": (protocol.PID, b"1", 1),
+    "more than there is": (protocol.MORE, b"", 0),
+    "more, with words": (protocol.MORE, b"x", 0),
+    "more, with descriptors": (protocol.MORE, b"", 1),
 }
 
 
@@ -291,3 +297,80 @@ def test_any_stored_outline(data: Any) -> None:
 def test_failure_survives_packing() -> None:
     packed = failure.pack_failure(3, 7, 13, 2, b"x" * 10_000)
     assert failure.unpack_failure(packed) == (3, 7, 13, 2, b"x" * failure.OUTPUT_LIMIT)
+
+
+def test_trees_are_sent_as_they_are_asked_for(channel: Channel) -> None:
+    sent: list[int] = []
+
+    def batches() -> Iterator[list[int]]:
+        for count in (3, 2):
+            sent.append(count)
+            yield [0] * count
+
+    with channel.theirs as sock:
+        protocol.send(sock, protocol.MORE)
+        protocol.send(sock, protocol.READY)
+        assert channel.serve(batches()) == (protocol.READY, b"", [])
+        assert sent == [3, 2]
+        for count in sent:
+            kind, _, fds = protocol.receive(sock)
+            assert (kind, len(fds)) == (protocol.TREES, count)
+            for fd in fds:
+                os.close(fd)
+
+
+def test_what_a_process_said_is_heard_although_it_left_trees_behind(channel: Channel) -> None:
+    """The kernel reports the unread message first (unix(7), ECONNRESET), and only then what was sent."""
+    channel.send(protocol.TREES, b"", [0])
+    protocol.send(channel.theirs, protocol.FAILED, b"because")
+    channel.theirs.close()
+    assert channel.receive() == (protocol.FAILED, b"because", [])
+
+
+def test_the_child_takes_trees_in_order_and_asks_for_more() -> None:
+    fds = [os.open("/dev/null", os.O_RDONLY) for _ in range(5)]
+    rest = [fds[:2], fds[2:4], fds[4:]]
+    context = Context(pending=["root", "mount:1", "device:2", "mount:3", "mount:4"], more=lambda: rest.pop(0))
+    assert context.has("mount:4")
+    assert not context.has("mount:5")
+    assert context.take("root") == fds[0]
+    assert len(rest) == 2
+    context.discard("device:2")
+    assert len(rest) == 2
+    assert context.take("mount:3") == fds[3]
+    assert context.take("mount:1") == fds[1]
+    with pytest.raises(OSError, match="9") as caught:
+        context.take("mount:1")
+    assert caught.value.errno == errno.EBADF
+    assert context.has("mount:4")
+    assert len(rest) == 1
+    with pytest.raises(OSError, match="9"):
+        os.fstat(fds[2])
+    assert context.take("mount:4") == fds[4]
+    for fd in (fds[0], fds[1], fds[3], fds[4]):
+        os.close(fd)
+
+
+def test_trees_that_never_come_are_an_error() -> None:
+    context = Context(pending=["root"], more=list)
+    with pytest.raises(OSError, match="9"):
+        context.take("root")
+    with pytest.raises(OSError, match="9"):
+        Context(pending=["root"]).take("root")
+
+
+def test_late_mounts_leave_the_soft_limit_as_it_is() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    context = Context()
+    null = os.open("/dev/null", os.O_RDONLY)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (null + 64, hard))
+        for _ in range(100):
+            context.make_readonly_late(null)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (null + 64, hard)
+        assert len(context.late_readonly) == len(set(context.late_readonly)) == 100
+        assert sum(fd >= null + 64 for fd in context.late_readonly) == 84
+    finally:
+        context.close()
+        os.close(null)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

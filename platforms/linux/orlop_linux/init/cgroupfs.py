@@ -39,21 +39,20 @@ def _fresh(name: str) -> int:
     return mounts.new_filesystem("cgroup", "cgroup", data)
 
 
-def _hierarchy(context: Context, name: str, number: int, fields: dict[str, Any]) -> int:
+def _hierarchy(context: Context, name: str, key: str, fields: dict[str, Any]) -> int:
     """Return a mount of one hierarchy with its attributes.
 
     The container's own directory is the root of a cgroup namespace that was made for it, so the engine's tree
     of it shows all there is. The root of somebody else's namespace only shows in a new mount.
     """
-    key = f"cgroup:{number}"
     mount = -1
-    if fields["own_namespace"] and ("cgroup" not in context.new_namespaces or key not in context.trees):
+    if fields["own_namespace"] and ("cgroup" not in context.new_namespaces or not context.has(key)):
         try:
             mount = _fresh(name)
         except OSError:
             # A user namespace may mount only what it owns, and v1 only exactly the set of controllers that
             # exists.
-            if key not in context.trees:
+            if not context.has(key):
                 raise
     if mount < 0:
         mount = context.take(key)
@@ -73,13 +72,13 @@ def _check_name(name: str) -> str:
     return name
 
 
-def _attach_all(context: Context, place: int, fields: dict[str, Any]) -> None:
+def _attach_all(context: Context, place: int, fields: dict[str, Any], index: int) -> None:
     """Attach each hierarchy below the tmpfs *place*; nobody else can reach it yet."""
     for number, (name, aliases) in enumerate(context.cgroup_mounts):
         os.mkdir(_check_name(name), 0o755, dir_fd=place)
         point = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place)
         try:
-            mount = _hierarchy(context, name, number, fields)
+            mount = _hierarchy(context, name, f"cgroup:{index}:{number}", fields)
             try:
                 syscalls.move_mount(mount, point)
             finally:
@@ -91,13 +90,13 @@ def _attach_all(context: Context, place: int, fields: dict[str, Any]) -> None:
                 os.symlink(name, _check_name(alias), dir_fd=place)
 
 
-def mount_cgroup(context: Context, fields: dict[str, Any], _index: int) -> None:
+def mount_cgroup(context: Context, fields: dict[str, Any], index: int) -> None:
     """Execute MountCgroup."""
     with At(failure.DETAIL_TARGET):
         target = resolve.make_directory(context.root_fd, fields["destination"])
     try:
         if [name for name, _ in context.cgroup_mounts] == [""]:
-            mount = _hierarchy(context, "", 0, fields)
+            mount = _hierarchy(context, "", f"cgroup:{index}:0", fields)
             try:
                 mounts.attach(context, mount, target, fields)
             finally:
@@ -107,7 +106,7 @@ def mount_cgroup(context: Context, fields: dict[str, Any], _index: int) -> None:
         place = mounts.new_filesystem("tmpfs", "tmpfs", ("mode=0755",), (), attributes.mask_of(writable))
         try:
             mounts.attach(context, place, target, {**fields, "propagation": ()})
-            _attach_all(context, place, fields)
+            _attach_all(context, place, fields, index)
             attributes.apply_attributes(place, fields["attributes"], fields["cleared"], fields["recursive"])
             attributes.apply_propagation(place, fields["propagation"])
         finally:

@@ -158,6 +158,26 @@ def _join_cgroups(birth: Birth) -> None:
         syscalls.unshare(syscalls.CLONE_NEWCGROUP)
 
 
+class _Trees:
+    """The engine's trees: it sends as many as fit into one message, and more when asked."""
+
+    __slots__ = ("asking", "channel")
+
+    def __init__(self, channel: socket.socket) -> None:
+        self.channel = channel
+        self.asking = False
+
+    def receive(self) -> list[int]:
+        """Return the next trees."""
+        if self.asking:
+            protocol.send(self.channel, protocol.MORE)
+        self.asking = True
+        kind, _, fds = protocol.receive(self.channel)
+        if kind != protocol.TREES or not fds:
+            die()
+        return fds
+
+
 class Blueprint:
     """The child's part of the plan, as the engine sent it."""
 
@@ -177,15 +197,7 @@ class Blueprint:
         self.listener = socket.socket(fileno=fds[4])
         preserved = fds[5 : 5 + sizes["preserved"]]
         console = fds[5 + sizes["preserved"]] if sizes["console"] else -1
-        trees: dict[str, int] = {}
-        keys = plan["trees"]
-        while len(trees) < len(keys):
-            kind, _, more = protocol.receive(channel)
-            if kind != protocol.TREES or not more:
-                die()
-            for fd in more:
-                trees[keys[len(trees)]] = fd
-        trees.update(sources.open_all(plan["sources"]))
+        trees = sources.open_all(plan["sources"])
         filters_ = {
             int(index): (programs[offset : offset + length], flags)
             for index, (offset, length, flags) in plan["filters"].items()
@@ -193,6 +205,8 @@ class Blueprint:
         self.context = Context(
             proc_fd=procfs.open_private(new_pid_namespace="pid" in plan["namespaces"]),
             trees=trees,
+            pending=plan["trees"],
+            more=_Trees(channel).receive,
             has_userns=plan["user_namespace"],
             new_namespaces=frozenset(plan["namespaces"]),
             cgroup_mounts=[(name, tuple(aliases)) for name, aliases in plan["cgroup_mounts"]],

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import itertools
 import os
+import resource
 
 from orlop_linux.init import syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
+
+
+_FEW = 16
+"""Late mounts whose descriptors are like others."""
+_BEYOND = 1 << 16
+"""Where the further ones begin at most: the kernel keeps a table up to the last descriptor."""
 
 
 class Context:
@@ -22,9 +31,9 @@ class Context:
 
     __slots__ = (
         "cgroup_mounts", "console_fd", "entered", "execute_fields", "filters", "handover", "has_userns",
-        "late_readonly", "listen_fds", "loader", "mask_fd", "new_namespaces", "null_fd", "prepared",
-        "preserved", "proc_fd", "process_env", "root_fd", "settled", "state", "status_fd", "stdio", "trees",
-        "umask",
+        "late_readonly", "listen_fds", "loader", "mask_fd", "more", "new_namespaces", "null_fd", "pending",
+        "prepared", "preserved", "proc_fd", "process_env", "root_fd", "settled", "state", "status_fd",
+        "stdio", "trees", "umask",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - one argument for each fact
@@ -33,6 +42,8 @@ class Context:
         root_fd: int = -1,
         proc_fd: int = -1,
         trees: Mapping[str, int] | None = None,
+        pending: Iterable[str] = (),
+        more: Callable[[], list[int]] | None = None,
         has_userns: bool = False,
         new_namespaces: frozenset[str] = frozenset(),
         null_fd: int = -1,
@@ -51,11 +62,17 @@ class Context:
         self.proc_fd = proc_fd
         """A procfs that the container cannot replace."""
         self.trees: dict[str, int] = dict(trees or {})
-        """Detached mounts from the engine by key: ``root``, ``mount:<index>``, ``cgroup:<n>``,
+        """Detached mounts from the engine by key: ``root``, ``mount:<index>``, ``cgroup:<index>:<n>``,
         ``device:<index>``; ``idmap:<index>`` is a user namespace. Each is taken once.
 
         The engine has given them the propagation that the host's mounts get in the container's namespace.
         """
+        self.pending: dict[str, bool] = dict.fromkeys(pending, True)
+        """Keys of the trees that have not come yet, in their order, and whether each is wanted.
+
+        There may be more trees than the process may have descriptors: they come when they are needed."""
+        self.more = more
+        """Returns the next trees."""
         self.has_userns = has_userns
         self.new_namespaces = new_namespaces
         self.null_fd = null_fd
@@ -87,22 +104,60 @@ class Context:
         self.handover: Any = None
         """The page through which failures are told once a filter with a listener is loaded."""
 
+    def has(self, key: str) -> bool:
+        """Tell whether the tree *key* is there or will come."""
+        return key in self.trees or key in self.pending
+
     def take(self, key: str) -> int:
         """Return the tree *key*; the caller closes it.
 
         Raises:
-            OSError: EBADF: the engine did not send it, or it was taken before.
+            OSError: EBADF: the engine does not send it, or it was taken before.
         """
+        while key in self.pending:
+            self._receive()
         fd = self.trees.pop(key, -1)
         if fd < 0:
             raise OSError(errno.EBADF, "")
         return fd
 
+    def _receive(self) -> None:
+        """Take the next trees in."""
+        fds = self.more() if self.more is not None else []
+        names = list(itertools.islice(self.pending.items(), len(fds)))
+        for (name, wanted), fd in zip(names, fds, strict=False):
+            del self.pending[name]
+            if wanted:
+                self.trees[name] = fd
+            else:
+                os.close(fd)
+        if not fds or len(names) < len(fds):
+            raise OSError(errno.EBADF, "")
+
     def discard(self, key: str) -> None:
-        """Close the tree *key* if it is there."""
+        """Close the tree *key* if it is there, or as soon as it comes."""
+        if key in self.pending:
+            self.pending[key] = False
         fd = self.trees.pop(key, -1)
         if fd >= 0:
             os.close(fd)
+
+    def make_readonly_late(self, mount: int) -> None:
+        """Make *mount* read-only when the root has been furnished.
+
+        Until then a descriptor is needed for each such mount. The first ones are like others; more of them
+        lie beyond the soft limit of the process, which is back right afterwards: those below it stay free.
+        """
+        if len(self.late_readonly) < _FEW:
+            self.late_readonly.append(fcntl.fcntl(mount, fcntl.F_DUPFD_CLOEXEC, 3))
+            return
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        try:
+            floor = min(soft, _BEYOND) if 0 <= soft < hard else 3
+            self.late_readonly.append(fcntl.fcntl(mount, fcntl.F_DUPFD_CLOEXEC, floor))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
     def seal(self) -> None:
         """Make the mounts read-only that had to stay writable while the root was furnished."""

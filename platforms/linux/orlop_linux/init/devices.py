@@ -41,11 +41,11 @@ def create_device(context: Context, fields: dict[str, Any], index: int) -> None:
     try:
         key = f"device:{index}"
         # In a user namespace the kernel makes no device nodes, or makes some that cannot be opened.
-        if not (context.has_userns and key in context.trees):
+        if not (context.has_userns and context.has(key)):
             try:
                 _make(parent, name, kind | fields["mode"] & 0o7777, device, (fields["uid"], fields["gid"]))
             except PermissionError:
-                if key not in context.trees:
+                if not context.has(key):
                     raise
             else:
                 context.discard(key)

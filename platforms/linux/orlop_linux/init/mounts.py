@@ -223,9 +223,9 @@ def _make(context: Context, fields: dict[str, Any], index: int, wanted: Sequence
         Refusal: EOPNOTSUPP: it shall be id-mapped, and the engine sent nothing for that.
     """
     key = f"mount:{index}"
-    if key in context.trees:
+    if context.has(key):
         return context.take(key)
-    users = context.trees.pop(f"idmap:{index}", -1)
+    users = context.take(f"idmap:{index}") if context.has(f"idmap:{index}") else -1
     try:
         if fields["idmap"] is not None and users < 0:
             raise Refusal(errno.EOPNOTSUPP, failure.DETAIL_IDMAP)
@@ -272,7 +272,7 @@ def mount_filesystem(context: Context, fields: dict[str, Any], index: int) -> No
             attributes.apply_attributes(mount, wanted, fields["cleared"], recursive)
             attach(context, mount, target, fields)
             if late:
-                context.late_readonly.append(os.dup(mount))
+                context.make_readonly_late(mount)
         finally:
             os.close(mount)
     finally:
@@ -318,7 +318,7 @@ def _mount_kernel_view(context: Context, fields: dict[str, Any], index: int, fst
         except PermissionError:
             # Without a network namespace of its own a user namespace gets no sysfs; the engine sent the one
             # of the network namespace that the container shares with it.
-            if fstype != "sysfs" or f"mount:{index}" not in context.trees:
+            if fstype != "sysfs" or not context.has(f"mount:{index}"):
                 raise
             mount = context.take(f"mount:{index}")
             # What the host has mounted below comes along, and must not be more writable than the rest.

@@ -20,8 +20,10 @@ travel as SCM_RIGHTS and arrive close-on-exec. Large data (the plan) travels as 
       | MAPPED -------------------------------------------------------------> |
       |    ... the engine executes phase host-with-pid ...                    |
       | BUILD {sizes} [plan, stdio 0-2, listener, preserved, console] ------> |
-      | TREES [detached mounts] --------------------------------------------> |  as often as needed
+      | TREES [detached mounts] --------------------------------------------> |
       |                                                                       | phases container, confined
+      | <---------------------------------------------------- MORE            |  as often as there are
+      | TREES [detached mounts] --------------------------------------------> |  more mounts than that
       | <---------------------------------------------------- READY or FAILED |
       |    ... the engine saves the record ...                                |
       | COMMIT -------------------------------------------------------------> |
@@ -56,6 +58,7 @@ MAP = b"U"
 MAPPED = b"M"
 BUILD = b"B"
 TREES = b"T"
+MORE = b"O"
 READY = b"R"
 FAILED = b"F"
 COMMIT = b"C"

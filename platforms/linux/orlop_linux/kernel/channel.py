@@ -11,7 +11,7 @@ from orlop_hookspecs.errors import StepError
 from orlop_linux.init import protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 _PID_DIGITS = 10
 
@@ -53,7 +53,11 @@ class Channel:
         if not poller.poll(None if seconds is None else max(0.0, seconds) * 1000):
             raise StepError("the container process does not answer", container=self._container)
         try:
-            message = protocol.receive(self._ours)
+            try:
+                message = protocol.receive(self._ours)
+            except ConnectionResetError:
+                # It ended without reading all that it was sent (unix(7)); what it said is still there.
+                message = protocol.receive(self._ours)
         except (protocol.EndOfChannel, ConnectionError):
             if not self._heard:
                 raise SilentEndError from None
@@ -64,6 +68,27 @@ class Channel:
             ) from None
         self._heard = True
         return message
+
+    def serve(self, batches: Iterator[list[int]]) -> tuple[bytes, bytes, list[int]]:
+        """Send the first trees, and more as often as they are asked for; return the first other answer.
+
+        Raises:
+            StepError: More is asked for than there is, or the other side has ended.
+        """
+        answer: tuple[bytes, bytes, list[int]] = (protocol.MORE, b"", [])
+        first = True
+        while answer == (protocol.MORE, b"", []):
+            batch = next(batches, None)
+            try:
+                if batch:
+                    self.send(protocol.TREES, b"", batch)
+                elif not first:
+                    raise self.refuse()
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # the process has ended; what it said about it is read below
+            first = False
+            answer = self.receive()
+        return answer
 
     def refuse(self, fds: Sequence[int] = ()) -> StepError:
         """Return the error for an answer that nothing can be made of, and close its descriptors."""

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from orlop_hookspecs.errors import StepError
-from orlop_linux.init import failure, sources, syscalls
+from orlop_linux.init import failure, protocol, sources, syscalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,14 +24,19 @@ _PROPAGATION = {
     "unbindable": syscalls.MS_PRIVATE,
     "runbindable": syscalls.MS_PRIVATE,
 }
+AT_ONCE = min(32, protocol.FDS_PER_MESSAGE)
+"""Sources that are open at the same time."""
 
 
 class Sources:
     """The detached mounts that one container needs, by key.
 
-    Keys are ``root``, ``mount:<index>`` and ``device:<index>`` with the index of the step in phase
-    ``container``, and ``cgroup:<index>`` with the index of the cgroup mount. ``idmap:<index>`` is a user
-    namespace, by which the container process maps the new file system of that step.
+    Keys are ``root``, ``mount:<index>``, ``device:<index>`` and ``cgroup:<index>:<number>`` with the index of
+    the step in phase ``container`` and the number of the cgroup mount. ``idmap:<index>`` is a user namespace,
+    by which the container process maps the new file system of that step.
+
+    All are opened or verified by :meth:`keys` before the container process does anything. Of more sources
+    than :data:`AT_ONCE`, each is opened again when it is due: few descriptors are enough for any number.
     """
 
     def __init__(  # noqa: PLR0913 - what is known of the container; all but the first two are keywords
@@ -82,25 +87,68 @@ class Sources:
             elif name == "CreateDevice" and not nodes and step.type in sources.KINDS:
                 self._jobs.append((f"device:{index}", index))
             elif name == "MountCgroup":
-                self._jobs += [(f"cgroup:{number}", index) for number in range(len(cgroup_mounts))]
+                self._jobs += [(f"cgroup:{index}:{number}", index) for number in range(len(cgroup_mounts))]
+        self._open_now: list[int] = []
 
-    def open(self) -> Iterator[tuple[str, int]]:
-        """Yield key and descriptor of each source; the receiver closes them.
+    def keys(self) -> list[str]:
+        """Return the keys of all sources that are needed, in the order in which they are used.
 
         Raises:
             StepError: A source is missing or cannot be copied.
         """
-        for key, index in self._jobs:
-            planned = self._steps[index]
-            try:
-                fd = self._open(key, index, planned.step)
-            except StepError as error:
-                error.pointer, error.plugin = planned.step.because, planned.plugin
-                raise
-            except OSError as error:
-                raise self._refuse(planned, error) from error
-            if fd is not None:
-                yield key, fd
+        few = len(self._jobs) <= AT_ONCE
+        needed = []
+        for job in self._jobs:
+            fd = self._attempt(*job, verify=not few)
+            if fd is None:
+                continue
+            needed.append(job)
+            if few:
+                self._open_now.append(fd)
+            else:
+                os.close(fd)
+        self._jobs = needed
+        return [key for key, _ in needed]
+
+    def batches(self) -> Iterator[list[int]]:
+        """Yield the descriptors for the keys, in order, :data:`AT_ONCE` at a time; then close them.
+
+        Raises:
+            StepError: A source has vanished since it was verified.
+        """
+        if self._open_now:
+            yield self._open_now
+            self.close()
+            return
+        for first in range(0, len(self._jobs), AT_ONCE):
+            for key, index in self._jobs[first : first + AT_ONCE]:
+                fd = self._attempt(key, index, verify=False)
+                if fd is None:
+                    gone = OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+                    raise self._refuse(self._steps[index], gone)
+                self._open_now.append(fd)
+            yield self._open_now
+            self.close()
+
+    def close(self) -> None:
+        """Close what is open. Idempotent."""
+        while self._open_now:
+            os.close(self._open_now.pop())
+
+    def _attempt(self, key: str, index: int, *, verify: bool) -> int | None:
+        """Return a source, or to *verify* it perhaps only its place; ``None`` if it is not needed."""
+        planned = self._steps[index]
+        step: Any = planned.step
+        try:
+            plain = type(step).__name__ == "MountBind" and step.idmap is None
+            if verify and plain and not self._delegated:
+                return sources.open_source(step.source)
+            return self._open(key, index, step)
+        except StepError as error:
+            error.pointer, error.plugin = step.because, planned.plugin
+            raise
+        except OSError as error:
+            raise self._refuse(planned, error) from error
 
     @staticmethod
     def _refuse(planned: PlannedStep, error: OSError) -> StepError:
@@ -140,7 +188,7 @@ class Sources:
         if key == "root":
             return "root", below | {"path": step.path, "own_namespace": step.own_namespace}
         if key.startswith("cgroup:"):
-            return "copy", below | {"path": self._cgroups[int(key[7:])][1], "recursive": False}
+            return "copy", below | {"path": self._cgroups[int(key.rpartition(":")[2])][1], "recursive": False}
         if key.startswith("device:"):
             return "device", {
                 "path": step.path,

@@ -269,21 +269,16 @@ class Launch:
             map_users=lambda uid, gid: map_users(Launch(self._zygote, self._record), uid, gid),
         )
         channel = self._open_channel()
-        trees: list[tuple[str, int]] = []
         try:
-            trees.extend(sources.open())
-            plan = self._plan(phases, filters, cgroup_mounts, [key for key, _ in trees], state)
+            plan = self._plan(phases, filters, cgroup_mounts, sources.keys(), state)
             plan["sources"] = sources.requests
-            self._send_plan(plan, filters, start_listener, needs_console=_has(container, "OpenTerminal"))
-            for first in range(0, len(trees), protocol.FDS_PER_MESSAGE):
-                batch = [fd for _, fd in trees[first : first + protocol.FDS_PER_MESSAGE]]
-                channel.send(protocol.TREES, b"", batch)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # the process has ended; what it said about it is read below
+            try:
+                self._send_plan(plan, filters, start_listener, needs_console=_has(container, "OpenTerminal"))
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # the process has ended; what it said about it is read below
+            kind, payload, fds = channel.serve(sources.batches())
         finally:
-            for _, fd in trees:
-                os.close(fd)
-        kind, payload, fds = channel.receive()
+            sources.close()
         if fds:
             raise channel.refuse(fds)
         if kind == protocol.FAILED:
