@@ -196,7 +196,7 @@ def test_p15_k2_the_default_config_leaves_no_way_to_the_hosts_kernel(target: Tar
             f"for f in {' '.join(masked)}; do",
             '  if [ -d "$f" ]; then ls -A "$f"; elif [ -e "$f" ]; then head -c 10 "$f"; fi',
             "done",
-            "for f in $(find /sys -name release_agent -o -name uevent_helper); do",
+            "for f in $(find /sys -name release_agent -o -name uevent_helper 2>/dev/null); do",
             '  echo 0 2>/dev/null >"$f" && echo "wrote $f"',
             "done",
             "echo end",
@@ -346,14 +346,14 @@ def test_p20_the_hosts_mounts_keep_their_propagation(
 CGROUPS = {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"}
 _TRY = """
 found=0
-for f in $(find /sys/fs/cgroup -type f); do
+for f in $(find /sys/fs/cgroup -type f 2>/dev/null); do
   found=1
   echo 0 2>/dev/null >>"$f" && echo "wrote $f"
 done
-for d in $(find /sys/fs/cgroup -maxdepth 1 -type d); do
+for d in $(find /sys/fs/cgroup -maxdepth 1 -type d 2>/dev/null); do
   mkdir "$d/made" 2>/dev/null && echo "made $d/made"
 done
-find /sys/fs/cgroup -name release_agent
+find /sys/fs/cgroup -name release_agent 2>/dev/null
 echo "found $found"
 """
 
@@ -399,7 +399,7 @@ def test_k1_k2_read_only_cgroups_are_so_all_the_way_down(
 @pytest.mark.parametrize("user", [False, True])
 @pytest.mark.parametrize("own", [False, True])
 def test_k2_writable_cgroups_are_the_containers_own(target: Target, own: bool, user: bool) -> None:
-    script = "find /sys/fs/cgroup -name release_agent; cat /proc/self/mountinfo"
+    script = "find /sys/fs/cgroup -name release_agent 2>/dev/null; cat /proc/self/mountinfo"
     config = _cgroup_config(target, script, own=own, user=user)
     config["mounts"] = [PROC, CGROUPS | {"options": ["rw"]}]
     created, text = target.attack(config)
