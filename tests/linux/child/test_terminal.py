@@ -11,12 +11,13 @@ import select
 import socket
 import stat
 import termios
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.linux.child.support import PATIENCE, Box, fds_of
+from tests.linux.child.support import PATIENCE, Box, fds_of, until
 
 import orlop
 
@@ -156,9 +157,9 @@ def test_directory_in_place_of_devpts(box: Box, console: Console) -> None:
     assert box.left() == []
 
 
-@pytest.mark.parametrize("case", ["missing", "nobody listens", "regular file"])
+@pytest.mark.parametrize("case", ["missing", "nobody listens", "regular file", "name too long"])
 def test_no_peer(box: Box, tmp_path: Path, case: str) -> None:
-    path = tmp_path / "peer"
+    path = tmp_path / ("n" * 256 if case == "name too long" else "peer")
     if case == "nobody listens":
         with contextlib.closing(socket.socket(socket.AF_UNIX)) as sock:
             sock.bind(str(path))
@@ -167,7 +168,37 @@ def test_no_peer(box: Box, tmp_path: Path, case: str) -> None:
     with pytest.raises(orlop.StepError, match="cannot connect to the socket") as caught:
         box.create(terminal(box, "true"), console_socket=str(path))
     assert str(path) in str(caught.value)
+    assert caught.value.errno
     assert box.left() == []
+
+
+def test_a_peer_with_a_full_queue_is_waited_for(box: Box, console: Console) -> None:
+    console.listener.listen(0)
+    with socket.socket(socket.AF_UNIX) as first:
+        first.connect(console.path)
+        received: list[int] = []
+
+        def serve() -> None:
+            until(lambda: console.path in open_paths(), "create does not connect")
+            console.listener.accept()[0].close()
+            received.extend(console.receive()[1])
+
+        server = threading.Thread(target=serve)
+        server.start()
+        box.start(terminal(box, "exec sleep 1000"), console_socket=console.path)
+        server.join()
+    assert len(received) == 1
+
+
+def open_paths() -> set[str]:
+    """Return what the descriptors of this process lead to."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found.add(os.readlink(f"/proc/self/fd/{name}"))
+        except OSError:
+            continue
+    return found
 
 
 def test_peer_that_hangs_up(box: Box, console: Console) -> None:
@@ -183,8 +214,9 @@ def test_path_of_the_socket_is_long(box: Box, tmp_path: Path) -> None:
     deep.mkdir(parents=True)
     os.symlink(deep, tmp_path / "short")
     console = Console(tmp_path / "short/c")
+    os.rename(deep / "c", deep / ("c" * 200))
     try:
-        box.start(terminal(box, "exec sleep 1000"), console_socket=str(deep / "c"))
+        box.start(terminal(box, "exec sleep 1000"), console_socket=str(deep / ("c" * 200)))
         assert len(console.receive()[1]) == 1
     finally:
         console.close()

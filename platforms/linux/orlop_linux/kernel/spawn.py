@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import socket
+import struct
 import time
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 _PLAIN = LaunchOptions()
 _BIRTH_SECONDS = 30.0
+_PEER_PATIENCE = struct.pack("ll", 10, 0)
+"""A struct timeval: how long a caller's socket may keep us waiting."""
 _MOST_PRESERVED = protocol.FDS_PER_MESSAGE - 6  # beside the plan, the standard streams, listener, console
 
 
@@ -452,25 +455,27 @@ def _write_all(fd: int, data: bytes) -> None:
 
 
 def _connect(path: str) -> socket.socket:
-    """Connect to an AF_UNIX stream socket; a path longer than an address goes through its directory.
+    """Connect to an AF_UNIX stream socket.
+
+    An address holds 108 bytes only (unix(7)), its path or the name alone may be longer: so the address is a
+    descriptor of the socket's place.
 
     Raises:
         StepError: Nobody listens there.
     """
-    directory, name = os.path.split(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
-        fd = os.open(directory or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
         try:
-            sock.settimeout(10)
-            sock.connect(f"/proc/self/fd/{fd}/{name}")
+            # A blocking socket waits in a full queue; one with a timeout of Python's would be refused at once.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _PEER_PATIENCE)
+            sock.connect(f"/proc/self/fd/{fd}")
         finally:
             os.close(fd)
     except OSError as error:
         sock.close()
-        raise StepError(
-            f"cannot connect to the socket: {os.strerror(error.errno or 0).lower()}",
-            path=path,
-            errno=error.errno,
-        ) from error
+        number = error.errno or errno.EIO
+        slow = number == errno.EAGAIN
+        why = "nobody takes the connection" if slow else os.strerror(number).lower()
+        raise StepError(f"cannot connect to the socket: {why}", path=path, errno=number) from error
     return sock
