@@ -55,6 +55,9 @@ class FakeWorld(World):
         overlay |= {"tmp": Directory(0o1777), "bin/sh": Symlink("busybox")}
         self.kernel.add_files({f"{root}/{name}": value for name, value in overlay.items()})
 
+    def put_file(self, bundle: Path, name: str, text: str = "") -> None:
+        self.kernel.add_files({f"{bundle}/rootfs/{name}": text})
+
     def _create(self, container: str, bundle: Path) -> orlop.Container:
         return self.runtime.create(container, bundle, LaunchOptions(systemd_cgroup=self.systemd))
 

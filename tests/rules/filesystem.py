@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -181,6 +182,34 @@ def the_default_devices_are_there(w: World) -> None:
     for name in names:
         assert kinds[f"/dev/{name}"] == "character special file"
     assert {kinds[path] for path in ("/dev/fd", "/dev/ptmx", "/dev/stdin")} == {"symbolic link"}
+
+
+def _without_dev(w: World, *mappings: dict[str, int]) -> Path:
+    """Return a bundle whose image holds the devices itself, perhaps with a user namespace."""
+    namespaces = [*BASE["linux"]["namespaces"], *([{"type": "user"}] if mappings else ())]
+    linux = {"namespaces": namespaces, "uidMappings": list(mappings), "gidMappings": list(mappings)}
+    mounts = [mount for mount in BASE["mounts"] if mount["destination"] == "/proc"]
+    return w.bundle("/bin/kinds", "/dev/null", change={"mounts": mounts, "linux": linux if mappings else {}})
+
+
+@rule
+def mount_points_of_devices_that_a_user_namespace_left_do_not_matter(w: World) -> None:
+    for mappings in (({"containerID": 0, "hostID": 0, "size": 65536},), ()):
+        bundle = _without_dev(w, *mappings)
+        if not mappings:
+            w.put_file(bundle, "dev/null")
+        w.create(f"c{len(mappings)}", bundle=bundle).start()
+        w.settle(f"c{len(mappings)}")
+        assert w.output(f"c{len(mappings)}") == "/dev/null: character special file\n"
+
+
+@rule
+def a_file_in_place_of_a_default_device_is_refused(w: World) -> None:
+    bundle = _without_dev(w)
+    w.put_file(bundle, "dev/null", "something")
+    with pytest.raises(OrlopError, match="file exists"):
+        w.create("c", bundle=bundle)
+    assert w.left() == []
 
 
 @rule

@@ -126,6 +126,12 @@ class World(ABC):
     def write_config(bundle: Path, config: Config) -> None:
         (bundle / "config.json").write_text(json.dumps(config))
 
+    def put_file(self, bundle: Path, name: str, text: str = "") -> None:
+        """Put a file into the image of *bundle*."""
+        path = bundle / "rootfs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
     def _make_image(self, root: Path) -> None:
         for name in DIRECTORIES:
             (root / name).mkdir(parents=True)

@@ -107,9 +107,9 @@ def test_an_unknown_type_is_refused(rootfs: Path) -> None:
 class TestBound:
     """In a user namespace, the host's node is bound."""
 
-    def run(self, rootfs: Path, source: str, **fields: Any) -> Any:
+    def run(self, rootfs: Path, source: str, *, has_userns: bool = True, **fields: Any) -> Any:
         def run() -> Any:
-            context = furnish(rootfs, has_userns=True, trees={"device:0": clone(source)})
+            context = furnish(rootfs, has_userns=has_userns, trees={"device:0": clone(source)})
             before = open_fds() - set(context.trees.values())
             old = names(mount_table(context))
             number = errno_of(devices.create_device, context, {**NULL, **fields}, 0)
@@ -130,6 +130,16 @@ class TestBound:
 
     def test_a_tree_of_another_device_is_refused(self, rootfs: Path) -> None:
         assert self.run(rootfs, "/dev/zero") == [errno.ENXIO, []]
+
+    def test_without_a_user_namespace_only_over_an_empty_file(self, rootfs: Path) -> None:
+        (rootfs / "dev").mkdir()
+        assert self.run(rootfs, "/dev/null", has_userns=False) == [0, []]
+        assert stat.S_ISCHR((rootfs / "dev/null").lstat().st_mode)
+        (rootfs / "dev/null").unlink()
+        (rootfs / "dev/null").touch()
+        assert self.run(rootfs, "/dev/null", has_userns=False) == [0, ["/dev/null"]]
+        (rootfs / "dev/null").write_text("content", encoding="utf-8")
+        assert self.run(rootfs, "/dev/null", has_userns=False) == [errno.EEXIST, []]
 
     def test_nothing_is_bound_over_something_else(self, rootfs: Path, host: Path) -> None:
         (rootfs / "dev").mkdir()

@@ -9,7 +9,7 @@ from orlop_fake.execute.mounting import attach
 from orlop_fake.mounts import Location, split, walk
 from orlop_fake.processes import Terminal
 from orlop_fake.refusals import refusal
-from orlop_fake.vfs import Device, Directory, Socket, Symlink
+from orlop_fake.vfs import Device, Directory, File, Socket, Symlink
 
 if TYPE_CHECKING:
     from orlop_fake.execute.context import Context, Handler
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _MAJOR_MAX = (1 << 12) - 1  # Linux's 12 and 20 bits of a device number, MKDEV
 _MINOR_MAX = (1 << 20) - 1
+_DEFAULT_DEVICES = "/linux/devices"
+"""Because of what the default devices are made: no single one of the config (config-linux.md)."""
 
 
 def prepare_root(context: Context, step: PrepareRoot) -> None:
@@ -69,10 +71,12 @@ def create_device(context: Context, step: CreateDevice) -> None:
             step.major,
             step.minor,
         )
-        if not same:
-            raise refusal(errno.EEXIST, step.path)
-        known.mode, known.uid, known.gid = step.mode, step.uid, step.gid
-        return
+        if same:
+            return
+        if step.because == _DEFAULT_DEVICES and isinstance(known, File) and not known.read():
+            _bind_device(context, step)  # it was a mount point, in a container with a user namespace
+            return
+        raise refusal(errno.EEXIST, step.path)
     if where.mount.readonly:
         raise refusal(errno.EROFS, step.path)
     directory.put(name, Device(step.type, step.major, step.minor, step.mode, step.uid, step.gid))

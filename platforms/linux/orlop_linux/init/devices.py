@@ -44,7 +44,8 @@ def create_device(context: Context, fields: dict[str, Any], index: int) -> None:
         if not (context.has_userns and context.has(key)):
             try:
                 _make(parent, name, kind | fields["mode"] & 0o7777, device, (fields["uid"], fields["gid"]))
-            except PermissionError:
+            except (PermissionError, FileExistsError):
+                # What is there may be an empty file, over which a node has been bound before.
                 if not context.has(key):
                     raise
             else:

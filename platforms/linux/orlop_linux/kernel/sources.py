@@ -26,6 +26,12 @@ _PROPAGATION = {
 }
 AT_ONCE = min(32, protocol.FDS_PER_MESSAGE)
 """Sources that are open at the same time."""
+_DEFAULT_DEVICES = "/linux/devices"
+"""Because of what the default devices are made: no single one of the config (config-linux.md)."""
+
+
+def _is_below(path: str, places: Sequence[str]) -> bool:
+    return any(path.startswith(f"{place.rstrip('/')}/") for place in places)
 
 
 class Sources:
@@ -71,9 +77,12 @@ class Sources:
         self._map_users = map_users
         self._propagation = 0
         self._jobs: list[tuple[str, int]] = []
+        furnished: list[str] = []
         for index, planned in enumerate(container):
             name = type(planned.step).__name__
             step: Any = planned.step
+            if name == "MountFilesystem":
+                furnished.append(step.destination)
             if name == "PrepareRoot":
                 self._propagation = _PROPAGATION.get(step.propagation, 0)
                 self._jobs.append(("root", index))
@@ -84,8 +93,12 @@ class Sources:
                 # its children would do. So the engine makes it.
                 made_by = "idmap" if user_namespace is None else "mount"
                 self._jobs.append((f"{made_by}:{index}", index))
-            elif name == "CreateDevice" and not nodes and step.type in sources.KINDS:
-                self._jobs.append((f"device:{index}", index))
+            elif name == "CreateDevice" and step.type in sources.KINDS:
+                # Where the image itself holds the default devices, a container with a user namespace has left
+                # mount points for them.
+                spare = step.because == _DEFAULT_DEVICES and not _is_below(step.path, furnished)
+                if not nodes or spare:
+                    self._jobs.append((f"device:{index}", index))
             elif name == "MountCgroup":
                 self._jobs += [(f"cgroup:{index}:{number}", index) for number in range(len(cgroup_mounts))]
         self._open_now: list[int] = []

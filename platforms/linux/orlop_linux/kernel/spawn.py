@@ -467,7 +467,7 @@ def _connect(path: str) -> socket.socket:
     try:
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
         try:
-            # A blocking socket waits in a full queue; one with a timeout of Python's would be refused at once.
+            # A blocking socket waits in a full queue; with a timeout of Python's it would be refused at once.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _PEER_PATIENCE)
             sock.connect(f"/proc/self/fd/{fd}")
         finally:
