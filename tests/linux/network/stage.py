@@ -17,6 +17,7 @@ _T = TypeVar("_T")
 UP = 0x1
 PERMANENT = 0x80
 _CLONE_FS = 0x200
+_PIN = "/state/box/netns "
 
 
 class Space:
@@ -114,27 +115,22 @@ class Host(Space):
             return os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
 
         self._mounts = in_thread(work)
-        self._before = self.mounts()
 
     def enter_all(self) -> None:
         """Let the calling process, which has one thread, enter both."""
         syscalls.setns(self._mounts, syscalls.CLONE_NEWNS)
         self.enter()
 
-    def mounts(self) -> list[str]:
-        """Return what is mounted."""
+    def left(self) -> list[str]:
+        """Return the network namespaces that are still pinned there."""
 
         def work() -> list[str]:
             syscalls.unshare(_CLONE_FS)
             syscalls.setns(self._mounts, syscalls.CLONE_NEWNS)
             lines = Path("/proc/thread-self/mountinfo").read_text().splitlines()
-            return [" ".join(line.split()[3:]) for line in lines]
+            return [line for line in lines if " - nsfs " in line and _PIN in line]
 
         return in_thread(work)
-
-    def left(self) -> list[str]:
-        """Return what has been mounted and is still there."""
-        return sorted(set(self.mounts()) - set(self._before))
 
     def close(self) -> None:
         """Let go of both."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -392,6 +393,73 @@ def test_devices_are_not_given_back_to_another_namespace(rig: Rig, host: Host) -
         elsewhere.close()
     good(rig, host, "delete", "--force", "box")
     assert host.snapshot() == before
+
+
+@pytest.mark.usefixtures("_watched")
+def test_a_pin_in_another_mount_namespace_is_not_lost(rig: Rig, host: Host) -> None:
+    before = _full(host)
+    rig.write(devices(rig, test0={}))
+    died = points.Point(0, "after", "Move.run")
+    points.run_to(rig, died, points.die, *_creation(rig), arm=host.enter_all)
+    outcome = run(rig, "delete", "--force", "box", arm=host.enter)
+    assert outcome.status == 1, outcome
+    assert "the network device test0 is in a network namespace that is not to be seen here" in outcome.err
+    good(rig, host, "delete", "--force", "box")
+    assert host.snapshot() == before
+
+
+@pytest.mark.usefixtures("_watched")
+def test_a_name_that_is_taken_meanwhile_keeps_the_device_until_it_is_free(rig: Rig, host: Host) -> None:
+    before = _full(host)
+    rig.write(devices(rig, test0={"name": "eth0"}, test1={}))
+    died = points.Point(0, "after", "Move.run")
+    points.run_to(rig, died, points.die, *_creation(rig), arm=host.enter_all)
+    host.call(lambda api: api.link("add", ifname="test0", kind="bridge"))
+    outcome = run(rig, "delete", "--force", "box", arm=host.enter_all)
+    assert outcome.status == 1, outcome
+    assert "cannot give the network device test0 back: file exists" in outcome.err
+    host.call(lambda api: api.link("del", index=api.link_lookup(ifname="test0")[0]))
+    good(rig, host, "delete", "--force", "box")
+    assert host.snapshot() == before
+
+
+def test_a_container_with_users_of_its_own_gets_devices(
+    rig: Rig, host: Host, inside: Callable[[], dict[str, Any]]
+) -> None:
+    host.add_veth("test0", "peer0", *ADDRESSES)
+    before = host.snapshot()["links"]["test0"]
+    config = devices(rig, test0={})
+    config["mounts"].append({"destination": "/dev", "type": "tmpfs", "source": "tmpfs"})
+    maps = [{"containerID": 0, "hostID": 100_000, "size": 1000}]
+    config["linux"]["namespaces"] = [{"type": kind} for kind in (*NAMESPACES, "user")]
+    config["linux"] |= {"uidMappings": maps, "gidMappings": maps}
+    rig.write(config)
+    assert create(rig, host).status == 0
+    assert inside()["links"]["test0"] == before
+
+
+def test_a_program_with_an_event_loop_can_move_devices(rig: Rig, host: Host) -> None:
+    """pyroute2 has an event loop, of which one thread can run only one."""
+    host.add_veth("test0", "peer0", *ADDRESSES)
+    rig.write(devices(rig, test0={}))
+    found: list[set[str]] = []
+
+    def arm() -> None:
+        host.enter_all()
+
+        async def act() -> None:
+            runtime = orlop.Runtime.compose(platform="linux", root=str(rig.root))
+            made = runtime.create("box", str(rig.bundle))
+            space = Space.of(made.pid)
+            found.append(set(space.snapshot()["links"]))
+            made.delete(force=True)
+            runtime.close()
+
+        asyncio.run(act())
+        assert found == [{"lo", "test0"}]
+
+    outcome = run(rig, "list", "--quiet", arm=arm)
+    assert outcome.status == 0, outcome
 
 
 @pytest.mark.parametrize(

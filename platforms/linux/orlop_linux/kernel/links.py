@@ -174,6 +174,10 @@ class Links:
         wanted = {"new_ifindex": new_index} if new_index else {}
         self._call("link", "set", index=index, net_ns_fd=namespace, ifname=name, **wanted)
 
+    def rename(self, index: int, name: str) -> None:
+        """Give a device that is down another name."""
+        self._call("link", "set", index=index, ifname=name)
+
     def bring_up(self, index: int) -> None:
         """Set a device up."""
         self._call("link", "set", index=index, state="up")

@@ -193,6 +193,33 @@ class Move:
         return error
 
 
+def require_home(data: Mapping[str, Any], record: Record) -> None:
+    """Make sure that no device is away, in a namespace that cannot be seen from here.
+
+    Raises:
+        StepError: One is.
+    """
+    devices = [Device(one if isinstance(one, dict) else {}) for one in data["devices"]]
+    home = own_namespace()
+
+    def work(host: Links, _inside: Links) -> None:
+        for device in devices:
+            link = host.find(device.name)
+            if link is None or not device.is_link(link, exactly=True):
+                raise StepError(
+                    f"the network device {device.name} is in a network namespace that is not to be seen here",
+                    container=record.id,
+                    act="delete",
+                    errno=errno.EXDEV,
+                    hint="run the command in the mount namespace in which the container was created",
+                )
+
+    try:
+        both(home, work)
+    finally:
+        os.close(home)
+
+
 def give_back(pin: int, data: Mapping[str, Any], record: Record) -> None:
     """Move the devices of a creation that failed out of the pinned namespace, and make them as they were.
 
@@ -223,19 +250,38 @@ def give_back(pin: int, data: Mapping[str, Any], record: Record) -> None:
         os.close(home)
 
 
+def _send_home(device: Device, home: int, host: Links, inside: Links) -> None:
+    if host.find(device.name) is not None:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    try:
+        inside.move(device.there, home, device.name, device.index)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        # Something else has its index by now.
+        inside.move(device.there, home, device.name, 0)
+
+
+def _at_home(device: Device, host: Links) -> Any:  # noqa: ANN401 - a message of pyroute2
+    """Return the device on the host, under its old name; ``None`` if it is not there."""
+    link = host.find(device.name)
+    if link is not None and device.is_link(link, exactly=True):
+        return link
+    link = host.find(index=device.index)
+    if link is None or not device.is_link(link, exactly=True):
+        return None
+    # A name that was taken just then: the kernel had moved it already when it refused the name.
+    host.rename(device.index, device.name)
+    return host.find(device.name)
+
+
 def _restore(device: Device, home: int, host: Links, inside: Links, *, exactly: bool) -> None:
     try:
         link = inside.find(index=device.there)
         if link is not None and device.is_link(link, exactly=exactly):
-            try:
-                inside.move(device.there, home, device.name, device.index)
-            except OSError as error:
-                if error.errno != errno.EBUSY:
-                    raise
-                # Something else has its index by now.
-                inside.move(device.there, home, device.name, 0)
-        link = host.find(device.name)
-        if link is None or not device.is_link(link, exactly=True):
+            _send_home(device, home, host, inside)
+        link = _at_home(device, host)
+        if link is None:
             return  # it is gone; who made it knows why
         index = link["index"]
         for address in device.addresses:

@@ -100,6 +100,12 @@ def undo(record: Record, data: Mapping[str, Any]) -> None:
                 from orlop_linux.kernel.netdev import give_back
 
                 give_back(pin, data, record)
+            elif pin >= 0 and record.phase == "creating":
+                # The runtime was killed beside the moment in which the mount was made or taken away, or the
+                # mount is in another mount namespace, and would be lost with its mount point.
+                from orlop_linux.kernel.netdev import require_home
+
+                require_home(data, record)
         finally:
             if pin >= 0:
                 os.close(pin)
