@@ -31,22 +31,30 @@ def test_a_missing_program_is_127_and_one_without_permission_126(podman: Podman)
     assert denied.returncode == 126, denied.stderr
 
 
-def test_limits_reach_the_kernel(podman: Podman) -> None:
-    done = podman.run("sleep", "1000", options=("--detach", "--memory=64m", "--pids-limit=17"))
-    assert done.returncode == 0, done.stderr
-    ident = done.stdout.strip()
-    inspected = json.loads(podman.call("inspect", ident).stdout)[0]
+def _limits(podman: Podman, name: str) -> tuple[str, str]:
+    """Return the kernel's limits of a container: processes and bytes of memory."""
+    inspected = json.loads(podman.call("inspect", name).stdout)[0]
     groups = dict(
         line.split(":", 2)[1:]
         for line in Path(f"/proc/{inspected['State']['Pid']}/cgroup").read_text().splitlines()
     )
     if "pids" in groups:
-        limit = Path(f"/sys/fs/cgroup/pids{groups['pids']}/pids.max").read_text().strip()
-        memory = Path(f"/sys/fs/cgroup/memory{groups['memory']}/memory.limit_in_bytes").read_text().strip()
+        pids = Path(f"/sys/fs/cgroup/pids{groups['pids']}/pids.max")
+        memory = Path(f"/sys/fs/cgroup/memory{groups['memory']}/memory.limit_in_bytes")
     else:
-        limit = Path(f"/sys/fs/cgroup{groups['']}/pids.max").read_text().strip()
-        memory = Path(f"/sys/fs/cgroup{groups['']}/memory.max").read_text().strip()
-    assert (limit, memory) == ("17", str(64 << 20))
+        pids = Path(f"/sys/fs/cgroup{groups['']}/pids.max")
+        memory = Path(f"/sys/fs/cgroup{groups['']}/memory.max")
+    return pids.read_text().strip(), memory.read_text().strip()
+
+
+def test_limits_reach_the_kernel_and_can_be_changed(podman: Podman) -> None:
+    done = podman.run("sleep", "1000", options=("--detach", "--memory=64m", "--pids-limit=17"))
+    assert done.returncode == 0, done.stderr
+    ident = done.stdout.strip()
+    assert _limits(podman, ident) == ("17", str(64 << 20))
+    changed = podman.call("update", "--memory=96m", "--memory-swap=96m", ident)
+    assert changed.returncode == 0, changed.stderr
+    assert _limits(podman, ident) == ("17", str(96 << 20))
     assert podman.call("rm", "--force", "--time=0", ident).returncode == 0
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Version of the layout of packs."""
 
-LARGE = frozenset(("create", "run", "features", "plugins", "check", "explain", "schema"))
+LARGE = frozenset(("create", "run", "features", "plugins", "check", "explain", "schema", "update"))
 """Commands that load plugins."""
 
 

@@ -83,6 +83,23 @@ _NO_SUBREAPER = Flag(
     hidden=True,
 )
 
+_LIMITS = (
+    ("blkio-weight", "share of the block devices, 10 to 1000", "WEIGHT"),
+    ("cpu-period", "period of the CPU quota", "MICROSECONDS"),
+    ("cpu-quota", "CPU time in each period", "MICROSECONDS"),
+    ("cpu-burst", "unused CPU time that may be spent later", "MICROSECONDS"),
+    ("cpu-share", "share of the CPU beside other containers", "SHARES"),
+    ("cpu-rt-period", "period of the real-time scheduler", "MICROSECONDS"),
+    ("cpu-rt-runtime", "real-time CPU time in each period", "MICROSECONDS"),
+    ("cpu-idle", "1: run only when nobody else wants to", "0|1"),
+    ("cpuset-cpus", "CPUs to use, such as 0-2,4", "LIST"),
+    ("cpuset-mems", "memory nodes to use", "LIST"),
+    ("memory", "most memory", "BYTES"),
+    ("memory-reservation", "memory that is left alone while others have some to spare", "BYTES"),
+    ("memory-swap", "most memory and swap together", "BYTES"),
+    ("pids-limit", "most processes", "NUMBER"),
+)
+
 COMMANDS: tuple[Command, ...] = (
     Command(
         "create",
@@ -172,6 +189,26 @@ COMMANDS: tuple[Command, ...] = (
         usage=_ID,
         least=1,
         most=1,
+    ),
+    Command(
+        "update",
+        "change the resource limits of a container",
+        usage=_ID,
+        least=1,
+        most=1,
+        flags=(
+            Flag(
+                ("resources", "r"),
+                "file with a linux.resources object, - for standard input; it counts alone",
+                metavar="FILE",
+            ),
+            *(Flag((name,), text, metavar=value) for name, text, value in _LIMITS),
+            Flag(("kernel-memory",), "accepted for compatibility and ignored", metavar="BYTES", hidden=True),
+            Flag(
+                ("kernel-memory-tcp",), "accepted for compatibility and ignored", metavar="BYTES", hidden=True
+            ),
+        ),
+        text="What is not given stays as it is. Sizes may end in b, k, m, g, t or p; -1 stands for no limit.",
     ),
     Command(
         "ps",
