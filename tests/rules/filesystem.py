@@ -255,3 +255,27 @@ def an_unknown_sysctl_is_refused(w: World) -> None:
     with pytest.raises(OrlopError):
         w.create("c", change={"linux": {"sysctl": {"net.no_such.key": "1"}}})
     assert w.left() == []
+
+
+def _shared() -> dict[str, Any]:
+    """Return a change that leaves the mount namespace out: the container inherits the runtime's."""
+    entries = [entry for entry in BASE["linux"]["namespaces"] if entry["type"] != "mount"]
+    return {"linux": {"namespaces": entries}}
+
+
+@rule
+def without_a_mount_namespace_the_mounts_are_made_and_come_off_again(w: World) -> None:
+    """Config-linux.md, Namespaces: a type that is not listed is inherited; the mounts do not change."""
+    mount = {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["ro"]}
+    change = {**_shared(), **_with(mount), "root": {"readonly": True}}
+    _, text = w.run("/bin/try-write", "/tmp/x", "/data/x", "/dev/x", change=change)
+    assert _lines(text) == {"/tmp/x": "refused", "/data/x": "refused", "/dev/x": "written"}
+    assert w.left() == []
+
+
+@rule
+def a_failed_creation_without_a_mount_namespace_leaves_nothing_mounted(w: World) -> None:
+    mount = {"destination": "/tmp", "type": "nosuchfilesystem"}
+    with pytest.raises(OrlopError):
+        w.create("c", change={**_shared(), **_with(mount)})
+    assert w.left() == []

@@ -20,8 +20,10 @@ class PrepareRoot(Step):
     ``rshared``, ``slave``, ``private``, ``shared`` or ``unbindable`` (config-linux.md, "Rootfs Mount
     Propagation")."""
     own_namespace: bool = True
-    """False: the container shares a mount namespace, nothing is mounted and the root is entered by
-    chroot(2)."""
+    """False: the container shares a mount namespace, and the root is entered by chroot(2)."""
+    bound: bool = False
+    """In a shared mount namespace: bind the root over itself, so that everything that is mounted below comes
+    off with it when the container is deleted."""
 
 
 @step

@@ -406,14 +406,15 @@ def _undo_process(kernel: Machine, record: Record, data: Mapping[str, Any]) -> N
 
 
 def _undo_mount(kernel: Machine, record: Record, data: Mapping[str, Any]) -> None:
-    for process in kernel.all_processes():
-        space = process.namespaces.mount
-        if space.inode == data["namespace"]:
-            for mount in reversed(space.tree.mounts):
-                if mount.path == data["path"] and mount.owner == record.id and mount is not space.tree.root:
-                    space.tree.detach(mount)
-                    return
-            return
+    """Unmount it where it was mounted, and with that wherever it has propagated to."""
+    spaces = {process.namespaces.mount for process in (kernel.runtime, *kernel.all_processes())}
+    if all(space.inode != data["namespace"] for space in spaces):
+        return
+    for tree in {space.tree for space in spaces}:
+        for mount in reversed(tree.mounts):
+            if mount.path == data["path"] and mount.owner == record.id and mount is not tree.root:
+                tree.detach(mount)
+                break
 
 
 _UNDO = {

@@ -70,7 +70,9 @@ def test_no_procfs_or_sysfs_stays_below_a_moved_root(marked: Path) -> None:
 def test_without_a_mount_namespace_the_root_is_entered_by_chroot(marked: Path) -> None:
     def run() -> Any:
         context = Context(trees={"root": os.open(marked, os.O_PATH | os.O_DIRECTORY)})
-        root.prepare_root(context, {"path": "", "propagation": "rslave", "own_namespace": False}, 0)
+        root.prepare_root(
+            context, {"path": "", "propagation": "rslave", "own_namespace": False, "bound": False}, 0
+        )
         switch(context, "chroot")
         return sorted(os.listdir("/"))
 

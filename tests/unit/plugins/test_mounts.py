@@ -403,11 +403,14 @@ def test_remounts_that_cannot_be() -> None:
     assert refused({"destination": "/t", "options": ["remount", "ro"]}) == ["/mounts/0/type"]
 
 
-def test_mounts_need_a_mount_namespace() -> None:
+def test_mounts_need_a_mount_namespace_that_can_be_changed() -> None:
     mounts = [{"destination": "/t", "type": "tmpfs"}]
     for entries in ([], [{"type": "mount", "path": "/run/ns/m"}]):
-        (problem,) = objections("mounts", config(mounts=mounts, linux={"namespaces": entries}))
+        shared = [*entries, {"type": "user"}]
+        (problem,) = objections("mounts", config(mounts=mounts, linux={"namespaces": shared}))
         assert problem.pointer == "/mounts"
+        assert objections("mounts", config(mounts=mounts, linux={"namespaces": entries})) == []
+        assert len(steps("mounts", config(mounts=mounts, linux={"namespaces": entries}))) == 1
     assert steps("mounts", config(mounts=[], linux={"namespaces": []})) == []
 
 

@@ -218,7 +218,9 @@ def test_sizes_of_a_terminal() -> None:
 
 
 def test_a_terminal_needs_a_mount_namespace() -> None:
-    wanted = config(process={"terminal": True}, linux={"namespaces": []})
+    shared = config(process={"terminal": True}, linux={"namespaces": []})
+    assert pointers("terminal", shared, foreground=True) == []
+    wanted = config(process={"terminal": True}, linux={"namespaces": [{"type": "user"}]})
     assert pointers("terminal", wanted, foreground=True) == ["/process/terminal"]
 
 

@@ -24,6 +24,7 @@ from orlop_linux.plugins.shared import clean_path
 
 NO_MOUNT = [{"type": "pid"}]
 JOINED = [{"type": "mount", "path": "/run/ns/m"}]
+USER = {"type": "user"}
 DEFAULT_DEVICES = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"]
 
 
@@ -37,16 +38,52 @@ def test_the_root_is_prepared_and_entered() -> None:
 
 
 @pytest.mark.parametrize("entries", [NO_MOUNT, JOINED])
-def test_without_an_own_mount_namespace_nothing_is_mounted(entries: list[Any]) -> None:
-    assert steps("rootfs", config(linux={"namespaces": entries})) == [
+def test_in_a_shared_mount_namespace_the_root_is_entered_by_chroot(entries: list[Any]) -> None:
+    assert steps("rootfs", config(mounts=[], linux={"namespaces": entries})) == [
         PrepareRoot(because="/root/path", path="/bundle/rootfs", own_namespace=False),
         SwitchRoot(because="/root/path", method="chroot"),
     ]
-    wanted = config(
-        root={"readonly": True},
-        linux={"namespaces": entries, "rootfsPropagation": "private"},
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mounts": [{"destination": "/t", "type": "tmpfs"}]},
+        {"root": {"readonly": True}},
+        {"linux": {"maskedPaths": ["/a"]}},
+        {"linux": {"readonlyPaths": ["/a"]}},
+        {"linux": {"devices": [{"type": "p", "path": "/x"}]}},
+        {"process": {"terminal": True}},
+    ],
+)
+@pytest.mark.parametrize("entries", [NO_MOUNT, JOINED])
+def test_what_is_mounted_in_a_shared_mount_namespace_is_below_a_mount_of_its_own(
+    entries: list[Any], change: dict[str, Any]
+) -> None:
+    linux = {"namespaces": entries, **change.get("linux", {})}
+    wanted = config(**{"mounts": [], **change, "linux": linux})
+    first, second, *rest = steps("rootfs", wanted)
+    assert first == PrepareRoot(because="/root/path", path="/bundle/rootfs", own_namespace=False, bound=True)
+    assert second == SwitchRoot(because="/root/path", method="chroot")
+    assert rest == ([MakeRootReadonly(because="/root/readonly")] if "root" in change else [])
+
+
+@pytest.mark.parametrize("entries", [NO_MOUNT, JOINED])
+def test_the_propagation_of_the_root_needs_a_mount_namespace(entries: list[Any]) -> None:
+    linux = {"namespaces": entries, "rootfsPropagation": "private"}
+    assert pointers("rootfs", config(linux=linux)) == ["/linux/rootfsPropagation"]
+
+
+@pytest.mark.parametrize("entries", [NO_MOUNT, JOINED])
+@pytest.mark.parametrize("user", [USER, {**USER, "path": "/run/ns/u"}])
+def test_a_user_namespace_cannot_mount_in_somebody_elses_mount_namespace(
+    entries: list[Any], user: dict[str, Any]
+) -> None:
+    wanted = config(root={"readonly": True}, linux={"namespaces": [*entries, user]})
+    assert pointers("rootfs", wanted) == ["/root/readonly"]
+    assert steps("rootfs", config(linux={"namespaces": [*entries, user]}))[0] == PrepareRoot(
+        because="/root/path", path="/bundle/rootfs", own_namespace=False
     )
-    assert pointers("rootfs", wanted) == ["/root/readonly", "/linux/rootfsPropagation"]
 
 
 @pytest.mark.parametrize(
@@ -100,8 +137,10 @@ def test_odd_paths_are_refused(name: str, path: str) -> None:
 
 @pytest.mark.parametrize("entries", [NO_MOUNT, JOINED])
 def test_paths_need_a_mount_namespace(entries: list[Any]) -> None:
-    linux = {"namespaces": entries, "maskedPaths": ["/a"], "readonlyPaths": ["/b"]}
+    linux: dict[str, Any] = {"namespaces": [*entries, USER], "maskedPaths": ["/a"], "readonlyPaths": ["/b"]}
     assert pointers("paths", config(linux=linux)) == ["/linux/readonlyPaths", "/linux/maskedPaths"]
+    linux["namespaces"] = entries
+    assert pointers("paths", config(linux=linux)) == []
     assert steps("paths", config(linux={"namespaces": entries, "maskedPaths": []})) == []
 
 
@@ -222,8 +261,10 @@ def test_a_later_tmpfs_on_dev_is_the_containers_own() -> None:
 
 @pytest.mark.parametrize("entries", [NO_MOUNT, JOINED])
 def test_devices_need_a_mount_namespace(entries: list[Any]) -> None:
-    assert steps("devices", config(linux={"namespaces": entries})) == []
-    linux = {"namespaces": entries, "devices": [{"type": "p", "path": "/x"}]}
+    assert steps("devices", config(mounts=[], linux={"namespaces": entries})) == []
+    linux: dict[str, Any] = {"namespaces": entries, "devices": [{"type": "p", "path": "/x"}]}
+    assert pointers("devices", config(linux=linux)) == []
+    linux["namespaces"] = [*entries, USER]
     assert pointers("devices", config(linux=linux)) == ["/linux/devices"]
 
 

@@ -48,8 +48,8 @@ def attach(context: Context, mount: Mount, where: Location, path: str) -> None:
     mount.owner = context.container
     context.places.clear()
     if not context.own_mounts:
-        full = f"{context.root.mount.path.rstrip('/')}/{path.lstrip('/')}"
-        context.journal.intend("mount", path=full, namespace=context.process.namespaces.mount.inode)
+        path = f"{context.root.mount.path.rstrip('/')}/{path.lstrip('/')}"
+        context.journal.intend("mount", path=path, namespace=context.process.namespaces.mount.inode)
     tree.attach(mount, where, path)
     if where.mount.shared is not None:
         context.kernel.propagate(mount, where)

@@ -29,7 +29,7 @@ def prepare_root(context: Context, step: PrepareRoot) -> None:
     if not isinstance(place.node, Directory):
         raise refusal(errno.ENOTDIR, step.path)
     if not step.own_namespace:
-        context.made_root = place
+        context.made_root = _bind_root(context, place, step.path) if step.bound else place
         return
     context.own_mounts = True
     tree.set_propagation(tree.root, step.propagation)
@@ -39,6 +39,23 @@ def prepare_root(context: Context, step: PrepareRoot) -> None:
     tree.attach(mount, place, step.path)
     tree.adopt(copy for _, copy in inside)
     context.made_root = Location(mount, mount.root)
+
+
+def _bind_root(context: Context, place: Location, path: str) -> Location:
+    """Attach the root over itself in a mount namespace that others use as well."""
+    process = context.process
+    tree = process.namespaces.mount.tree
+    if place.node is process.root.node:
+        raise refusal(errno.EBUSY, path, "nothing can be mounted over the root of a shared mount namespace")
+    mount, inside = tree.bind(place, recursive=True)
+    mount.owner = context.container
+    mount.set_propagation("private")
+    context.journal.intend("mount", path=path, namespace=process.namespaces.mount.inode)
+    tree.attach(mount, place, path)
+    tree.adopt(copy for _, copy in inside)
+    if place.mount.shared is not None:
+        context.kernel.propagate(mount, place)
+    return Location(mount, mount.root)
 
 
 def _place(context: Context, path: str) -> tuple[Location, Directory, str]:

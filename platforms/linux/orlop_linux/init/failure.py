@@ -48,6 +48,8 @@ DETAIL_COPY = 43
 """The errno is that of copying what the image has into a new file system."""
 DETAIL_SOURCE = 44
 """The errno is that of opening what is to be mounted from the host."""
+DETAIL_ROOT = 45
+"""The errno is that of finding the root file system in a mount namespace that others use as well."""
 DETAIL_OPTION = 1000
 """This and above: the errno is that of an option of the file system, counted from here in its order."""
 

@@ -11,7 +11,8 @@ import errno
 import os
 import stat
 
-from orlop_linux.init import attributes, procfs, protect, syscalls
+from orlop_linux.init import attributes, failure, procfs, protect, syscalls
+from orlop_linux.init.failure import At, Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def prepare_root(context: Context, fields: dict[str, Any], _index: int) -> None:
     if not stat.S_ISDIR(os.fstat(tree).st_mode):
         raise OSError(errno.ENOTDIR, "")
     if not fields["own_namespace"]:
+        if fields["bound"]:
+            _bind_root(context, os.fsencode(fields["path"]))
         return
     flag, recursive = attributes.propagation_of(fields["propagation"])
     old = _open_root()
@@ -44,6 +47,34 @@ def prepare_root(context: Context, fields: dict[str, Any], _index: int) -> None:
         syscalls.move_mount(tree, old)
     finally:
         os.close(old)
+
+
+def _bind_root(context: Context, path: bytes) -> None:
+    """Attach the root over itself in a mount namespace that others use as well.
+
+    The path leads to the same directory there, or nothing is done: the engine, which has journalled the
+    mount, and this namespace may have different ideas of it.
+
+    Raises:
+        Refusal: ESTALE: it is another directory; EBUSY: it is the root directory of the namespace.
+        OSError: As openat2(2) and move_mount(2).
+    """
+    with At(failure.DETAIL_ROOT):
+        place = syscalls.openat2(
+            syscalls.AT_FDCWD, path, os.O_PATH | os.O_DIRECTORY, syscalls.RESOLVE_NO_MAGICLINKS
+        )
+    try:
+        info = os.fstat(place)
+        if not os.path.samestat(info, os.fstat(context.root_fd)):
+            raise Refusal(errno.ESTALE, failure.DETAIL_ROOT)
+        if os.path.samestat(info, os.stat("/")):
+            raise Refusal(errno.EBUSY, failure.DETAIL_ROOT)
+        protect.keep_null(context)
+        syscalls.move_mount(context.root_fd, place)
+    finally:
+        os.close(place)
+    # Below a shared mount it has become shared itself; what is mounted in it stays here.
+    syscalls.mount_setattr(context.root_fd, propagation=syscalls.MS_PRIVATE)
 
 
 def switch_root(context: Context, fields: dict[str, Any], _index: int) -> None:

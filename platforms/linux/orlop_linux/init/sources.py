@@ -75,10 +75,10 @@ def sysfs(propagation: int) -> int:
     return tree
 
 
-def root(path: str, *, own_namespace: bool, propagation: int) -> int:
-    """Return the root directory at *path*; in a mount namespace of the container's own as a detached copy."""
+def root(path: str, *, detached: bool, propagation: int) -> int:
+    """Return the root directory at *path*, as a detached copy if the container makes a mount of it."""
     fd = open_source(path, os.O_DIRECTORY)
-    if not own_namespace:
+    if not detached:
         return fd
     try:
         tree = clone(fd, recursive=True, propagation=propagation)

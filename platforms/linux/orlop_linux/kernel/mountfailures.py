@@ -25,6 +25,11 @@ _TARGET_HINTS = {
     errno.EPERM: "nothing may hide a procfs or parts of it",
     errno.EROFS: "the mount point is missing, and what is mounted there already is read-only",
 }
+_ROOT_HINTS = {
+    errno.EBUSY: "nothing can be mounted over the root of a mount namespace that others use as well",
+    errno.ENOENT: "the mount namespace of the container does not have it",
+    errno.ESTALE: "the path leads to another directory in the mount namespace of the container",
+}
 _DETAIL_HINTS = {
     failure.DETAIL_ATTRIBUTES: {
         errno.EPERM: "attributes of a mount that comes from another user namespace are locked",
@@ -92,6 +97,16 @@ def explain(step: Any, number: int, detail: int) -> StepError:  # noqa: ANN401 -
     return StepError(f"{what}: {why}", pointer=step.because, errno=number, hint=hint)
 
 
+def _homeless(step: Any, number: int) -> StepError:  # noqa: ANN401 - a PrepareRoot
+    return StepError(
+        f"cannot use the root file system {step.path} in a shared mount namespace: "
+        f"{os.strerror(number).lower()}",
+        pointer=step.because,
+        errno=number,
+        hint=_ROOT_HINTS.get(number, ""),
+    )
+
+
 def refine(error: OrlopError, payload: bytes, container: Sequence[PlannedStep]) -> OrlopError:
     """Return *error*, which the child's *payload* stands for, said better if it is that of a mount."""
     unpacked = failure.unpack_failure(payload)
@@ -105,6 +120,8 @@ def refine(error: OrlopError, payload: bytes, container: Sequence[PlannedStep]) 
         return error
     if detail == failure.DETAIL_SOURCE:
         better = unopened(step, number)
+    elif detail == failure.DETAIL_ROOT:
+        better = _homeless(step, number)
     elif type(step).__name__.startswith("Mount"):
         better = explain(step, number, detail)
     else:

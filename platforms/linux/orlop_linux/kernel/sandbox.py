@@ -132,9 +132,18 @@ class Sandbox:
                 filters=self._filters,
                 cgroup_mounts=self._cgroups.mounts() if self._cgroups else [],
                 start_listener=listener,
+                announce_root=self._announce_root if _is_bound(container) else None,
             )
         finally:
             os.close(listener)
+
+    def _announce_root(self, fd: int) -> None:
+        """Journal the mount that the container process will attach in a mount namespace that it shares."""
+        from orlop_linux.live.mounts import mount_id, namespace_of
+
+        self._journal.intend(
+            "mount", id=mount_id(fd), path=self._record.rootfs, namespace=namespace_of(str(self.pid))
+        )
 
     def commit(self) -> None:
         """The record is saved: from now on the container process outlives the caller."""
@@ -439,6 +448,13 @@ class Sandbox:
             return listener.detach()
         finally:
             os.close(directory)
+
+
+def _is_bound(container: Sequence[PlannedStep]) -> bool:
+    return any(
+        type(planned.step).__name__ == "PrepareRoot" and planned.step.bound  # type: ignore[attr-defined]
+        for planned in container
+    )
 
 
 def _unknown(planned: PlannedStep, phase: str) -> PlatformError:

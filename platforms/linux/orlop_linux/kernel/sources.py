@@ -55,6 +55,7 @@ class Sources:
         delegated: bool,
         nodes: bool,
         map_users: Callable[[Maps, Maps], int],
+        announce_root: Callable[[int], None] | None = None,
     ) -> None:
         """Note what has to be opened; nothing is opened yet.
 
@@ -66,6 +67,7 @@ class Sources:
             delegated: The engine may not mount: the container process opens the sources itself.
             nodes: The container process can make device nodes.
             map_users: Returns a descriptor of a new user namespace with these user and group id maps.
+            announce_root: Called with the root that is bound in a shared mount namespace, before it is sent.
         """
         self._steps = container
         self._cgroups = cgroup_mounts
@@ -75,6 +77,7 @@ class Sources:
         self.requests: list[tuple[str, int, str, dict[str, Any]]] = []
         """What the container process has to open, see :func:`orlop_linux.init.sources.open_all`."""
         self._map_users = map_users
+        self._announce_root = announce_root
         self._propagation = 0
         self._jobs: list[tuple[str, int]] = []
         furnished: list[str] = []
@@ -156,12 +159,15 @@ class Sources:
             plain = type(step).__name__ == "MountBind" and step.idmap is None
             if verify and plain and not self._delegated:
                 return sources.open_source(step.source)
-            return self._open(key, index, step)
+            fd = self._open(key, index, step)
+            if fd is not None and key == "root" and step.bound and not verify and self._announce_root:
+                self._announce_root(fd)
         except StepError as error:
             error.pointer, error.plugin = step.because, planned.plugin
             raise
         except OSError as error:
             raise self._refuse(planned, error) from error
+        return fd
 
     @staticmethod
     def _refuse(planned: PlannedStep, error: OSError) -> StepError:
@@ -185,6 +191,8 @@ class Sources:
         if wanted is None:
             return None
         if self._delegated:
+            if key == "root" and step.bound:
+                raise OSError(errno.EPERM, "")  # the caller could not take it off again
             if getattr(step, "idmap", None) is not None:
                 # It is mapped by whoever owns the file system that is mounted, which the caller does not.
                 raise failure.Refusal(errno.EPERM, failure.DETAIL_IDMAP)
@@ -199,7 +207,9 @@ class Sources:
         """Return function and arguments for a source; ``None`` if the container process needs none."""
         below = {"propagation": self._propagation}
         if key == "root":
-            return "root", below | {"path": step.path, "own_namespace": step.own_namespace}
+            if step.bound:
+                return "root", {"path": step.path, "detached": True, "propagation": syscalls.MS_PRIVATE}
+            return "root", below | {"path": step.path, "detached": step.own_namespace}
         if key.startswith("cgroup:"):
             return "copy", below | {"path": self._cgroups[int(key.rpartition(":")[2])][1], "recursive": False}
         if key.startswith("device:"):

@@ -27,7 +27,7 @@ from orlop_linux.live.failures import Outline, error_of
 from orlop_linux.live.process import start_time
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from orlop_hookspecs.plan import PlannedStep
@@ -252,8 +252,12 @@ class Launch:
         filters: Mapping[int, tuple[bytes, int]],
         cgroup_mounts: Sequence[tuple[str, str, tuple[str, ...]]],
         start_listener: int,
+        announce_root: Callable[[int], None] | None = None,
     ) -> None:
-        """Send the rest of the plan and wait until the process has executed all but phase ``exec``."""
+        """Send the rest of the plan and wait until the process has executed all but phase ``exec``.
+
+        A descriptor of the root's mount is announced before the process can attach it.
+        """
         self._raise_hard_limits(execute)
         if "user" in self._new or "user" in self._joined:
             refuse_groups(self.pid, execute)
@@ -270,6 +274,7 @@ class Launch:
             delegated=self._delegated,
             nodes=not own_user and may_make_nodes(),
             map_users=lambda uid, gid: map_users(Launch(self._zygote, self._record), uid, gid),
+            announce_root=announce_root,
         )
         channel = self._open_channel()
         try:

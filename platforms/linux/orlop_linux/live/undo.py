@@ -7,6 +7,7 @@
 - ``systemd``: ``unit``, ``user``. Kill what is in the scope and stop it.
 - ``resctrl``: ``root``, ``group`` (a list of names), ``shared``. Remove the group; a shared one only if the
   creation failed.
+- ``mount``: ``id``, ``path``, ``namespace``. Unmount the root of a container in a shared mount namespace.
 - ``netdev``: ``namespace``, ``home``, ``joined``, ``devices``. Give network devices back, if the creation
   failed.
 
@@ -63,6 +64,10 @@ def undo(record: Record, kind: str, data: Mapping[str, Any], ends: Ends) -> None
         from orlop_linux.live.resctrl import undo as undo_resctrl
 
         undo_resctrl(record, data)
+    elif kind == "mount":
+        from orlop_linux.live.mounts import undo as undo_mount
+
+        undo_mount(record, data)
     elif kind == "netdev":
         from orlop_linux.live.netdev import undo as undo_devices
 

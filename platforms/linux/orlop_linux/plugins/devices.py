@@ -14,12 +14,13 @@ from orlop_linux.plugins.shared import (
     ID_MAX,
     NO_MOUNT_NAMESPACE,
     NO_MOUNT_NAMESPACE_HINT,
+    can_mount,
     clean_path,
     container_path_fault,
     containers,
     is_absolute,
     is_below,
-    owns_mounts,
+    mounts_below_root,
     plugin_info,
 )
 
@@ -85,7 +86,7 @@ def orlop_validate(config: Config) -> Sequence[Problem]:
 
 def _problems(config: Config) -> Iterator[Problem]:
     devices = (config.linux and config.linux.devices) or ()
-    if devices and not owns_mounts(config):
+    if devices and not can_mount(config):
         yield Problem(DEVICES, NO_MOUNT_NAMESPACE, hint=NO_MOUNT_NAMESPACE_HINT)
     seen: dict[str, int] = {}
     for index, device in enumerate(devices):
@@ -153,7 +154,7 @@ def orlop_plan(config: Config) -> Sequence[Step]:
     A configured device takes the place of the default one at its path. ``/dev/ptmx`` is always the link into
     the container's own devpts, also when an engine lists the host's devices.
     """
-    if not owns_mounts(config):
+    if not mounts_below_root(config):
         return ()
     skipped = _dev_is_bound(config)
     steps: list[Step] = []

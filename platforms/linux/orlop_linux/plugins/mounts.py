@@ -16,6 +16,7 @@ from orlop_linux.plugins.mount_options import BINDS, KNOWN, MountOptions
 from orlop_linux.plugins.shared import (
     NO_MOUNT_NAMESPACE,
     NO_MOUNT_NAMESPACE_HINT,
+    can_mount,
     clean_path,
     container_path_fault,
     containers,
@@ -24,8 +25,8 @@ from orlop_linux.plugins.shared import (
     is_below,
     mapping_problems,
     mapping_triples,
+    mounts_below_root,
     namespace,
-    owns_mounts,
     path_fault,
     plugin_info,
 )
@@ -156,7 +157,7 @@ def _entries(config: Config) -> list[_Entry]:
 @hookimpl
 def orlop_validate(config: Config) -> Sequence[Problem]:
     """Refuse destinations that endanger the container's procfs, and options that mean nothing there."""
-    if config.mounts and not owns_mounts(config):
+    if config.mounts and not can_mount(config):
         return (Problem("/mounts", NO_MOUNT_NAMESPACE, hint=NO_MOUNT_NAMESPACE_HINT),)
     problems: list[Problem] = []
     for entry in _entries(config):
@@ -299,7 +300,7 @@ def _idmap(entry: _Entry, config: Config) -> Iterator[Problem]:
 @hookimpl
 def orlop_plan(config: Config, context: PlanContext) -> Sequence[Step]:
     """Plan one step for each mount, in the listed order."""
-    if not owns_mounts(config):
+    if not mounts_below_root(config):
         return ()
     cgroup_namespace = namespace(config, "cgroup") is not None
     label = (config.linux and config.linux.mount_label) or ""

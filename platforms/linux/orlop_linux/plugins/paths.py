@@ -10,10 +10,10 @@ from orlop_hookspecs.steps.rootfs import MaskPath, ReadonlyPath
 from orlop_linux.plugins.shared import (
     NO_MOUNT_NAMESPACE,
     NO_MOUNT_NAMESPACE_HINT,
+    can_mount,
     clean_path,
     container_path_fault,
     is_absolute,
-    owns_mounts,
     plugin_info,
 )
 
@@ -56,7 +56,7 @@ def orlop_validate(config: Config) -> Sequence[Problem]:
 
 def _problems(config: Config) -> Iterator[Problem]:
     for pointer, paths, _ in _lists(config):
-        if paths and not owns_mounts(config):
+        if paths and not can_mount(config):
             yield Problem(pointer, NO_MOUNT_NAMESPACE, hint=NO_MOUNT_NAMESPACE_HINT)
         for index, path in enumerate(paths):
             if not is_absolute(path):

@@ -10,7 +10,9 @@ from orlop_hookspecs.steps.rootfs import MakeRootReadonly, PrepareRoot, SetRootP
 from orlop_linux.plugins.shared import (
     NO_MOUNT_NAMESPACE,
     NO_MOUNT_NAMESPACE_HINT,
+    can_mount,
     containers,
+    mounts_below_root,
     owns_mounts,
     path_fault,
     plugin_info,
@@ -77,7 +79,7 @@ def _problems(config: Config) -> Iterator[Problem]:
         yield Problem("/root/path", path_fault(config.root.path), config.root.path)
     if owns_mounts(config):
         return
-    if config.root.readonly:
+    if config.root.readonly and not can_mount(config):
         yield Problem("/root/readonly", NO_MOUNT_NAMESPACE, hint=NO_MOUNT_NAMESPACE_HINT)
     if config.linux is not None and config.linux.rootfs_propagation is not None:
         yield Problem(
@@ -93,10 +95,14 @@ def orlop_plan(config: Config, context: PlanContext) -> Sequence[Step]:
     """Plan how the root becomes the container's root directory."""
     because = "/root/path"
     if not owns_mounts(config):
-        return (
-            PrepareRoot(because=because, path=context.rootfs, own_namespace=False),
+        bound = mounts_below_root(config)
+        shared: list[Step] = [
+            PrepareRoot(because=because, path=context.rootfs, own_namespace=False, bound=bound),
             SwitchRoot(because=because, method="chroot"),
-        )
+        ]
+        if config.root is not None and config.root.readonly:
+            shared.append(MakeRootReadonly(because="/root/readonly"))
+        return shared
     wanted = (config.linux and config.linux.rootfs_propagation) or ""
     steps: list[Step] = [
         PrepareRoot(because=because, path=context.rootfs, propagation=PROPAGATIONS.get(wanted, "rslave")),

@@ -144,12 +144,31 @@ NO_MOUNT_NAMESPACE_HINT = "add a mount namespace without a path to linux.namespa
 
 
 def owns_mounts(config: Config) -> bool:
-    """Tell whether the container has a mount namespace of its own.
-
-    Without one, or in one that others use as well, every mount would change what processes outside of the
-    container see; nothing is mounted then.
-    """
+    """Tell whether the container has a mount namespace of its own."""
     return has_new(config, "mount")
+
+
+def can_mount(config: Config) -> bool:
+    """Tell whether the container's mounts can be made.
+
+    A mount namespace that it inherits or joins (config-linux.md, Namespaces) is used as well: the mounts are
+    below the root only. From within a user namespace the kernel allows no change of somebody else's mounts
+    (mount_namespaces(7)).
+    """
+    return owns_mounts(config) or namespace(config, "user") is None
+
+
+def mounts_below_root(config: Config) -> bool:
+    """Tell whether the root becomes a mount, with others below or with options of its own."""
+    if owns_mounts(config):
+        return True
+    linux, process = config.linux, config.process
+    return can_mount(config) and bool(
+        config.mounts
+        or (config.root and config.root.readonly)
+        or (linux and (linux.masked_paths or linux.readonly_paths or linux.devices))
+        or (process and process.terminal)
+    )
 
 
 def mapping_problems(mappings: Sequence[IDMapping], pointer: str) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from orlop_hookspecs.hooks import hookimpl
 from orlop_hookspecs.hooks.capability import Handle, Problem
 from orlop_hookspecs.steps.session import NewSession, OpenTerminal
-from orlop_linux.plugins.shared import NO_MOUNT_NAMESPACE, NO_MOUNT_NAMESPACE_HINT, owns_mounts, plugin_info
+from orlop_linux.plugins.shared import NO_MOUNT_NAMESPACE, NO_MOUNT_NAMESPACE_HINT, can_mount, plugin_info
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,7 +62,7 @@ def _problems(config: Config, context: PlanContext) -> Iterator[Problem]:
             "nobody would hold the terminal: no console socket was given",
             hint="give --console-socket, or set process.terminal to false",
         )
-    if not owns_mounts(config):
+    if not can_mount(config):
         yield Problem(pointer, NO_MOUNT_NAMESPACE, hint=NO_MOUNT_NAMESPACE_HINT)
     size = config.process and config.process.console_size
     if size:
