@@ -6,7 +6,7 @@ import re
 
 from tests.properties.case import Config, case
 
-NATIVE = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]
+from orlop_hookspecs.documents import vocabulary
 
 SHELL = [
     "access",
@@ -87,7 +87,7 @@ case(
     "linux.seccomp.syscalls[].errnoRet",
     "linux.seccomp.architectures[]",
     config=_filter(
-        architectures=NATIVE,
+        architectures=list(vocabulary.SECCOMP_ARCHITECTURES),
         syscalls=[
             {"names": ["mkdir", "mkdirat", "no_such_call"], "action": "SCMP_ACT_ERRNO", "errnoRet": 30}
         ],
@@ -124,7 +124,7 @@ case(
 )
 case(
     "linux.seccomp.flags[]",
-    config=_filter(flags=["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]),
+    config=_filter(flags=list(vocabulary.SECCOMP_FLAGS)),
     probe="busybox sed -n 's/^Speculation_Store_Bypass:[[:space:]]*//p' /proc/self/status",
     shows=re.compile("not vulnerable|thread vulnerable|vulnerable|globally mitigated"),
     alone=True,

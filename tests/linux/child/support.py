@@ -240,7 +240,7 @@ class Box:
         for mount in cgroup_mounts():
             remove_cgroup(Path(mount + self.cgroup))
         failures += [f"process {pid}" for pid in children_of("self") - self._children]
-        assert failures == []
+        assert failures == [], failures
 
 
 def orlop_command() -> str:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from orlop_linux.init.context import Context
 
-_PATIENCE = 1 << 29
+_PATIENCE = 1 << 30
 """Looks at the verdict; some tens of seconds, longer than the command needs to give up an agent."""
 
 

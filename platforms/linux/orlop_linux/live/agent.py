@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 
 from orlop_hookspecs.errors import StepError
 from orlop_linux.live.process import reason
@@ -65,6 +66,7 @@ def deliver(path: str, text: bytes, fds: tuple[int, ...]) -> None:
 
     order = sys.byteorder
     limit = _PATIENCE.to_bytes(_LONG, order) + bytes(_LONG)
+    deadline = time.monotonic() + _PATIENCE
     try:
         # The limit is one for connect(2), too; a timeout of Python's would make that one fail at once.
         sock = _connect(path, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, (SOL_SOCKET, SO_SNDTIMEO, limit))
@@ -73,7 +75,7 @@ def deliver(path: str, text: bytes, fds: tuple[int, ...]) -> None:
     try:
         rights = b"".join(fd.to_bytes(4, order) for fd in fds)
         sent = sock.sendmsg([text], [(SOL_SOCKET, SCM_RIGHTS, rights)], MSG_NOSIGNAL)
-        while sent < len(text):
+        while sent < len(text) and time.monotonic() < deadline:
             sent += sock.send(text[sent:], MSG_NOSIGNAL)
     except OSError as error:
         if error.errno == errno.EAGAIN:
@@ -81,6 +83,8 @@ def deliver(path: str, text: bytes, fds: tuple[int, ...]) -> None:
         raise refuse(path, f"cannot send the state: {reason(error)}", error.errno or 0) from error
     finally:
         sock.close()
+    if sent < len(text):
+        raise _slow(path)
 
 
 def _connect(

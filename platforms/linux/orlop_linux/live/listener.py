@@ -46,6 +46,7 @@ class Handover:
         self._text = _process_state(record, state, metadata)
         self._page = self._helper = -1
         self._delivered = False
+        self._alone = False
         self._deadline = 0.0
 
     def attend(self, connection: int) -> bytes:
@@ -97,8 +98,16 @@ class Handover:
             return bool(poller.poll(_GLANCE))
         if not self._deadline:
             return bool(poller.poll())  # hooks take the time that they take
-        if poller.poll(max(0.0, self._deadline - time.monotonic()) * 1000):
+        if not self._alone:
+            poller.register(self._helper, select.POLLIN)
+        ready = dict(poller.poll(max(0.0, self._deadline - time.monotonic()) * 1000))
+        if connection in ready:
             return True
+        if ready:
+            # The helper has ended: either the filter was not loaded, which we shall be told, or all is lost.
+            self._alone = True
+            self._deadline = min(self._deadline, time.monotonic() + 1.0)
+            return False
         raise StepError(
             "the container process does not send the listener of its filter",
             container=self._record.id,
