@@ -112,6 +112,42 @@ VALUES: dict[str, tuple[dict[str, Any], str, str]] = {
         "/linux/resources/unified/",
         "no cgroup controller|needs cgroup v2|cgroup v2",
     ),
+    "process.apparmorProfile": (
+        {"process": {"apparmorProfile": "no-such-profile"}},
+        "/process/apparmorProfile",
+        "apparmor|no such",
+    ),
+    "process.selinuxLabel": (
+        {"process": {"selinuxLabel": "no:such:label:s0"}},
+        "/process/selinuxLabel",
+        "selinux|invalid argument",
+    ),
+    "linux.mountLabel": (
+        _linux(mountLabel="no:such:label:s0"),
+        "/linux/mountLabel",
+        "selinux|invalid argument",
+    ),
+    "linux.memoryPolicy.nodes": (
+        _linux(memoryPolicy={"mode": "MPOL_BIND", "nodes": "900"}),
+        "/linux/memoryPolicy",
+        "invalid argument|does not have|no such",
+    ),
+    "linux.netDevices.*.name": (
+        _linux(netDevices={"nosuchlink0": {"name": "eth0"}}),
+        "/linux/netDevices/nosuchlink0",
+        "no such network device",
+    ),
+    "linux.seccomp.listenerPath": (
+        _linux(
+            seccomp={
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "listenerPath": f"{BUNDLE}/no-such-agent",
+                "syscalls": [{"names": ["getcwd"], "action": "SCMP_ACT_NOTIFY"}],
+            }
+        ),
+        "/linux/seccomp/listenerPath",
+        "there is no socket",
+    ),
     "linux.intelRdt.closID": (_linux(intelRdt={"closID": "no-such-class"}), "/linux/intelRdt", "resctrl"),
     **{
         f"hooks.{kind}[].path": ({"hooks": {kind: HOOK}}, f"/hooks/{kind}/0", "no such file")
