@@ -102,6 +102,12 @@ class FakeWorld(World):
         group = self.kernel.cgroup(container, controller)
         return group.read(v1 if group.hierarchy.version == 1 else v2)
 
+    def cgroup_owners(self, container: str, *files: str) -> list[int] | None:
+        if self.kernel.cgroup_mode != "v2":
+            return None
+        group = self.kernel.cgroup(container, "pids")
+        return [group.uid, *(group.owner_of(name) for name in files)]
+
     def by_systemd(self) -> None:
         self.systemd = True
 

@@ -115,6 +115,13 @@ class LinuxWorld(World):
         )
         return Path(f"/sys/fs/cgroup{unified[3:]}", v2).read_text().strip()
 
+    def cgroup_owners(self, container: str, *files: str) -> list[int] | None:
+        lines = Path(f"/proc/{self.runtime.get(container).pid}/cgroup").read_text().splitlines()
+        if len(lines) > 1:
+            return None
+        place = Path("/sys/fs/cgroup" + lines[0][3:])
+        return [(place / name).stat().st_uid for name in ("", *files)]
+
     def by_systemd(self) -> None:
         if not Path("/run/systemd/system").is_dir():
             pytest.skip("needs systemd as the machine's init")

@@ -147,3 +147,60 @@ def rules_for_devices_are_replaced_by_an_update(w: World) -> None:
     assert w.device_rule("c", 10, 229) in {"r", ""}
     c.update({"pids": {"limit": 100}})
     assert w.device_rule("c", 10, 229) in {"r", ""}
+
+
+_NAMESPACES = [{"type": kind} for kind in ("pid", "mount", "uts", "ipc", "network", "cgroup")]
+_GROUP = {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"}
+
+
+def _delegated(w: World, *options: str, namespaces: list[dict[str, str]]) -> list[int] | None:
+    """Create a container of user 5, mapped to 100005, with its cgroup mounted; return who owns what."""
+    from tests.rules.world import BASE
+
+    mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    change: dict[str, Any] = {
+        "process": {"user": {"uid": 5, "gid": 5}},
+        "mounts": [*BASE["mounts"], {**_GROUP, "options": ["nosuid", "nodev", "noexec", *options]}],
+        "linux": {
+            "namespaces": [*namespaces, {"type": "user"}],
+            "uidMappings": mapping,
+            "gidMappings": mapping,
+        },
+    }
+    w.create("c", change=change)
+    return w.cgroup_owners("c", "cgroup.procs", "cgroup.subtree_control", "memory.max", "cgroup.freeze")
+
+
+@rule
+def a_cgroup_that_can_be_written_to_is_the_users(w: World) -> None:
+    assert _delegated(w, namespaces=_NAMESPACES) in (None, [100005, 100005, 100005, 0, 0])
+
+
+@rule
+def a_cgroup_that_is_read_only_is_nobodys(w: World) -> None:
+    assert _delegated(w, "ro", namespaces=_NAMESPACES) in (None, [0, 0, 0, 0, 0])
+
+
+@rule
+def a_cgroup_without_its_namespace_is_nobodys(w: World) -> None:
+    assert _delegated(w, namespaces=_NAMESPACES[:-1]) in (None, [0, 0, 0, 0, 0])
+
+
+@rule
+def figures_have_the_same_names_everywhere(w: World) -> None:
+    c = w.start("c", change=_limits(pids={"limit": 17}, memory={"limit": 64 * _MIB}, cpu={"shares": 512}))
+    figures = c.stats()
+    assert figures["pids"]["current"] == 1
+    assert figures["pids"]["max"] == 17
+    assert figures["memory"]["max"] == 64 * _MIB
+    assert figures["memory"]["current"] >= 0
+    assert {"usage_usec", "user_usec", "system_usec"} <= set(figures["cpu"])
+    assert figures["cpuset"]["cpus"][:1] == "0" if "cpuset" in figures else True
+
+
+@rule
+def a_limit_of_no_tasks_at_all_is_one(w: World) -> None:
+    # The container's first process is there already: a limit only keeps others from being made.
+    c = w.create("c", change=_limits(pids={"limit": 0}))
+    assert w.cgroup_value("c", "pids", "pids.max", "pids.max") == "0"
+    assert list(c.processes()) == [c.state()["pid"]]

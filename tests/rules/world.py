@@ -233,6 +233,10 @@ class World(ABC):
         """Return the content of a cgroup file of the container: *v1* or *v2*, whichever the host has."""
 
     @abstractmethod
+    def cgroup_owners(self, container: str, *files: str) -> list[int] | None:
+        """Return who owns the unified cgroup and *files* in it; ``None`` where there are cgroups of v1."""
+
+    @abstractmethod
     def by_systemd(self) -> None:
         """Let systemd make the cgroups from now on; a machine without it skips the rule."""
 

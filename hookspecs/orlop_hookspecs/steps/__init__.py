@@ -8,6 +8,7 @@ from orlop_hookspecs.steps.base import STEP_TYPES, Step, decode_step, encode_ste
 from orlop_hookspecs.steps.cgroups import (
     CreateCgroup,
     CreateScope,
+    DelegateCgroup,
     DeviceRule,
     JoinCgroup,
     SetDeviceRules,
@@ -61,6 +62,7 @@ __all__ = [
     "CreateResctrlGroup",
     "CreateScope",
     "CreateSymlink",
+    "DelegateCgroup",
     "DeviceRule",
     "Execute",
     "JoinCgroup",

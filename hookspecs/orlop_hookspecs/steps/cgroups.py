@@ -116,3 +116,19 @@ class JoinCgroup(Step):
     SLOT = "cgroup"
 
     because: str
+
+
+@step
+class DelegateCgroup(Step):
+    """Make the container's user the owner of its cgroup, where cgroup v2 is all that there is.
+
+    The directory and the files that the kernel lists as delegated change hands, no others: limits stay out of
+    the container's reach (config-linux.md, Cgroup ownership). On other hosts nothing is done.
+    """
+
+    PHASE = "host-with-pid"
+    SLOT = "cgroup"
+
+    because: str
+    uid: int
+    """User id in the container's user namespace."""

@@ -31,6 +31,8 @@ V1_HIERARCHIES = (
     "misc",
 )
 _UNIFIED = 2
+DELEGATED = frozenset({"cgroup.procs", "cgroup.threads", "cgroup.subtree_control", "memory.oom.group"})
+"""What /sys/kernel/cgroup/delegate lists."""
 
 
 class Cgroup:
@@ -38,7 +40,7 @@ class Cgroup:
 
     __slots__ = (
         "children", "device_rules", "enabled", "events", "frozen", "hierarchy", "memory", "name", "node",
-        "owner", "parent", "processes", "values",
+        "owner", "parent", "processes", "uid", "values",
     )  # fmt: skip
 
     def __init__(self, hierarchy: Hierarchy, name: str, parent: Cgroup | None) -> None:
@@ -52,6 +54,8 @@ class Cgroup:
         self.enabled: tuple[str, ...] = ()
         """Version 2: what cgroup.subtree_control enables for the children."""
         self.owner = ""
+        self.uid = 0
+        """The host's id of the user who owns the directory and the delegated files in it."""
         self.node: Directory | None = None
         """Its directory in the file system, made when it is first looked at."""
         self.frozen = False
@@ -134,6 +138,10 @@ class Cgroup:
         if file not in tables:
             raise refusal(errno.ENOENT, self.file(file))
         return tables[file]
+
+    def owner_of(self, file: str) -> int:
+        """Return the host's id of the user who owns *file*; only some go with the directory (cgroups(7))."""
+        return self.uid if file in DELEGATED else 0
 
     def file(self, name: str) -> str:
         """Return the host's path of file *name*."""

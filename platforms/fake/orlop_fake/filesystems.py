@@ -161,7 +161,7 @@ class CgroupDirectory(Directory):
         if child is not None:
             node: Node = cgroup_directory(child)
         elif name in self._files:
-            return self._files[name]
+            node = self._files[name]
         elif name in self._group.files():
             group = self._group
             node = self._files[name] = Computed(
@@ -169,6 +169,8 @@ class CgroupDirectory(Directory):
             )
         else:
             return None
+        if child is None:
+            node.uid = self._group.owner_of(name)
         node.parent = self
         return node
 

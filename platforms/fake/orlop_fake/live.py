@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from orlop_fake.agents import require_agent
 from orlop_fake.calls import call
-from orlop_fake.cgroup_files import UNLIMITED_V1
 from orlop_fake.execute import HANDLERS, Context, run_step
 from orlop_fake.execute.network import give_back
 from orlop_fake.faults import STEP
@@ -16,6 +15,7 @@ from orlop_fake.hooks import run_hook
 from orlop_fake.machine import Machine
 from orlop_fake.processes import SIGKILL, SIGNAL_MAX, WAITING, Process
 from orlop_fake.refusals import DeadlockError, text_of
+from orlop_fake.stats import figures, resctrl_figures
 from orlop_hookspecs.errors import PlatformError, StateError, StepError, StoreError, WaitTimeoutError
 from orlop_hookspecs.launch import LaunchOptions
 from orlop_hookspecs.plan import PlannedStep
@@ -263,39 +263,11 @@ class LiveMachine(Machine):
         groups = groups_of(self, record)
         if not groups:
             raise PlatformError("the container has no cgroup of its own", container=record.id)
-        found: dict[str, Any] = {}
-        for group in groups:
-            controllers = group.controllers
-            if "pids" in controllers:
-                found["pids"] = {
-                    "current": len(list(members([group]))),
-                    "max": _limit(group.read("pids.max")),
-                }
-            if "memory" in controllers:
-                file = "memory.limit_in_bytes" if group.hierarchy.version == 1 else "memory.max"
-                found["memory"] = {"current": group.memory, "max": _limit(group.read(file))}
-                found["memory"]["events"] = {name: group.events.get(name, 0) for name in ("oom", "oom_kill")}
-            if "cpu" in controllers:
-                found["cpu"] = {"usage_usec": 0}
-            if "rdma" in controllers:
-                lines = group.read("rdma.max").splitlines()
-                found["rdma"] = {
-                    "max": {key: _pairs(rest) for key, _, rest in (one.partition(" ") for one in lines)}
-                }
-        return found | resctrl_stats(self, record)
+        return figures(groups) | resctrl_figures(self.resctrl, record)
 
 
 def _copied(values: Mapping[str, str | dict[str, str]]) -> dict[str, str | dict[str, str]]:
     return {name: dict(value) if isinstance(value, dict) else value for name, value in values.items()}
-
-
-def _limit(text: str) -> int | None:
-    value = int(text) if text.isdigit() else None
-    return None if value is None or value >= UNLIMITED_V1 else value
-
-
-def _pairs(text: str) -> dict[str, int | None]:
-    return {name: _limit(value) for name, _, value in (part.partition("=") for part in text.split())}
 
 
 def find(kernel: Machine, pid: int, started: int) -> Process | None:
@@ -345,20 +317,6 @@ def _undo_cgroup(kernel: Machine, record: Record, data: Mapping[str, Any]) -> No
                 else:
                     group_above.remove()
     del record
-
-
-def resctrl_stats(kernel: Machine, record: Record) -> dict[str, Any]:
-    """Return what resctrl counts for a container: in its monitoring group, or in a class of its own."""
-    name = record.kernel.get("resctrl")
-    clos = kernel.resctrl.find(name) if kernel.resctrl is not None and name else None
-    if kernel.resctrl is None or clos is None:
-        return {}
-    found: dict[str, Any] = {"clos": name}
-    own = clos if clos.owner == record.id == name else None
-    group = clos.monitors.get(record.id, own)
-    if group is not None and kernel.resctrl.rmids:
-        found["monitoring"] = kernel.resctrl.counted(group)
-    return {"resctrl": found}
 
 
 def _undo_resctrl(kernel: Machine, record: Record, data: Mapping[str, Any]) -> None:

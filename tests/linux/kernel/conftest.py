@@ -15,7 +15,7 @@ import pytest
 from orlop_hookspecs.launch import LaunchOptions
 from orlop_hookspecs.plan import Plan, PlannedStep
 from orlop_hookspecs.record import Record
-from orlop_hookspecs.steps import CreateCgroup
+from orlop_hookspecs.steps import CreateCgroup, JoinCgroup
 from orlop_linux.kernel.kernel import LinuxKernel
 from orlop_linux.live.killing import kill_all
 from orlop_linux.live.process import start_time
@@ -52,13 +52,14 @@ class Box:
         self.children: list[subprocess.Popen[bytes]] = []
 
     def create(self, *steps: Step, path: str = "") -> None:
-        """Execute phase ``host`` with a cgroup at *path* and *steps* after it."""
+        """Execute phase ``host`` with a cgroup at *path* and *steps* after it, and let nobody join."""
         first = CreateCgroup(because="/linux/cgroupsPath", path=path or f"/{self.name}/box")
         whole = planned(first, *steps)
         sandbox = self.kernel.sandbox(Plan({"host": whole}), self.record, self.journal, LaunchOptions())
         try:
             for one in whole:
                 sandbox.host(one)
+            sandbox.host_with_pid(planned(JoinCgroup(because=""))[0], b"{}")
         finally:
             sandbox.close()
         self.record.phase = "created"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -400,3 +401,31 @@ def test_containers_that_come_and_go_under_one_parent_do_not_disturb_each_other(
     assert faults == []
     assert used
     assert not any(Path(one).parent.parent.exists() for one in used)
+
+
+def test_a_limit_below_what_is_in_use_is_refused_by_either_version(box: Box) -> None:
+    def limit(number: int) -> WriteCgroup:
+        return WriteCgroup(
+            because="/linux/resources/memory/limit",
+            controller="memory",
+            v1=(("memory.limit_in_bytes", str(number)),),
+            v2=(("memory.max", str(number)),),
+            usage="memory.current",
+        )
+
+    box.create(limit(256 << 20))
+    box.start(f"block = bytearray(32 << 20)\n{SLEEP}")
+    with pytest.raises(StepError) as caught:
+        box.kernel.apply(box.record, [limit(4096)])
+    assert caught.value.errno == errno.EBUSY
+    assert box.kernel.stats(box.record)["memory"]["max"] == 256 << 20
+
+
+def test_a_failed_update_brings_back_what_was_there(box: Box) -> None:
+    box.create(PIDS)
+    box.start(SLEEP)
+    more = WriteCgroup(because="/", controller="pids", v1=(("pids.max", "64"),), v2=(("pids.max", "64"),))
+    wrong = WriteCgroup(because="/", controller="pids", v1=(("pids.max", "-7"),), v2=(("pids.max", "-7"),))
+    with pytest.raises(StepError, match="cannot write '-7'"):
+        box.kernel.apply(box.record, [more, wrong])
+    assert box.kernel.stats(box.record)["pids"]["max"] == 32

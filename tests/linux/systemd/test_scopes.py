@@ -48,7 +48,10 @@ def test_a_slice_is_below_the_slices_in_its_name(box: Box) -> None:
 
 def test_without_a_path_the_scope_is_in_the_system_slice(box: Box) -> None:
     made = box.create(path=None)
-    assert cgroup_of(made).name == f"orlop-{box.name}.scope"
+    # Each store has a word of its own in the names of what its containers have on the host.
+    name = cgroup_of(made).name
+    assert name.startswith("orlop-")
+    assert name.endswith(f"-{box.name}.scope")
     assert cgroup_of(made).parent.name == "system.slice"
 
 

@@ -25,6 +25,7 @@ SAMPLES: dict[str, tuple[Step, ...]] = {
     "CreateResctrlGroup": (made(steps.CreateResctrlGroup, clos_id="one", monitoring=True),),
     "CreateScope": (made(steps.CreateScope, unit="one.scope", slice="a-b.slice"),),
     "CreateSymlink": (made(steps.CreateSymlink, path="/dev/fd", target="/proc/self/fd"),),
+    "DelegateCgroup": (made(steps.DelegateCgroup, uid=7),),
     "Execute": (made(steps.Execute, args=("/bin/true",)),),
     "JoinCgroup": (),
     "JoinNamespace": (made(steps.JoinNamespace, type="time", path="/proc/1/ns/time"),),

@@ -60,6 +60,96 @@ def test_v2(tmp_path: Path) -> None:
     }
 
 
+MORE = {
+    "cpuset.cpus.effective": "0-1\n",
+    "cpuset.mems.effective": "0\n",
+    "memory.swap.current": "5\n",
+    "memory.swap.max": "max\n",
+    "memory.high": "99\n",
+    "memory.events.local": "oom 0\n",
+    "pids.peak": "9\n",
+    "pids.events": "max 2\n",
+    "misc.current": "sev 1\n",
+    "hugetlb.2MB.current": "0\n",
+    "hugetlb.2MB.max": "4194304\n",
+    "hugetlb.2MB.rsvd.current": "2097152\n",
+    "hugetlb.2MB.rsvd.max": "max\n",
+    "irq.pressure": "full avg10=0.00 avg60=0.00 avg300=0.00 total=1\n",
+    "cpu.pressure": "some avg10=0.00 avg60=0.00 avg300=0.00 total=2\n",
+    "io.pressure": "some avg10=0.00 avg60=0.00 avg300=0.00 total=3\n",
+}
+
+
+def test_every_controller_of_v2_is_there(tmp_path: Path) -> None:
+    stats = read_stats([group(tmp_path, "unified", 2, (), MORE)])
+    assert {name: row for name, row in stats.items() if name != "pressure"} == {
+        "cpuset": {"cpus": "0-1", "mems": "0"},
+        "memory": {
+            "swap_current": 5,
+            "swap_max": None,
+            "high": 99,
+            "events_local": {"oom": 0},
+        },
+        "pids": {"peak": 9, "events": {"max": 2}},
+        "misc": {"current": {"sev": 1}},
+        "hugetlb": {
+            "2MB": {
+                "current": 0,
+                "failures": 0,
+                "rsvd": {"current": 2097152},
+                "max": 4194304,
+                "rsvd_max": None,
+            }
+        },
+    }
+    assert {name: sum(line["total"] for line in row.values()) for name, row in stats["pressure"].items()} == {
+        "cpu": 2,
+        "io": 3,
+        "irq": 1,
+    }
+
+
+def test_every_controller_of_v1_is_there(tmp_path: Path) -> None:
+    stats = read_stats(
+        [
+            group(
+                tmp_path,
+                name,
+                1,
+                tuple(name.split(",")),
+                files,
+            )
+            for name, files in {
+                "cpu,cpuacct": {
+                    "cpuacct.usage_percpu": "1000 2000 \n",
+                    "cpu.stat": "nr_bursts 3\nburst_time 4000\n",
+                },
+                "cpuset": {"cpuset.effective_cpus": "0-1\n", "cpuset.mems": "0\n"},
+                "memory": {"memory.kmem.usage_in_bytes": "7\n", "memory.kmem.tcp.failcnt": "1\n"},
+                "pids": {"pids.events": "max 2\n"},
+                "net_cls,net_prio": {"net_cls.classid": "5\n", "net_prio.ifpriomap": "lo 0\neth0 3\n"},
+                "misc": {"misc.current": "sev 1\n"},
+                "rdma": {"rdma.max": "mlx5_0 hca_handle=2 hca_object=max\n"},
+                "hugetlb": {
+                    "hugetlb.2MB.usage_in_bytes": "0\n",
+                    "hugetlb.2MB.limit_in_bytes": "9223372036854771712\n",
+                },
+            }.items()
+        ]
+    )
+    assert stats == {
+        "cpu": {"percpu_usec": [1, 2], "nr_bursts": 3, "burst_usec": 4},
+        "cpuset": {"cpus": "0-1", "mems": "0"},
+        "memory": {"kernel_current": 7, "kernel_tcp_failures": 1},
+        "pids": {"events": {"max": 2}},
+        "net_cls": {"class_id": 5},
+        "net_prio": {"priorities": {"lo": 0, "eth0": 3}},
+        "misc": {"current": {"sev": 1}},
+        "rdma": {"max": {"mlx5_0": {"hca_handle": 2, "hca_object": None}}},
+        "hugetlb": {"2MB": {"current": 0, "failures": 0, "max": None}},
+    }
+
+
 def test_v1_has_the_names_and_units_of_v2(tmp_path: Path) -> None:
     stats = read_stats(
         [

@@ -20,7 +20,7 @@ from tests.unit.plugins.support import (
 
 from orlop_hookspecs.errors import ConfigError
 from orlop_hookspecs.launch import PlanContext
-from orlop_hookspecs.steps import CreateCgroup, JoinCgroup, SetDeviceRules, WriteCgroup
+from orlop_hookspecs.steps import CreateCgroup, DelegateCgroup, JoinCgroup, SetDeviceRules, WriteCgroup
 from orlop_linux.plugins.cgroup_controllers.devices import DEFAULTS, DENY_ALL
 
 
@@ -210,3 +210,28 @@ def test_an_update_that_cannot_be() -> None:
     with pytest.raises(ConfigError) as caught:
         update("cgroups", {"pids": {"limit": -2}})
     assert caught.value.pointer == "/linux/resources/pids/limit"
+
+
+MOUNT = {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw"]}
+SPACES = [{"type": "mount"}, {"type": "cgroup"}]
+
+
+@pytest.mark.parametrize(
+    ("mount", "spaces", "given"),
+    [
+        (MOUNT, SPACES, True),
+        (MOUNT | {"type": "cgroup2"}, SPACES, True),
+        (MOUNT | {"options": ["nosuid", "ro"]}, SPACES, False),
+        (MOUNT | {"source": "cgroup2"}, SPACES, False),
+        (MOUNT | {"destination": "/cgroup"}, SPACES, False),
+        (MOUNT, [{"type": "mount"}], False),
+        (MOUNT, [{"type": "mount"}, {"type": "cgroup", "path": "/proc/1/ns/cgroup"}], False),
+    ],
+)
+def test_the_cgroup_is_given_to_the_user_who_may_write_to_it(
+    mount: dict[str, Any], spaces: list[dict[str, str]], given: bool
+) -> None:
+    process = {"user": {"uid": 7, "gid": 8}, "args": ["sh"], "cwd": "/"}
+    planned = steps("cgroups", config(mounts=[mount], linux={"namespaces": spaces}, process=process))
+    expected = [DelegateCgroup(because="/mounts/0", uid=7)] if given else []
+    assert [one for one in planned if isinstance(one, DelegateCgroup)] == expected

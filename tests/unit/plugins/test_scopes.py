@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.unit.plugins.support import call, config, objections, pointers, steps
 
+from orlop_hookspecs.launch import PlanContext
 from orlop_hookspecs.steps import CreateCgroup, CreateScope, JoinCgroup
 from orlop_linux.plugins import scopes
 
@@ -170,3 +171,10 @@ def test_features() -> None:
     assert features["linux.cgroup.systemd"] is True
     assert features["linux.cgroup.systemdUser"] is True
     assert features["potentiallyUnsafeConfigAnnotations"] == (scopes.ANNOTATION,)
+
+
+@pytest.mark.parametrize(("store", "prefix"), [("", "orlop"), ("a1b2", "orlop-a1b2")])
+def test_containers_of_two_stores_have_units_of_two_names(store: str, prefix: str) -> None:
+    context = PlanContext(container="box", bundle="/b", rootfs="/b/r", store=store)
+    assert scopes.parts("", context) == ("", prefix, "box")
+    assert scopes.parts("s.slice:p:n", context) == ("s.slice", "p", "n")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from orlop_fake.cgroup_files import enable
 from orlop_fake.execute.birth import namespace_at
 from orlop_fake.execute.context import refused_step
+from orlop_fake.filesystems import cgroup_directory
 from orlop_fake.hooks import run_hook
 from orlop_fake.refusals import refusal
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from orlop_hookspecs.steps import (
         CreateCgroup,
         CreateResctrlGroup,
+        DelegateCgroup,
         JoinCgroup,
         JoinResctrlGroup,
         RunHook,
@@ -205,6 +207,18 @@ def check_resctrl(resctrl: Resctrl, step: CreateResctrlGroup) -> Group | None:
     return clos
 
 
+def delegate_cgroup(context: Context, step: DelegateCgroup) -> None:
+    """Make the container's user the owner of its group; version 1 must never be."""
+    group = context.cgroups.get("")
+    if group is None or context.kernel.cgroup_mode != "v2":
+        return
+    owner = context.process.namespaces.user.to_host("uid", step.uid)
+    if owner is None:
+        raise refusal(errno.EINVAL, group.file(""), f"user {step.uid} has no id on the host")
+    group.uid = owner
+    cgroup_directory(group).uid = owner
+
+
 def create_resctrl(context: Context, step: CreateResctrlGroup) -> None:
     """Make or find the class of service, and the monitoring group."""
     resctrl = mounted_resctrl(context)
@@ -320,6 +334,7 @@ def mounted_resctrl(context: Context) -> Resctrl:
 HANDLERS: dict[str, Handler] = {
     "CreateCgroup": create_cgroup,
     "CreateResctrlGroup": create_resctrl,
+    "DelegateCgroup": delegate_cgroup,
     "JoinCgroup": join_cgroup,
     "JoinResctrlGroup": join_resctrl,
     "RunHook": run_hook_step,

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from orlop_hookspecs.errors import PlatformError, StepError
-from orlop_linux.kernel.refusal import refuse_os
+from orlop_linux.kernel.refusal import refuse, refuse_os
 from orlop_linux.live.process import is_alive
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Sandbox:
         self._checked = False
         self._pinned = False
         self._carrier: Zygote | None = None
+        self._joined = False
         self._late: list[PlannedStep] = []
         own = any(
             type(planned.step).__name__ == "NewNamespace" and getattr(planned.step, "type", "") == "pid"
@@ -268,8 +269,8 @@ class Sandbox:
     def _write_cgroup(self, planned: PlannedStep) -> None:
         from orlop_linux.kernel.cgroups.write import write
 
-        if self._carrier is not None and planned.step.controller == "pids":  # type: ignore[attr-defined]
-            # The limit is the container's: those who make it are in the scope as well, and do not count.
+        if not self._joined and planned.step.controller == "pids":  # type: ignore[attr-defined]
+            # The limit is the container's: neither its birth, which v2 would refuse, nor its makers count.
             self._late.append(planned)
             return
         step: Any = planned.step
@@ -307,8 +308,9 @@ class Sandbox:
     def _join_cgroup(self, _: PlannedStep) -> None:
         """The container process joined its cgroups before it did anything else, see :meth:`clone`.
 
-        Who carried the scope until then leaves it, and the number of tasks can be limited.
+        Who carried a scope until then leaves it, and the number of tasks can be limited.
         """
+        self._joined = True
         self._end_carrier()
         late, self._late = self._late, []
         for one in late:
@@ -319,6 +321,26 @@ class Sandbox:
 
             pairs = [pair for one in late for pair in one.step.v2 or ()]  # type: ignore[attr-defined]
             scope.change(self._record, unit_properties(pairs))
+
+    def _delegate_cgroup(self, planned: PlannedStep) -> None:
+        """Make the container's user the owner of its cgroup; v1 must never be (config-linux.md)."""
+        from orlop_linux.kernel.cgroups.delegate import give, host_id
+
+        step: Any = planned.step
+        groups = self._cgroups.open_groups if self._cgroups else []
+        if [one.group.version for one in groups] != [2]:
+            return
+        owner = host_id(self.pid, step.uid)
+        if owner is None:
+            hint = "the user namespace maps no such user"
+            raise refuse(step, planned.plugin, f"user {step.uid} has no id on the host", hint=hint)
+        try:
+            give(groups[0].fd, owner)
+        except OSError as error:
+            path = groups[0].group.directory
+            raise refuse_os(
+                step, planned.plugin, f"cannot make {owner} the owner of the cgroup", error, path=path
+            ) from error
 
     def _join_resctrl_group(self, planned: PlannedStep) -> None:
         step: Any = planned.step
@@ -381,6 +403,7 @@ class Sandbox:
     }
     _pid_methods: dict[str, Callable[[Sandbox, PlannedStep], None]] = {  # noqa: RUF012 - never changed
         "JoinCgroup": _join_cgroup,
+        "DelegateCgroup": _delegate_cgroup,
         "JoinResctrlGroup": _join_resctrl_group,
         "MoveNetDevices": _move_net_devices,
         "SetOomScore": _set_oom_score,

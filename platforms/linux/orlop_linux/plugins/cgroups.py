@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from orlop_hookspecs.errors import ConfigError
 from orlop_hookspecs.hooks import hookimpl
 from orlop_hookspecs.hooks.capability import Handle, Problem
-from orlop_hookspecs.steps.cgroups import CreateCgroup, JoinCgroup
+from orlop_hookspecs.steps.cgroups import CreateCgroup, DelegateCgroup, JoinCgroup
 from orlop_linux.plugins.cgroup_controllers import devices
-from orlop_linux.plugins.shared import containers, path_fault, plugin_info, resources_of
+from orlop_linux.plugins.shared import containers, has_new, path_fault, plugin_info, resources_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -221,7 +221,28 @@ def orlop_plan(config: Config, context: PlanContext) -> Sequence[Step]:
     if resources:
         steps += _writes(resources, update=False)
     steps.append(JoinCgroup(because=PATH))
+    owner = _owner(config)
+    if owner is not None:
+        user = config.process and config.process.user
+        steps.append(DelegateCgroup(because=owner, uid=(user and user.uid) or 0))
     return steps
+
+
+def _owner(config: Config) -> str | None:
+    """Return the pointer of the mount through which the container may write to its cgroup, if there is one.
+
+    These are the conditions of config-linux.md, Cgroup ownership.
+    """
+    if not has_new(config, "cgroup"):
+        return None
+    for index, mount in enumerate(config.mounts or ()):
+        if (
+            mount.source == "cgroup"
+            and mount.destination == "/sys/fs/cgroup"
+            and "ro" not in (mount.options or ())
+        ):
+            return f"/mounts/{index}"
+    return None
 
 
 @hookimpl
