@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orlop_fake.calls import call
 from orlop_fake.execute import HANDLERS, Context, run_step
 from orlop_fake.execute.context import refused_step
-from orlop_fake.execute.finish import capability_warnings
+from orlop_fake.execute.finish import capability_warnings, unmapped_id
 from orlop_fake.execute.host import check_host
 from orlop_fake.processes import SIGKILL, WAITING, Process
 from orlop_fake.refusals import RuntimeCrash, refusal
@@ -127,18 +127,26 @@ class FakeSandbox:
             process.namespaces.cgroup.roots = dict(process.cgroups)
         process.exec_steps = tuple(execute)
         for planned in execute:
-            if (
-                self.kernel.uid
-                and type(planned.step).__name__ == "SetUser"
-                and getattr(planned.step, "groups", None)
-            ):
-                # An unprivileged caller has denied setgroups(2) to be able to map its group.
-                raise refused_step(context, planned, refusal(errno.EPERM, message="setgroups is denied"))
+            if type(planned.step).__name__ == "SetUser":
+                self._refuse_ids(planned)
         for planned in (*container, *confined):
             run_step(HANDLERS, context, planned)
         for planned in execute:
             if type(planned.step).__name__ == "SetCapabilities":
                 context.warnings += capability_warnings(planned.step, process.credentials.permitted)  # type: ignore[arg-type]
+
+    def _refuse_ids(self, planned: PlannedStep) -> None:
+        """Refuse now what setuid(2), setgid(2) and setgroups(2) would refuse at start."""
+        step: Any = planned.step
+        if self.kernel.uid and step.groups:
+            # An unprivileged caller has denied setgroups(2) to be able to map its group.
+            raise refused_step(self._context, planned, refusal(errno.EPERM, message="setgroups is denied"))
+        unmapped = unmapped_id(self._context.process, step)
+        if unmapped:
+            why = refusal(errno.EINVAL, message="the id is not mapped into the container's user namespace")
+            error = refused_step(self._context, planned, why)
+            error.pointer = f"{step.because}/{unmapped}"
+            raise error
 
     @call("commit")
     def commit(self) -> None:

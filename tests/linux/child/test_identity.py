@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.linux.child.support import Box, command_line, status_of
+from tests.linux.child.support import NAMESPACES, Box, command_line, status_of
 
 import orlop
 from orlop_linux.init.identity import NUMBER
@@ -181,8 +183,22 @@ def test_raising_a_hard_limit_without_the_privilege(box: Box) -> None:
     with pytest.raises(orlop.StepError, match="cannot raise the hard limit of RLIMIT_MSGQUEUE") as caught:
         box.create(box.config(process={"rlimits": limits}))
     assert "CAP_SYS_RESOURCE" in caught.value.hint
-    assert caught.value.pointer == "/process/rlimits"
+    assert (caught.value.pointer, caught.value.value) == ("/process/rlimits/0/hard", hard + 1)
     assert box.left() == []
+
+
+def test_more_files_than_the_host_lets_any_process_have(box: Box) -> None:
+    most = int(Path("/proc/sys/fs/nr_open").read_text())
+    for hard in (most + 1, (1 << 64) - 1):
+        limits = [
+            {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
+            {"type": "RLIMIT_NOFILE", "soft": 9, "hard": hard},
+        ]
+        with pytest.raises(orlop.StepError, match="cannot raise the hard limit of RLIMIT_NOFILE") as caught:
+            box.create(box.config(process={"rlimits": limits}))
+        assert caught.value.pointer == "/process/rlimits/1/hard"
+        assert f"more than {most} files" in caught.value.hint
+        assert box.left() == []
 
 
 def test_soft_limit_above_the_hard_one(box: Box) -> None:
@@ -197,6 +213,53 @@ def test_soft_limit_above_the_hard_one(box: Box) -> None:
 def test_oom_score(box: Box, score: int) -> None:
     pid = box.start(box.config(process={"oomScoreAdj": score})).pid
     assert int(Path(f"/proc/{pid}/oom_score_adj").read_text()) == score
+
+
+def test_an_oom_score_that_may_not_be_lowered(box: Box) -> None:
+    """The specification demands the value, so a container with another one is not made."""
+    effective, _, _ = capget()
+    if effective >> NUMBER["CAP_SYS_RESOURCE"] & 1:
+        pytest.skip("the caller may lower scores")
+    with pytest.raises(
+        orlop.StepError, match="cannot set the OOM score to -500: permission denied"
+    ) as caught:
+        box.create(box.config(process={"oomScoreAdj": -500}))
+    assert (caught.value.pointer, caught.value.errno) == ("/process/oomScoreAdj", errno.EACCES)
+    assert caught.value.hint == "lowering it needs CAP_SYS_RESOURCE"
+    assert box.left() == []
+
+
+def test_ambient_capabilities_that_cannot_be_raised_are_left_out_with_a_warning(box: Box) -> None:
+    sets = {"permitted": SOME, "inheritable": SOME[:1], "ambient": SOME}
+    found = sets_of(box.start(box.config(process={"capabilities": sets})).pid)
+    assert found["ambient"] == mask(SOME[:1])
+    (warning,) = box.warnings
+    assert warning.endswith(f"are left out: {', '.join(SOME[1:])}")
+
+
+@pytest.mark.parametrize(
+    ("user", "place", "number"),
+    [
+        ({"uid": 70_000, "gid": 0}, "uid", 70_000),
+        ({"uid": 0, "gid": 65_536}, "gid", 65_536),
+        ({"uid": 1, "gid": 1, "additionalGids": [5, 4_000_000_000]}, "additionalGids/1", 4_000_000_000),
+    ],
+)
+def test_ids_that_a_joined_user_namespace_does_not_map(
+    box: Box, user: dict[str, Any], place: str, number: int
+) -> None:
+    maps = [{"containerID": 0, "hostID": 100_000, "size": 65_536}]
+    spaces = [{"type": kind} for kind in ("user", *NAMESPACES)]
+    first = box.start(
+        box.config(linux={"namespaces": spaces, "uidMappings": maps, "gidMappings": maps}), "first"
+    )
+    joined = [{"type": "user", "path": f"/proc/{first.pid}/ns/user"}, *spaces[1:]]
+    with pytest.raises(orlop.StepError, match="the id is not mapped") as caught:
+        box.create(box.config(process={"user": user}, linux={"namespaces": joined}))
+    assert (caught.value.pointer, caught.value.value) == (f"/process/user/{place}", number)
+    user = {"uid": 65_535, "gid": 65_535, "additionalGids": [1]}
+    box.create(box.config(process={"user": user}, linux={"namespaces": joined})).start()
+    assert status_of(box.runtime.get("box").pid)["Uid"].split()[0] == "165535"
 
 
 def test_identity_is_that_of_the_program_before_it_starts_too(box: Box) -> None:

@@ -61,6 +61,7 @@ class Child:
         filters: Mapping[int, tuple[bytes, int]],
         cgroup_mounts: Sequence[Any],
         start_listener: int,
+        announce_root: object = None,
     ) -> None:
         self.calls.append(
             f"build {len(container)} {len(confined)} {len(execute)} {state!r} {len(cgroup_mounts)}"
@@ -89,7 +90,7 @@ def child() -> Iterator[Child]:
 @pytest.fixture
 def kernel(child: Child, monkeypatch: pytest.MonkeyPatch) -> LinuxKernel:
     made = LinuxKernel()
-    monkeypatch.setattr(made, "launch", lambda _record, _options: child)
+    monkeypatch.setattr(made, "launch", lambda _record, _options, _first: child)
     return made
 
 

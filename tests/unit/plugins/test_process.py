@@ -139,7 +139,7 @@ def test_capability_sets() -> None:
             effective=("CAP_KILL",),
             permitted=("CAP_CHOWN", "CAP_KILL"),
             inheritable=("CAP_CHOWN",),
-            ambient=("CAP_CHOWN",),
+            ambient=("CAP_CHOWN", "CAP_KILL"),
         )
     ]
 

@@ -115,18 +115,22 @@ def check_filters(kernel: Machine, plan: Plan) -> None:
             require_agent(kernel, step.listener_path)
 
 
+def unmapped_id(process: Process, step: SetUser) -> str:
+    """Return the property of *step* with an id that the user namespace of *process* does not map; or none."""
+    user = process.namespaces.user
+    wanted = [("uid", "uid", step.uid), ("gid", "gid", step.gid)]
+    wanted += [(f"additionalGids/{index}", "gid", gid) for index, gid in enumerate(step.groups)]
+    return next((name for name, kind, number in wanted if not user.covers(kind, number, 1)), "")
+
+
 def set_user(context: Context, step: SetUser) -> None:
     """Become the user: EINVAL for an id that the user namespace does not map (setuid(2))."""
-    process = context.process
-    user = process.namespaces.user
-    if not user.covers("uid", step.uid, 1):
-        raise refusal(errno.EINVAL, message=f"setuid {step.uid}: invalid argument")
-    for gid in (step.gid, *step.groups):
-        if not user.covers("gid", gid, 1):
-            raise refusal(errno.EINVAL, message=f"setgid {gid}: invalid argument")
+    unmapped = unmapped_id(context.process, step)
+    if unmapped:
+        raise refusal(errno.EINVAL, message=f"{unmapped}: invalid argument")
     if context.kernel.uid and step.groups:
         raise refusal(errno.EPERM, message="setgroups: operation not permitted")
-    mine = process.credentials
+    mine = context.process.credentials
     mine.uid, mine.gid, mine.groups = step.uid, step.gid, tuple(step.groups)
 
 
@@ -176,7 +180,12 @@ def _home(process: Process) -> str:
 def capability_warnings(step: SetCapabilities, kernel_has: frozenset[str]) -> list[str]:
     """Return a warning for each capability of *step* that cannot be granted."""
     asked = {*step.bounding, *step.effective, *step.permitted, *step.inheritable, *step.ambient}
-    return [f"capability {name} cannot be granted" for name in sorted(asked - kernel_has)]
+    possible = set(step.permitted) & set(step.inheritable)
+    return [f"capability {name} cannot be granted" for name in sorted(asked - kernel_has)] + [
+        f"ambient capability {name} is left out: it is not both permitted and inheritable"
+        for name in step.ambient
+        if name not in possible
+    ]
 
 
 HANDLERS: dict[str, Handler] = {

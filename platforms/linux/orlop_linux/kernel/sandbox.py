@@ -369,13 +369,10 @@ class Sandbox:
                 os.write(fd, str(step.score).encode())
             finally:
                 os.close(fd)
-        except PermissionError as error:
-            if not self._kernel.unprivileged():
-                hint = "lowering it needs CAP_SYS_RESOURCE"
-                raise refuse_os(step, planned.plugin, "cannot set the OOM score", error, hint=hint) from error
-            self._warnings.append("oomScoreAdj is not applied: an unprivileged caller may not lower it")
         except OSError as error:
-            raise refuse_os(step, planned.plugin, "cannot set the OOM score", error) from error
+            hint = "lowering it needs CAP_SYS_RESOURCE" if error.errno == errno.EACCES else ""
+            act = f"cannot set the OOM score to {step.score}"
+            raise refuse_os(step, planned.plugin, act, error, hint=hint) from error
         finally:
             if directory >= 0:
                 os.close(directory)

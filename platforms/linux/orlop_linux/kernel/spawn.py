@@ -6,7 +6,6 @@ import errno
 import fcntl
 import json
 import os
-import resource
 import signal
 import socket
 import struct
@@ -16,13 +15,13 @@ from typing import TYPE_CHECKING
 from orlop_hookspecs.errors import PlatformError, StepError
 from orlop_hookspecs.launch import LaunchOptions
 from orlop_linux.init import failure, protocol, syscalls
-from orlop_linux.init.identity import NUMBER, RLIMITS
 from orlop_linux.kernel.channel import Channel, SilentEndError
+from orlop_linux.kernel.identity import prepare
 from orlop_linux.kernel.idmap import map_users, write_maps
 from orlop_linux.kernel.mountfailures import refine
 from orlop_linux.kernel.namespaces import FLAGS, is_own, open_namespace
 from orlop_linux.kernel.sources import Sources
-from orlop_linux.kernel.unprivileged import birth_hint, may_make_nodes, may_mount, refuse_groups
+from orlop_linux.kernel.unprivileged import birth_hint, may_make_nodes, may_mount
 from orlop_linux.live.failures import Outline, error_of
 from orlop_linux.live.process import start_time
 
@@ -258,14 +257,11 @@ class Launch:
 
         A descriptor of the root's mount is announced before the process can attach it.
         """
-        self._raise_hard_limits(execute)
-        if "user" in self._new or "user" in self._joined:
-            refuse_groups(self.pid, execute)
-        self._note_missing_capabilities(execute)
+        own_user = "user" in self._new or "user" in self._joined
+        self.warnings += prepare(execute, self.pid, user_namespace=own_user)
         phases = {"container": container, "confined": confined, "exec": execute}
         outlines = {name: [Outline.of(planned) for planned in steps] for name, steps in phases.items()}
         self._record.kernel["exec"] = [one.to_data() for one in outlines["exec"]]
-        own_user = "user" in self._new or "user" in self._joined
         sources = Sources(
             container,
             cgroup_mounts,
@@ -373,47 +369,6 @@ class Launch:
                     container=self._record.id,
                 ) from error
         return preserved
-
-    def _raise_hard_limits(self, execute: Sequence[PlannedStep]) -> None:
-        """Raise hard limits for the process, which may lack the privilege in its user namespace."""
-        for planned in execute:
-            if type(planned.step).__name__ != "SetRlimits":
-                continue
-            step: Any = planned.step
-            for name, _, hard in step.limits:
-                number = RLIMITS[name]
-                soft_now, hard_now = resource.prlimit(self.pid, number)
-                wanted = resource.RLIM_INFINITY if hard >= 1 << 63 else hard
-                if hard_now == resource.RLIM_INFINITY or (
-                    wanted != resource.RLIM_INFINITY and wanted <= hard_now
-                ):
-                    continue
-                try:
-                    resource.prlimit(self.pid, number, (soft_now, wanted))
-                except (PermissionError, ValueError) as error:
-                    raise StepError(
-                        f"cannot raise the hard limit of {name} from {hard_now} to {hard}: not permitted",
-                        pointer=step.because,
-                        plugin=planned.plugin,
-                        errno=errno.EPERM,
-                        hint="raising it needs CAP_SYS_RESOURCE",
-                    ) from error
-
-    def _note_missing_capabilities(self, execute: Sequence[PlannedStep]) -> None:
-        """Warn of capabilities that the caller itself does not have (config.md: they MUST NOT fail)."""
-        if "user" in self._new or "user" in self._joined:
-            return
-        _, had, _ = syscalls.capget()
-        for planned in execute:
-            if type(planned.step).__name__ != "SetCapabilities":
-                continue
-            step: Any = planned.step
-            asked = {*step.bounding, *step.effective, *step.permitted, *step.inheritable, *step.ambient}
-            missing = sorted(name for name in asked if not had >> NUMBER[name] & 1)
-            if missing:
-                self.warnings.append(
-                    f"capabilities that cannot be granted are left out: {', '.join(missing)}"
-                )
 
     # --- release
 

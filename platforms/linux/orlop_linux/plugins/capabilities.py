@@ -117,14 +117,13 @@ def orlop_plan(config: Config) -> Sequence[Step]:
     """Plan the sets; what is not listed is dropped.
 
     An ambient capability counts only while it is permitted and inheritable (capabilities(7), Ambient); the
-    kernel does not let others be raised, so they are left out, as peers do.
+    kernel does not let others be raised, so the executor leaves them out with a warning.
     """
     if config.process is None:
         return ()
     wanted = config.process.capabilities
     if wanted is None:
         return (SetCapabilities(because="/process/capabilities"),)
-    possible = set(wanted.permitted or ()) & set(wanted.inheritable or ())
     return (
         SetCapabilities(
             because="/process/capabilities",
@@ -132,6 +131,6 @@ def orlop_plan(config: Config) -> Sequence[Step]:
             effective=_ordered(wanted.effective),
             permitted=_ordered(wanted.permitted),
             inheritable=_ordered(wanted.inheritable),
-            ambient=tuple(name for name in _ordered(wanted.ambient) if name in possible),
+            ambient=_ordered(wanted.ambient),
         ),
     )
