@@ -1,0 +1,137 @@
+"""podman on orlop for a user of the host who is nobody special."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.engines.conftest import orlop_command
+from tests.linux.rootless.plain import GID, UID
+
+SUB = 700_000
+NAMES = ("passwd", "group", "subuid", "subgid")
+
+
+class Rootless:
+    """podman of such a user, who may map a range of ids by files that only podman sees."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+        etc = scratch / "etc"
+        for name in ("etc", "home", "run", "work"):
+            (scratch / name).mkdir()
+        for name in ("passwd", "group"):
+            shutil.copy(f"/etc/{name}", etc / name)
+        with (etc / "passwd").open("a") as file:
+            file.write(f"orlop-plain:x:{UID}:{GID}::{scratch}/home:/bin/sh\n")
+        with (etc / "group").open("a") as file:
+            file.write(f"orlop-plain:x:{GID}:\n")
+        for name in ("subuid", "subgid"):
+            (etc / name).write_text(f"orlop-plain:{SUB}:1000\n")
+        (scratch / "run").chmod(0o700)
+        scratch.chmod(0o755)
+        for base, directories, files in os.walk(scratch):
+            for name in (*directories, *files):
+                os.chown(os.path.join(base, name), UID, GID, follow_symlinks=False)
+        binds = " && ".join(f"mount --bind {etc}/{name} /etc/{name}" for name in NAMES)
+        self.base = [
+            *("unshare", "--mount", "sh", "-c", f'mount --make-rprivate / && {binds} && exec "$@"', "sh"),
+            *("setpriv", f"--reuid={UID}", f"--regid={GID}", "--clear-groups", "env", "-i"),
+            *("PATH=/usr/sbin:/usr/bin:/sbin:/bin", f"HOME={scratch}/home", "USER=orlop-plain"),
+            f"XDG_RUNTIME_DIR={scratch}/run",
+            *("podman", "--log-level=error", "--storage-driver=vfs", "--cgroup-manager=cgroupfs"),
+            f"--runtime={orlop_command()}",
+        ]
+
+    def call(self, *args: str) -> subprocess.CompletedProcess[str]:
+        """Run one podman command."""
+        return subprocess.run(
+            [*self.base, *args],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            cwd=self.scratch / "work",
+        )
+
+    def run(self, script: str, *options: str) -> list[list[str]]:
+        """Run a shell script in a container and return the words of its lines."""
+        root = str(self.scratch / "rootfs")
+        done = self.call("run", "--rm", "--network=none", *options, "--rootfs", root, "sh", "-c", script)
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return [line.split() for line in done.stdout.splitlines()]
+
+    def close(self) -> None:
+        """Remove all containers, and end the process that keeps podman's namespaces."""
+        self.call("rm", "--all", "--force", "--time=0")
+        for file in self.scratch.glob("run/**/pause.pid"):
+            try:
+                fd = os.pidfd_open(int(file.read_text()))
+            except ProcessLookupError:
+                continue
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+            os.close(fd)
+
+
+@pytest.fixture
+def rootless(scratch: Path) -> Iterator[Rootless]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become somebody else")
+    for tool in ("podman", "newuidmap", "/bin/busybox"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"needs {tool} (Debian packages podman, uidmap and busybox-static)")
+    if not all(Path(f"/etc/{name}").exists() for name in NAMES):
+        pytest.skip("needs /etc/subuid and /etc/subgid as places for files of the test")
+    if subprocess.run(
+        [orlop_command(), "--version"], capture_output=True, check=False, user=UID, group=GID, extra_groups=()
+    ).returncode:
+        pytest.skip("needs a checkout and an environment that every user can read")
+    bindir = scratch / "rootfs/bin"
+    bindir.mkdir(parents=True)
+    shutil.copy2("/bin/busybox", bindir / "busybox")
+    for applet in ("sh", "cat", "id", "sleep", "ls", "touch", "stat"):
+        (bindir / applet).symlink_to("busybox")
+    made = Rootless(scratch)
+    yield made
+    made.close()
+
+
+def test_the_containers_root_is_the_user(rootless: Rootless) -> None:
+    first, *maps = rootless.run("id -u; cat /proc/self/uid_map")
+    assert first == ["0"]
+    assert maps == [["0", str(UID), "1"], ["1", str(SUB), "1000"]]
+
+
+def test_another_user_inside_has_groups(rootless: Rootless) -> None:
+    shown = rootless.run("id -u; id -g; id -G", "--user=500:600", "--group-add=700")
+    assert shown == [["500"], ["600"], ["600", "700"]]
+
+
+def test_the_user_can_stay_who_it_is(rootless: Rootless) -> None:
+    """Podman maps the ids in a user namespace below its own then."""
+    assert rootless.run("id -u; id -g", "--userns=keep-id") == [[str(UID)], [str(GID)]]
+
+
+def test_a_volume_is_the_users(rootless: Rootless) -> None:
+    volume = rootless.scratch / "work"
+    rootless.run("touch /v/made", f"--volume={volume}:/v")
+    assert (volume / "made").stat().st_uid == UID
+    rootless.run("touch /v/other", f"--volume={volume}:/v:rw,U", "--user=5")
+    assert (volume / "other").stat().st_uid == SUB + 4
+
+
+def test_a_detached_container_is_stopped_and_removed(rootless: Rootless) -> None:
+    root = str(rootless.scratch / "rootfs")
+    options = ("--detach", "--name=one", "--network=none")
+    done = rootless.call("run", *options, "--rootfs", root, "sleep", "1000")
+    assert done.returncode == 0, done.stderr
+    assert rootless.call("kill", "--signal=KILL", "one").returncode == 0
+    assert rootless.call("wait", "one").stdout.strip() == "137"
+    assert rootless.call("rm", "one").returncode == 0
+    assert rootless.call("ps", "--all", "--quiet").stdout == ""
