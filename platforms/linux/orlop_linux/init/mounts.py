@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 
-from orlop_linux.init import attributes, copyup, failure, resolve, syscalls
+from orlop_linux.init import attributes, copyup, failure, resolve, sources, syscalls
 from orlop_linux.init.failure import At, Refusal
 
 TYPE_CHECKING = False
@@ -282,9 +282,19 @@ def mount_filesystem(context: Context, fields: dict[str, Any], index: int) -> No
 def mount_bind(context: Context, fields: dict[str, Any], index: int) -> None:
     """Execute MountBind with the tree ``mount:<index>``, id-mapped by the engine if it has to be.
 
+    Or with a copy of what is at ``place:<index>``, a descriptor in this process's own mount namespace: such a
+    copy keeps the flags that are locked there.
+
     Flags of the superblock are the owner's to change, not a bind mount's: mount(2) ignores them, too.
     """
-    tree = context.take(f"mount:{index}")
+    place = context.take(f"place:{index}") if context.has(f"place:{index}") else -1
+    if place < 0:
+        tree = context.take(f"mount:{index}")
+    else:
+        try:
+            tree = sources.clone(place, recursive=fields["submounts"], propagation=0)
+        finally:
+            os.close(place)
     try:
         directory = stat.S_ISDIR(os.fstat(tree).st_mode)
         attributes.apply_attributes(tree, fields["attributes"], fields["cleared"], fields["recursive"])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from typing import TYPE_CHECKING
 
 from orlop_hookspecs.errors import StepError
 from orlop_linux.init import failure, protocol, sources, syscalls
+from orlop_linux.init.attributes import ACCESS_TIMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +30,24 @@ AT_ONCE = min(32, protocol.FDS_PER_MESSAGE)
 """Sources that are open at the same time."""
 _DEFAULT_DEVICES = "/linux/devices"
 """Because of what the default devices are made: no single one of the config (config-linux.md)."""
+
+
+def _is_mounted_below(source: str) -> bool:
+    """Tell whether something is mounted below *source*."""
+    fd = sources.open_source(source)
+    try:
+        place = os.readlink(f"/proc/self/fd/{fd}").rstrip("/").encode(errors="surrogateescape") + b"/"
+    finally:
+        os.close(fd)
+    with open("/proc/self/mountinfo", "rb") as file:
+        return any(_unescape(line.split(b" ")[4]).startswith(place) for line in file)
+
+
+def _unescape(path: bytes) -> bytes:
+    """Return a path of /proc/PID/mountinfo as it is: blanks and the like stand there in octal (proc(5))."""
+    if b"\\" not in path:
+        return path
+    return re.sub(rb"\\([0-7]{3})", lambda found: bytes((int(found[1], 8),)), path)
 
 
 def _is_below(path: str, places: Sequence[str]) -> bool:
@@ -105,6 +125,7 @@ class Sources:
             elif name == "MountCgroup":
                 self._jobs += [(f"cgroup:{index}:{number}", index) for number in range(len(cgroup_mounts))]
         self._open_now: list[int] = []
+        self._inside = -1
 
     def keys(self) -> list[str]:
         """Return the keys of all sources that are needed, in the order in which they are used.
@@ -112,6 +133,7 @@ class Sources:
         Raises:
             StepError: A source is missing or cannot be copied.
         """
+        self._jobs = [(self._key(key, index), index) for key, index in self._jobs]
         few = len(self._jobs) <= AT_ONCE
         needed = []
         for job in self._jobs:
@@ -146,10 +168,41 @@ class Sources:
             yield self._open_now
             self.close()
 
+    def _key(self, key: str, index: int) -> str:
+        """Return ``place:<index>`` for a bind mount that the container process shall copy by itself.
+
+        Its copy keeps the flags that the host's mount has, such as read-only: the kernel locked them when it
+        gave the host's mounts to the container's user namespace (mount_namespaces(7)). A copy by the engine
+        has no such locks, but can have other flags where the config says so, and can do without what is
+        mounted below.
+        """
+        step: Any = self._steps[index].step
+        if type(step).__name__ != "MountBind" or self._user_namespace is None or self._delegated:
+            return key
+        own_flags = step.cleared or step.recursive or not ACCESS_TIMES.keys().isdisjoint(step.attributes)
+        if own_flags or step.idmap is not None or not self._propagation:
+            return key
+        try:
+            if self._inside < 0:
+                flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+                self._inside = os.open(f"/proc/{self._user_namespace}/root", flags)
+            if not step.submounts and _is_mounted_below(step.source):
+                return key
+        except OSError:
+            return key  # without CAP_SYS_PTRACE, or without the source, which is told when it is opened
+        return f"place:{index}"
+
     def close(self) -> None:
-        """Close what is open. Idempotent."""
+        """Close what has been opened for the container process. Idempotent."""
         while self._open_now:
             os.close(self._open_now.pop())
+
+    def end(self) -> None:
+        """Close everything. Idempotent."""
+        self.close()
+        if self._inside >= 0:
+            os.close(self._inside)
+            self._inside = -1
 
     def _attempt(self, key: str, index: int, *, verify: bool) -> int | None:
         """Return a source, or to *verify* it perhaps only its place; ``None`` if it is not needed."""
@@ -198,6 +251,9 @@ class Sources:
                 raise failure.Refusal(errno.EPERM, failure.DETAIL_IDMAP)
             self.requests.append((key, index, *wanted))
             return None
+        if key.startswith("place:"):
+            how = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
+            return syscalls.openat2(self._inside, os.fsencode(step.source), os.O_PATH, how)
         fd = sources.make(*wanted)
         if key.startswith("mount:") and getattr(step, "idmap", None) is not None:
             self._idmap(fd, step.idmap)

@@ -282,7 +282,7 @@ class Launch:
                 pass  # the process has ended; what it said about it is read below
             kind, payload, fds = channel.serve(sources.batches())
         finally:
-            sources.close()
+            sources.end()
         if fds:
             raise channel.refuse(fds)
         if kind == protocol.FAILED:
