@@ -150,6 +150,7 @@ def test_py17_a_pid_without_its_start_time_hits_nobody(
     assert target.left() == []
 
 
+@pytest.mark.every_lane
 def test_py17_a_cgroup_of_somebody_else_in_the_record_hits_nobody(
     target: Target, victim: subprocess.Popen[bytes]
 ) -> None:
@@ -169,6 +170,7 @@ def test_py17_a_cgroup_of_somebody_else_in_the_record_hits_nobody(
     target.destroy()
 
 
+@pytest.mark.every_lane
 @pytest.mark.parametrize("path", ["/", "..", "/..", "/../../sentinel", "relative", ""])
 def test_py17_a_journal_cannot_remove_what_is_no_cgroup_of_ours(target: Target, path: str) -> None:
     target.create()

@@ -24,6 +24,14 @@ def world(tmp_path: Path) -> Iterator[LinuxWorld]:
     made.close()
 
 
-@pytest.mark.parametrize("name", RULES)
+# The modules whose rules are about control groups, of which each machine has its own kind.
+_OF_GROUPS = ("tests.rules.lifecycle", "tests.rules.resources")
+
+
+def _marks(name: str) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.every_lane] if RULES[name].__module__ in _OF_GROUPS else []
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=_marks(name)) for name in RULES])
 def test_rule(name: str, world: LinuxWorld) -> None:
     RULES[name](world)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 from collections.abc import Iterable, Iterator
 
 import pytest
@@ -53,5 +54,6 @@ def _wanted(items: Iterable[pytest.Item]) -> Iterator[lane.Case]:
 
 @pytest.fixture
 def lane_run(request: pytest.FixtureRequest) -> lane.Run:
-    """Return the run that has been started for this session."""
+    """Return the run that has been started for this session; it has deadlines of its own."""
+    faulthandler.cancel_dump_traceback_later()
     return request.config.stash[_RUN]

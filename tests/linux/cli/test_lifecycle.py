@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tests.linux.cli.conftest import Bundle, Runtime
 
 
+@pytest.mark.every_lane
 def test_life(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     output = tmp_path / "output"
@@ -40,6 +41,7 @@ def test_life(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     assert "container does not exist" in run("state", "one").stderr
 
 
+@pytest.mark.every_lane
 def test_two_state_roots_may_hold_one_identifier(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     other = attrs.evolve(run, root=tmp_path / "other")
     try:
@@ -71,6 +73,7 @@ def test_state_has_what_runc_prints(run: Runtime, runc: Runtime, bundle: Bundle,
     }
 
 
+@pytest.mark.every_lane
 def test_ps(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     bundle.configure(args=["/bin/sh", "-c", "/bin/sleep 1000 & /bin/echo up; wait"])
     output = tmp_path / "output"
@@ -90,6 +93,7 @@ def test_ps(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     assert "no column PID" in done.stderr
 
 
+@pytest.mark.every_lane
 def test_events(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     run("create", "-b", str(bundle), "one", output=tmp_path / "output")
     run("start", "one")

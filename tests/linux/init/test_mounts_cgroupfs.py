@@ -12,7 +12,7 @@ from tests.linux.init.forked import RefusedError, clone, filesystem, furnish, in
 
 from orlop_linux.init import cgroupfs, syscalls
 
-pytestmark = pytest.mark.usefixtures("unchanged_host")
+pytestmark = [pytest.mark.usefixtures("unchanged_host"), pytest.mark.every_lane]
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from orlop_hookspecs.errors import ContainerNotFoundError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.every_lane
+
 BUSYBOX = shutil.which("busybox")
 PLACES = (
     "host 0 before",

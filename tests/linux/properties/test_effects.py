@@ -122,9 +122,15 @@ def hierarchy(place: Path, controllers: str) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", place], check=True)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.needs(*one.needs)) for name, one in CASES.items()]
-)
+def _marks(one: Case) -> list[pytest.MarkDecorator]:
+    """Return what a case needs; those about control groups run under each version of them."""
+    marks = [pytest.mark.needs(*one.needs)]
+    if any(path.startswith(("linux.resources.", "linux.cgroupsPath")) for path in one.covers):
+        marks.append(pytest.mark.every_lane)
+    return marks
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=_marks(one)) for name, one in CASES.items()])
 def test_a_property_has_its_effect(box: Box, tmp_path: Path, name: str) -> None:
     with hierarchy(tmp_path / "hierarchy", CASES[name].hierarchy):
         run(box, [CASES[name]])

@@ -217,6 +217,28 @@ def test_v2_enables_only_what_the_plan_limits(host: Host, record: Record, journa
     assert (place / "pods/web/cgroup.subtree_control").read_text() == ""
 
 
+def test_v2_enables_everything_below_parents_that_were_made_for_containers(
+    host: Host, record: Record, journal: Entries
+) -> None:
+    place = host.mount("unified")
+    (place / "cgroup.subtree_control").write_text("cpu memory pids")
+    run(host, record, journal, "/pods/web").close()
+    assert (place / "cgroup.subtree_control").read_text() == "cpu memory pids"
+    assert (place / "pods/cgroup.subtree_control").read_text() == "+cpu +memory +pids"
+    assert (place / "pods/web/cgroup.subtree_control").read_text() == ""
+
+
+def test_v2_enables_nothing_more_below_a_parent_of_somebody_else(
+    host: Host, record: Record, journal: Entries
+) -> None:
+    place = host.mount("unified")
+    (place / "theirs").mkdir()
+    for name, text in (("cgroup.controllers", "cpu pids"), ("cgroup.subtree_control", "")):
+        (place / "theirs" / name).write_text(text)
+    run(host, record, journal, "/theirs/web", ("pids",)).close()
+    assert (place / "theirs/cgroup.subtree_control").read_text() == "+pids"
+
+
 def test_hybrid_enables_what_no_v1_hierarchy_has(host: Host, record: Record, journal: Entries) -> None:
     host.mount("pids", "pids")
     place = host.mount("unified")

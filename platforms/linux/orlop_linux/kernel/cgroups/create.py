@@ -370,14 +370,43 @@ def _inherit_cpuset(parent: int, child: int) -> None:
 def _descend_unified(branch: _Branch, wanted: Sequence[str], wish: _Wish) -> None:
     depth = 0
     while depth < len(branch.parts):
+        if depth > 0 and (depth > branch.kept or _is_parent(branch.fds[depth])):
+            _enable_all(branch.fds[depth])
         _enable(branch.fds[depth], wanted, branch, depth, wish)
         depth += 1
         if depth == len(branch.fds):
             branch.make_next()
 
 
+def _is_parent(fd: int) -> bool:
+    """Tell whether a cgroup was made, by whomever, as a parent for containers."""
+    for name in PARENT_MARKS:
+        try:
+            os.getxattr(fd, name)
+        except OSError:
+            continue
+        return True
+    return False
+
+
+def _enable_all(fd: int) -> None:
+    """Let the children of a cgroup that is ours have every controller that it has.
+
+    A later update may limit what the config did not, and statistics are those of controllers. What the plan
+    needs is asked for again by itself, so nothing depends on success here.
+    """
+    available = set(read_file(fd, "cgroup.controllers").split())
+    missing = sorted(available.difference(read_file(fd, "cgroup.subtree_control").split()))
+    if missing:
+        try:
+            write_file(fd, "cgroup.subtree_control", " ".join(f"+{name}" for name in missing))
+        except OSError as error:
+            if error.errno in _GONE:
+                raise
+
+
 def _enable(fd: int, wanted: Sequence[str], branch: _Branch, depth: int, wish: _Wish) -> None:
-    """Enable the controllers that the plan needs, and no others, for the children of one cgroup."""
+    """Enable what the plan needs for the children of one cgroup, which may be somebody else's."""
     if not wanted:
         return
     enabled = read_file(fd, "cgroup.subtree_control").split()
