@@ -40,6 +40,7 @@ def _removed(rig: Rig, host: Host) -> Iterator[None]:
     run(rig, "delete", "--force", "box", arm=host.enter_all)
 
 
+@pytest.mark.every_lane
 def test_a_device_is_moved_with_its_attributes_and_addresses(
     rig: Rig, host: Host, inside: Callable[[], dict[str, Any]]
 ) -> None:
@@ -166,6 +167,7 @@ def test_a_device_that_cannot_be_moved_leaves_all_as_they_were(rig: Rig, host: H
     assert rig.left() + host.left() == []
 
 
+@pytest.mark.every_lane
 def test_a_name_that_is_taken_inside_is_refused_before_anything_moves(rig: Rig, host: Host) -> None:
     there = Space.new()
     try:

@@ -10,10 +10,11 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from orlop_hookspecs.errors import StoreError
+from orlop_hookspecs.errors import PlatformError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from threading import Thread
     from typing import Any
 
 IFF_UP = 0x1
@@ -42,6 +43,21 @@ _IGNORED_ROUTE_ATTRIBUTES = frozenset({"RTA_CACHEINFO"})
 _ROUTE_FIELDS = ("family", "dst_len", "src_len", "tos", "table", "proto", "scope", "type", "flags")
 
 
+_ADDRESS_FIELDS = ("family", "prefixlen", "scope", "flags", "preferred")
+
+
+def _is_sound(entry: Any, fields: tuple[str, ...]) -> bool:  # noqa: ANN401 - it may come from a file
+    """Tell whether *entry* is an address or a route as they are kept: numbers in *fields*, plain values."""
+    return (
+        isinstance(entry, dict)
+        and all(type(entry.get(field)) is int for field in fields)
+        and all(isinstance(value, int | str) for value in entry.values())
+        and isinstance(entry.get("IFA_LABEL", ""), str)
+        and isinstance(entry.get("device", ""), str)
+        and ("IFA_LABEL" not in entry or "device" in entry)
+    )
+
+
 class Device:
     """A network device of the host as it was, and where it goes; kept in the journal as plain data."""
 
@@ -68,10 +84,11 @@ class Device:
             )
         ):
             raise StoreError("the journal is not usable: a network device is malformed", value=data)
-        for entry in (*data["addresses"], *data["routes"]):
-            if not isinstance(entry, dict) or not all(
-                isinstance(value, int | str) or (value is None) for value in entry.values()
-            ):
+        for entry, fields in (
+            *((one, _ADDRESS_FIELDS) for one in data["addresses"]),
+            *((one, _ROUTE_FIELDS) for one in data["routes"]),
+        ):
+            if not _is_sound(entry, fields):
                 raise StoreError("the journal is not usable: a network device is malformed", value=entry)
         self.name: str = data["name"]
         """What the host calls it."""
@@ -248,6 +265,35 @@ def _route(message: Any) -> dict[str, Any]:  # noqa: ANN401 - a message of pyrou
     return made
 
 
+def require_library() -> None:
+    """Make sure that pyroute2 is there, before anything is touched.
+
+    Raises:
+        PlatformError: It is not installed.
+    """
+    try:
+        import pyroute2.iproute.linux  # noqa: F401 - it is what takes the time
+    except ImportError as error:
+        raise PlatformError(
+            "moving network devices needs the Python package pyroute2", errno=errno.EOPNOTSUPP
+        ) from error
+
+
+def _join(thread: Thread) -> None:
+    """Wait for *thread*; an exception that a signal raises meanwhile waits as well.
+
+    Devices that are on their way must not be given back at the same time.
+    """
+    interrupted: BaseException | None = None
+    while thread.is_alive():
+        try:
+            thread.join()
+        except BaseException as error:  # noqa: BLE001 - it is raised below
+            interrupted = error
+    if interrupted is not None:
+        raise interrupted
+
+
 def both(namespace: int, act: Callable[[Links, Links], None]) -> None:
     """Call *act* with the devices of the caller's network namespace and of the one behind *namespace*.
 
@@ -255,8 +301,6 @@ def both(namespace: int, act: Callable[[Links, Links], None]) -> None:
     loop, of which the caller's thread may be running another one.
     """
     import threading
-
-    import pyroute2.iproute.linux  # noqa: F401 - here, so that its failure is the caller's
 
     from orlop_hookspecs.critical import critical
     from orlop_linux.init import syscalls
@@ -281,6 +325,6 @@ def both(namespace: int, act: Callable[[Links, Links], None]) -> None:
     with critical:
         thread = threading.Thread(target=work, name="orlop-netdev", daemon=True)
         thread.start()
-        thread.join()
+        _join(thread)
     if failed:
         raise failed[0]

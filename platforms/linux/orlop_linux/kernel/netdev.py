@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from orlop_hookspecs.errors import StepError
 from orlop_linux.init import syscalls
-from orlop_linux.kernel.links import IFF_LOOPBACK, IFF_UP, Device, both, kind_of, mark_of
+from orlop_linux.kernel.links import IFF_LOOPBACK, IFF_UP, Device, both, kind_of, mark_of, require_library
 from orlop_linux.kernel.refusal import refuse, refuse_os
 from orlop_linux.live.netdev import PIN, identity, own_namespace
 from orlop_linux.live.process import is_alive, reason
@@ -46,6 +46,7 @@ class Move:
         Raises:
             StepError: A device cannot be moved; what was moved is given back by the journal's undo.
         """
+        require_library()
         space = -1
         try:
             space = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -199,6 +200,7 @@ def require_home(data: Mapping[str, Any], record: Record) -> None:
     Raises:
         StepError: One is.
     """
+    require_library()
     devices = [Device(one if isinstance(one, dict) else {}) for one in data["devices"]]
     home = own_namespace()
 
@@ -229,6 +231,7 @@ def give_back(pin: int, data: Mapping[str, Any], record: Record) -> None:
     Raises:
         StepError: A device could not be given back; the undo can be repeated.
     """
+    require_library()
     devices = [Device(one if isinstance(one, dict) else {}) for one in data["devices"]]
     home = own_namespace()
     try:
