@@ -16,6 +16,7 @@ from tests.unit.linux_kernel.filters import AARCH64, ARM, X86, run
 
 from orlop_hookspecs.errors import PlatformError, StepError
 from orlop_hookspecs.steps import LoadSeccomp
+from orlop_linux.init import syscalls
 from orlop_linux.kernel import seccomp, seccomp_tables
 from orlop_linux.kernel.seccomp import compile_filter
 
@@ -271,6 +272,42 @@ def test_a_filter_that_no_kernel_takes_is_refused() -> None:
 def test_flags_become_bits() -> None:
     flags = ("SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC")
     assert compile_filter(load(rule("read"), flags=flags), "seccomp").flags == 0b111
+
+
+def test_flags_with_a_listener() -> None:
+    flags = ("SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV")
+    notify = rule("read", action="SCMP_ACT_NOTIFY")
+    assert compile_filter(load(notify, flags=flags, listener_path="/run/agent"), "seccomp").flags == 0b111001
+    assert compile_filter(load(rule("read"), flags=flags), "seccomp").flags == 0b1
+
+
+@pytest.mark.parametrize(
+    ("missing", "fields", "message"),
+    [
+        (1 << 5, {"listener_path": "/run/agent"}, "flag SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"),
+        (1 << 3, {"listener_path": "/run/agent"}, "has no listeners"),
+        (1 << 1, {}, "flag SECCOMP_FILTER_FLAG_LOG"),
+    ],
+)
+def test_what_the_kernel_does_not_have_is_refused(
+    monkeypatch: pytest.MonkeyPatch, missing: int, fields: dict[str, Any], message: str
+) -> None:
+    flags = ("SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV")
+    monkeypatch.setattr(syscalls, "seccomp_takes", lambda asked: not asked & missing)
+    with pytest.raises(StepError, match=message) as caught:
+        compile_filter(load(rule("getppid", action="SCMP_ACT_NOTIFY"), flags=flags, **fields), "seccomp")
+    assert (caught.value.pointer, caught.value.errno) == ("/linux/seccomp", errno.EOPNOTSUPP)
+
+
+def test_the_kernel_is_asked_for_flags_without_loading_anything() -> None:
+    def status() -> list[str]:
+        with open("/proc/self/status") as file:
+            return [line for line in file if line.startswith(("Seccomp", "NoNewPrivs"))]
+
+    before = status()
+    assert syscalls.seccomp_takes(0b111)
+    assert not syscalls.seccomp_takes(1 << 30)
+    assert status() == before
 
 
 @pytest.mark.parametrize(

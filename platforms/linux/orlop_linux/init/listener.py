@@ -23,6 +23,7 @@ import mmap
 import os
 import signal
 import socket
+import time
 from itertools import repeat
 
 from orlop_linux.init import handover, protocol, syscalls
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 _PATIENCE = 1 << 30
 """Looks at the verdict; some tens of seconds, longer than the command needs to give up an agent."""
+
+_NAP = 0.0002
+"""Seconds between the helper's looks; who waits by running is let run last."""
 
 
 def load(context: Context, flags: int, program: bytes) -> None:
@@ -94,7 +98,7 @@ def _help(page: mmap.mmap, connection: int, parent: int) -> NoReturn:
     try:
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
         while not page[handover.LOADED] and os.getppid() == parent:
-            os.sched_yield()
+            time.sleep(_NAP)
         if page[handover.LOADED] == handover.YES:
             number = int.from_bytes(page[handover.NUMBER : handover.NUMBER + 4], "little")
             try:

@@ -381,6 +381,18 @@ def prepare_seccomp(flags: int, program: bytes) -> Callable[[], int]:
     return load
 
 
+def seccomp_takes(flags: int) -> bool:
+    """Tell whether the kernel knows *flags* of seccomp(2), without loading anything.
+
+    Flags are looked at before the program, and EFAULT is about the program.
+    """
+    try:
+        _call("seccomp", _long(SECCOMP_SET_MODE_FILTER), _long(flags), None)
+    except OSError as error:
+        return error.errno != errno.EINVAL
+    return True
+
+
 def crash() -> NoReturn:
     """End at once and without a system call; the kernel's own signal ends even the first process."""
     ctypes.string_at(0)

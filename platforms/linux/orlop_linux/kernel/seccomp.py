@@ -23,6 +23,7 @@ from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any
 
 from orlop_hookspecs.errors import shorten
+from orlop_linux.init import syscalls
 from orlop_linux.kernel.refusal import refuse
 from orlop_linux.kernel.seccomp_program import MOST, X32_BIT, Outcome, Section, assemble
 from orlop_linux.kernel.seccomp_tables import (
@@ -54,13 +55,13 @@ _ACTIONS = {
     "SCMP_ACT_ALLOW": 0x7FFF0000,
 }
 _WITH_VALUE = frozenset({"SCMP_ACT_ERRNO", "SCMP_ACT_TRACE"})
+_TSYNC, _NEW_LISTENER, _TSYNC_ESRCH, _WAIT_KILLABLE = 1 << 0, 1 << 3, 1 << 4, 1 << 5
 _FLAGS = {
-    "SECCOMP_FILTER_FLAG_TSYNC": 1 << 0,
+    "SECCOMP_FILTER_FLAG_TSYNC": _TSYNC,
     "SECCOMP_FILTER_FLAG_LOG": 1 << 1,
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 1 << 2,
-    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 1 << 5,
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": _WAIT_KILLABLE,
 }
-_NEW_LISTENER, _TSYNC_ESRCH = 1 << 3, 1 << 4
 _OPERATORS = frozenset(
     {
         "SCMP_CMP_NE",
@@ -126,7 +127,7 @@ def compile_filter(step: LoadSeccomp, plugin: str) -> Compiled:
 
     Raises:
         PlatformError: libseccomp is not installed.
-        StepError: A word is unknown, or the program is too long for the kernel.
+        StepError: A word is unknown, the kernel does not have a flag, or the program is too long for it.
     """
     key = repr(
         (
@@ -149,18 +150,7 @@ def compile_filter(step: LoadSeccomp, plugin: str) -> Compiled:
 
 
 def _compile(step: LoadSeccomp, plugin: str) -> Compiled:
-    flags = 0
-    for name in step.flags:
-        if name not in _FLAGS:
-            raise refuse(step, plugin, f"unknown seccomp flag {shorten(name)}")
-        flags |= _FLAGS[name]
-    if step.listener_path:
-        flags |= _NEW_LISTENER
-        if flags & _FLAGS["SECCOMP_FILTER_FLAG_TSYNC"]:
-            flags |= _TSYNC_ESRCH  # a listener and a thread's id cannot both be returned
-    else:
-        # How a call waits for a listener; the kernel takes the flag only together with one (seccomp(2)).
-        flags &= ~_FLAGS["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]
+    flags = _flags(step, plugin)
     default = _action(step, plugin, step.default_action, step.default_errno)
     tables = [table(token) for token in _tokens(step, plugin)]
     names = _names(step, plugin)
@@ -181,6 +171,25 @@ def _compile(step: LoadSeccomp, plugin: str) -> Compiled:
         listed = ", ".join(shorten(name).strip("'") for name in unknown[:_SHOWN])
         warnings = (f"seccomp: system calls that libseccomp does not know are left out: {listed}{more}",)
     return Compiled(program, flags, warnings)
+
+
+def _flags(step: LoadSeccomp, plugin: str) -> int:
+    flags = _NEW_LISTENER if step.listener_path else 0
+    if not syscalls.seccomp_takes(flags):
+        raise refuse(step, plugin, "the running kernel has no listeners for seccomp", number=errno.EOPNOTSUPP)
+    for name in step.flags:
+        if name not in _FLAGS:
+            raise refuse(step, plugin, f"unknown seccomp flag {shorten(name)}")
+        bit = _FLAGS[name]
+        if bit == _WAIT_KILLABLE and not step.listener_path:
+            continue  # how a call waits for a listener; the kernel takes the flag only together with one
+        if bit == _TSYNC and step.listener_path:
+            bit |= _TSYNC_ESRCH  # a listener and a thread's id cannot both be returned
+        if not syscalls.seccomp_takes(bit | flags & _NEW_LISTENER):
+            message = f"the running kernel does not have the seccomp flag {name}"
+            raise refuse(step, plugin, message, number=errno.EOPNOTSUPP)
+        flags |= bit
+    return flags
 
 
 def _tokens(step: LoadSeccomp, plugin: str) -> list[int]:
