@@ -74,7 +74,7 @@ class Target(Rig):
         if created.status:
             assert created.status == 1, created
             assert created.err.count("\n") == 1, created
-            assert "unexpected" not in created.err, created
+            assert "internal error" not in created.err, created
             self.verify()
             return False, created.err
         started = run(self, "start", "box")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -112,6 +114,25 @@ def test_json_both_ways(pair: Any) -> None:
         dump({"a": object()})
     with pytest.raises(ValueError, match="not JSON compliant"):
         dump(float("nan"))
+
+
+@pytest.mark.parametrize("bad", ["{", "[1,]", '{"a":}', '{"a', "'x'", '"\\u12"'])
+def test_malformed_json_is_told_without_the_package(bad: str) -> None:
+    # A command has not imported json, and in this process it may be.
+    program = (
+        "import sys; sys.path[:] = sys.argv[2:]\n"
+        "from orlop.store import jsontext\n"
+        "assert 'json' not in sys.modules\n"
+        "try: jsontext.loads(sys.argv[1])\n"
+        "except ValueError as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program, bad, *sys.path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("not JSON\n", "")
 
 
 def test_json_of_hostile_files() -> None:
