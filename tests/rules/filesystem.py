@@ -257,6 +257,24 @@ def an_unknown_sysctl_is_refused(w: World) -> None:
     assert w.left() == []
 
 
+@rule
+def mounts_are_listed_in_the_order_of_the_config(w: World) -> None:
+    """Config.md, Mounts: they MUST be mounted in the listed order, whatever kind each of them is."""
+    source = w.place / "source"
+    source.mkdir()
+    bound = {"source": str(source), "options": ["bind"]}
+    fresh = {"type": "tmpfs", "source": "tmpfs"}
+    places = ("/tmp/a", "/tmp/b", "/tmp/c", "/tmp/d", "/tmp/d/e")
+    entries = [
+        {"destination": place, **kind}
+        for place, kind in zip(places, (bound, fresh, bound, fresh, fresh), strict=True)
+    ]
+    status, text = w.run("/bin/show", "/proc/self/mounts", change=_with(*entries))
+    assert status == 0
+    points = [line.split()[1] for line in text.splitlines()]
+    assert [point for point in points if point in places] == list(places)
+
+
 def _shared() -> dict[str, Any]:
     """Return a change that leaves the mount namespace out: the container inherits the runtime's."""
     entries = [entry for entry in BASE["linux"]["namespaces"] if entry["type"] != "mount"]

@@ -294,6 +294,18 @@ def test_many_sources_need_few_descriptors(tmp_path: Path) -> None:
     assert open_fds() == before
 
 
+def test_a_copy_is_made_when_the_mounts_before_it_are_there(tmp_path: Path) -> None:
+    """So that the kernel lists them in the order of the config."""
+    before = open_fds()
+    one = bind(tmp_path)
+    new = MountFilesystem(because="/mounts/8", destination="/t", type="tmpfs", source="tmpfs")
+    made = sources(one, one, new, new, one, new, one, one)
+    assert made.keys() == [f"mount:{number}" for number in (0, 1, 4, 6, 7)]
+    assert len(open_fds() - before) == 2
+    assert [len(batch) for batch in made.batches()] == [2, 1, 2]
+    assert open_fds() == before
+
+
 def test_the_last_of_many_sources_is_missed_at_once(tmp_path: Path) -> None:
     before = open_fds()
     made = sources(*[bind(tmp_path)] * 1000, bind(tmp_path / "absent"))

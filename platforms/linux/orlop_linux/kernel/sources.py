@@ -54,6 +54,10 @@ def _is_below(path: str, places: Sequence[str]) -> bool:
     return any(path.startswith(f"{place.rstrip('/')}/") for place in places)
 
 
+_MADE_INSIDE = frozenset({"MountCgroup", "MountFilesystem", "MountProc", "MountSysfs"})
+"""Steps by which the container process makes mounts, beside those that it is sent."""
+
+
 class Sources:
     """The detached mounts that one container needs, by key.
 
@@ -63,6 +67,9 @@ class Sources:
 
     All are opened or verified by :meth:`keys` before the container process does anything. Of more sources
     than :data:`AT_ONCE`, each is opened again when it is due: few descriptors are enough for any number.
+
+    A copy for an entry of ``mounts`` is made when the entries before it have been mounted: since Linux 6.8
+    mounts are listed in the order in which they were made, not attached, and that is to be the config's.
     """
 
     def __init__(  # noqa: PLR0913 - what is known of the container; all but the first two are keywords
@@ -100,10 +107,13 @@ class Sources:
         self._announce_root = announce_root
         self._propagation = 0
         self._jobs: list[tuple[str, int]] = []
+        self._turns: dict[str, int] = {}
         furnished: list[str] = []
+        turn = made = 0
         for index, planned in enumerate(container):
             name = type(planned.step).__name__
             step: Any = planned.step
+            before = len(self._jobs)
             if name == "MountFilesystem":
                 furnished.append(step.destination)
             if name == "PrepareRoot":
@@ -124,6 +134,10 @@ class Sources:
                     self._jobs.append((f"device:{index}", index))
             elif name == "MountCgroup":
                 self._jobs += [(f"cgroup:{index}:{number}", index) for number in range(len(cgroup_mounts))]
+            if name.startswith("Mount") and len(self._jobs) > before:
+                turn = made
+            self._turns.update((key, turn) for key, _ in self._jobs[before:])
+            made += name in _MADE_INSIDE
         self._open_now: list[int] = []
         self._inside = -1
 
@@ -135,13 +149,14 @@ class Sources:
         """
         self._jobs = [(self._key(key, index), index) for key, index in self._jobs]
         few = len(self._jobs) <= AT_ONCE
-        needed = []
+        needed: list[tuple[str, int]] = []
         for job in self._jobs:
-            fd = self._attempt(*job, verify=not few)
+            due = few and not self._turns[job[0]]
+            fd = self._attempt(*job, verify=not due)
             if fd is None:
                 continue
             needed.append(job)
-            if few:
+            if due:
                 self._open_now.append(fd)
             else:
                 os.close(fd)
@@ -149,17 +164,21 @@ class Sources:
         return [key for key, _ in needed]
 
     def batches(self) -> Iterator[list[int]]:
-        """Yield the descriptors for the keys, in order, :data:`AT_ONCE` at a time; then close them.
+        """Yield the descriptors for the keys, in order, at most :data:`AT_ONCE` at a time; then close them.
 
         Raises:
             StepError: A source has vanished since it was verified.
         """
         if self._open_now:
+            opened = len(self._open_now)
             yield self._open_now
             self.close()
-            return
-        for first in range(0, len(self._jobs), AT_ONCE):
-            for key, index in self._jobs[first : first + AT_ONCE]:
+            del self._jobs[:opened]
+        while self._jobs:
+            turn = self._turns[self._jobs[0][0]]
+            batch = [job for job in self._jobs[:AT_ONCE] if self._turns[job[0]] == turn]
+            del self._jobs[: len(batch)]
+            for key, index in batch:
                 fd = self._attempt(key, index, verify=False)
                 if fd is None:
                     gone = OSError(errno.ESTALE, os.strerror(errno.ESTALE))
