@@ -373,3 +373,12 @@ def test_the_creator_is_killed_and_nothing_is_left(plain: Plain) -> None:
     thread.join()
     assert outcomes[0].status == -signal.SIGKILL
     plain.destroy()
+
+
+def test_clocks_of_its_own(plain: Plain) -> None:
+    config = plain.script("busybox cat /proc/self/timens_offsets", "busybox readlink /proc/self/ns/cgroup")
+    config["linux"]["namespaces"] += [{"type": "time"}, {"type": "cgroup"}]
+    config["linux"]["timeOffsets"] = {"boottime": {"secs": 777, "nanosecs": 5}}
+    *clocks, cgroup = plain.output_of(config)
+    assert [line.split() for line in clocks] == [["monotonic", "0", "0"], ["boottime", "777", "5"]]
+    assert cgroup != namespaces_of("self")["cgroup"]

@@ -34,18 +34,34 @@ def _join(joins: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return refused
 
 
-def _set_clocks(birth: child.Birth) -> None:
+def _open_clocks(birth: child.Birth) -> list[int]:
+    """Return a descriptor for each clock that has to be set.
+
+    The file of a process that is not dumpable, as this one, belongs to root. So for any other user it is
+    opened while the process is in the caller's namespaces still, and dumpable for that moment.
+    """
+    if not birth.clocks:
+        return []
+    if birth.map_dumpable:
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
+    try:
+        return [os.open("/proc/self/timens_offsets", os.O_WRONLY | os.O_CLOEXEC) for _ in birth.clocks]
+    finally:
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+
+
+def _set_clocks(birth: child.Birth, fds: list[int]) -> None:
     """Make the time namespace for the children and set its offsets while nobody is in it."""
     syscalls.unshare(syscalls.CLONE_NEWTIME)
     for index, (clock, secs, nanosecs) in enumerate(birth.clocks):
         with failure.At(failure.DETAIL_CLOCK + index):
-            fd = os.open("/proc/self/timens_offsets", os.O_WRONLY | os.O_CLOEXEC)
-            os.write(fd, f"{CLOCKS[clock]} {secs} {nanosecs}\n".encode())
-            os.close(fd)
+            os.write(fds[index], f"{CLOCKS[clock]} {secs} {nanosecs}\n".encode())
+            os.close(fds[index])
 
 
 def enter(channel: socket.socket, birth: child.Birth) -> int:
     """Enter and make namespaces; return the flags that are left for the clone of the child."""
+    clocks = _open_clocks(birth)
     users = [join for join in birth.joins if join[1] == syscalls.CLONE_NEWUSER]
     later = _join([join for join in birth.joins if join[1] != syscalls.CLONE_NEWUSER])
     flags = birth.flags
@@ -61,7 +77,7 @@ def enter(channel: socket.socket, birth: child.Birth) -> int:
         syscalls.setns(fd, nstype)
     if flags & syscalls.CLONE_NEWTIME:
         flags &= ~syscalls.CLONE_NEWTIME
-        _set_clocks(birth)
+        _set_clocks(birth, clocks)
     # The stage stays the caller's user: the cgroup and its own files in procfs belong to that one.
     return flags
 
