@@ -10,10 +10,15 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from orlop_linux.init.identity import NUMBER
+
+PLAIN = 61234
+"""Number of a user and a group that nobody is."""
 
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -105,6 +110,27 @@ def _user_systemd() -> str:
     return "" if found else "no user's systemd runs on the host"
 
 
+def _plain_user() -> str:
+    """Return why a user without rights cannot be played: who we are, what it cannot read, what it may not."""
+    if os.geteuid() != 0:
+        return "only root can become somebody else"
+    script = (
+        f"import sys; sys.path[:0] = {[one for one in sys.path if one]!r}; import orlop, orlop_linux, attrs"
+    )
+    if _fails([sys.executable, "-I", "-c", script]):
+        return "other users cannot read the checkout or its environment"
+    if _fails(["unshare", "--user", "true"]):
+        return "the host denies user namespaces to plain users"
+    return ""
+
+
+def _fails(command: list[str]) -> bool:
+    done = subprocess.run(
+        command, capture_output=True, check=False, cwd="/", user=PLAIN, group=PLAIN, extra_groups=()
+    )
+    return done.returncode != 0
+
+
 NEEDS: dict[str, Callable[[], str]] = {
     "apparmor": _apparmor,
     "cgroup-v1": _v1,
@@ -113,6 +139,7 @@ NEEDS: dict[str, Callable[[], str]] = {
     "hugetlb": functools.partial(_controller, "hugetlb"),
     "io-weight": _io_weight,
     "numa": _numa,
+    "plain-user": _plain_user,
     "rdma": _rdma,
     "rt-group": _real_time_group,
     "selinux": _selinux,
@@ -141,7 +168,7 @@ def lacks(need: str) -> str:
     return NAMED[kind](name) if name else NEEDS[need]()
 
 
-HOST = frozenset({"cgroup-v1", "disk", "hugetlb", "rt-group"})
+HOST = frozenset({"cgroup-v1", "disk", "hugetlb", "plain-user", "rt-group"})
 """What a development machine usually has; the virtual machine has all the rest."""
 
 

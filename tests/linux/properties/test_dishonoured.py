@@ -12,6 +12,8 @@ from tests.properties.case import BUNDLE, merge, placed
 
 import orlop
 
+pytestmark = pytest.mark.every_lane
+
 
 def _linux(**change: Any) -> dict[str, Any]:
     return {"linux": change}

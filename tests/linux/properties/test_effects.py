@@ -15,6 +15,8 @@ from tests.leftovers import remove_cgroup
 from tests.linux.child.support import Box, children_of, fds_of, until
 from tests.properties.case import Case, Config, Seen, load, merge, placed, pointers
 
+pytestmark = pytest.mark.every_lane
+
 CASES = load()
 SEEDS = range(12)
 END = "---- end"

@@ -15,6 +15,8 @@ import pytest
 from tests.linux.child.support import namespaces_of, status_of, until
 from tests.linux.rootless.plain import GID, UID, Plain, state_of
 
+pytestmark = pytest.mark.needs("plain-user")
+
 SHARED = 0o755
 SUB = 700_000
 """First id of a range that the user may map, in the test's own /etc/subuid."""
