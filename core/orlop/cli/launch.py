@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from orlop.cli.composition import runtime
 from orlop.cli.files import PidFile
+from orlop.cli.main import passed_sockets
 from orlop.lifecycle import delete as delete_verb
-from orlop_hookspecs.errors import BundleError, OrlopError, UsageError
+from orlop_hookspecs.errors import BundleError, OrlopError
 from orlop_hookspecs.launch import LaunchOptions
 
 if TYPE_CHECKING:
@@ -161,31 +162,21 @@ class Launch:
 
 def _options(context: Context, *, foreground: bool, console_socket: str) -> LaunchOptions:
     line = context.line
-    preserved = line.count("preserve-fds")
-    listening = _listen_fds()
+    # Sockets come first, as everywhere: 0 to 2, those that were passed, those of --preserve-fds.
+    sockets = passed_sockets()
     return LaunchOptions(
         console_socket=console_socket or _absolute(line.text("console-socket")),
         pidfd_socket=_absolute(line.text("pidfd-socket")),
-        preserve_fds=preserved,
+        preserve_fds=sockets + line.count("preserve-fds"),
         foreground=foreground,
         no_pivot=line.on("no-pivot"),
         no_new_keyring=line.on("no-new-keyring"),
         systemd_cgroup=line.options["systemd-cgroup"] is True
         or line.option("cgroup-manager") == _MANAGERS_OF_SYSTEMD,
         manage_cgroups=line.option("cgroup-manager") != _NO_MANAGER,
-        listen_fds=listening,
+        listen_fds=sockets,
     )
 
 
 def _absolute(path: str) -> str:
     return os.path.abspath(path) if path else ""
-
-
-def _listen_fds() -> int:
-    """Return how many sockets were passed to this very process (sd_listen_fds(3))."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()):
-        return 0
-    text = os.environ.get("LISTEN_FDS", "")
-    if not (text.isascii() and text.isdigit() and len(text) <= 4):
-        raise UsageError("LISTEN_FDS is not a number", value=text)
-    return int(text)

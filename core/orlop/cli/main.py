@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from orlop.cli.pack import Kit
 
 _SIGNAL_STATUS = 128
+_SOCKET_DIGITS = 4
 
 
 class Interrupted(KeyboardInterrupt):
@@ -132,9 +133,8 @@ def _run(arguments: list[str], report: Reporter, parts: Parts | None) -> int:
     line = parse_command(options, command, rest[1:])
     if command.name == "help":
         return _help(_topic(line.arguments), report, parts)
-    preserved = line.flags.get("preserve-fds")
-    if isinstance(preserved, int) and preserved:
-        _verify_descriptors(preserved)
+    if "preserve-fds" in line.flags:
+        _verify_descriptors(passed_sockets(), line.count("preserve-fds"))
     context = Context(line, report, parts)
     report.debug("command", command=command.name, root=context.root)
     return _command(command.name)(context)
@@ -172,15 +172,29 @@ def _command(name: str) -> Callable[[Context], int]:
     return run
 
 
-def _verify_descriptors(count: int) -> None:
+def passed_sockets() -> int:
+    """Return how many sockets were passed to this very process, from descriptor 3 on (sd_listen_fds(3)).
+
+    Raises:
+        UsageError: ``LISTEN_FDS`` is no number.
+    """
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return 0
+    text = os.environ.get("LISTEN_FDS", "")
+    if not (text.isascii() and text.isdigit() and len(text) <= _SOCKET_DIGITS):
+        raise UsageError("LISTEN_FDS is not a number", value=text)
+    return int(text)
+
+
+def _verify_descriptors(sockets: int, further: int) -> None:
     """Refuse to pass on descriptors that nobody has opened: files of our own may have their numbers."""
-    for descriptor in range(STDERR + 1, STDERR + 1 + count):
+    for index in range(sockets + further):
+        descriptor = STDERR + 1 + index
         try:
             os.fstat(descriptor)
         except OSError as error:
-            raise UsageError(
-                f"--preserve-fds={count} asks for descriptor {descriptor}, which is not open"
-            ) from error
+            who = f"LISTEN_FDS={sockets}" if index < sockets else f"--preserve-fds={further}"
+            raise UsageError(f"{who} asks for descriptor {descriptor}, which is not open") from error
 
 
 def _show_help(command: Command | None) -> None:

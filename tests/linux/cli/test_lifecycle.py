@@ -186,6 +186,39 @@ def test_preserved_descriptors(run: Runtime, bundle: Bundle, tmp_path: Path) -> 
     assert "9" not in descriptors
 
 
+@pytest.mark.parametrize(
+    ("assigned", "flags", "expected"),
+    [
+        ("LISTEN_PID=$$ LISTEN_FDS=1", (), "LISTEN_FDS=1 LISTEN_PID=1 one"),
+        ("LISTEN_PID=$$ LISTEN_FDS=1", ("--preserve-fds", "1"), "LISTEN_FDS=1 LISTEN_PID=1 one two"),
+        ("LISTEN_PID=1 LISTEN_FDS=1", (), ""),
+        ("LISTEN_PID=$$ LISTEN_FDS=3", (), "LISTEN_FDS=3 asks for descriptor 5, which is not open"),
+        ("LISTEN_PID=$$ LISTEN_FDS=x", (), "LISTEN_FDS is not a number"),
+    ],
+)
+def test_passed_sockets(  # noqa: PLR0913, PLR0917 - the case and its fixtures
+    run: Runtime, bundle: Bundle, tmp_path: Path, assigned: str, flags: tuple[str, ...], expected: str
+) -> None:
+    script = (
+        'for name in LISTEN_FDS LISTEN_PID; do eval "test -z \\"\\$$name\\" || echo $name=\\$$name"; done; '
+    )
+    bundle.configure(args=["/bin/sh", "-c", script + "for fd in 3 4; do cat <&$fd; done 2>/dev/null; true"])
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(f"{name}\n")
+    words = " ".join(f"'{word}'" for word in run.arguments("run", "-b", str(bundle), *flags, "box"))
+    done = subprocess.run(
+        ["/bin/bash", "-c", f"{assigned} exec {words} 3<'{tmp_path}/one' 4<'{tmp_path}/two'"],
+        env={},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert expected in " ".join((done.stdout + done.stderr).split())
+    if done.returncode == 0:
+        assert " ".join(done.stdout.split()) == expected
+
+
 def test_too_many_preserved_descriptors(run: Runtime, bundle: Bundle) -> None:
     done = run("create", "-b", str(bundle), "--preserve-fds", "1", "one")
     assert done.returncode == 1
