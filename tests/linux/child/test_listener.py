@@ -61,6 +61,7 @@ def notifying(config: dict[str, Any], path: Path, *names: str, **more: Any) -> d
     )
 
 
+@pytest.mark.every_lane
 @pytest.mark.parametrize("late", [True, False])
 def test_the_agent_gets_the_state_and_decides(box: Box, place: Path, late: bool) -> None:
     config = box.script(

@@ -58,6 +58,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "tiny"
 
 
+@pytest.mark.every_lane
 @pytest.mark.parametrize("early", [True, False])
 def test_denied_with_an_errno(box: Box, early: bool) -> None:
     config = box.script(
