@@ -122,6 +122,68 @@ def test_a_host_without_selinux_refuses_before_anything_is_touched(box: Box, sec
     assert box.left() == []
 
 
+LABELS = (
+    ("system_u:system_r:container_t:s0:c1,c2", "system_u:object_r:container_file_t:s0:c1,c2"),
+    ("system_u:system_r:svirt_lxc_net_t:s0:c1,c2", "system_u:object_r:svirt_sandbox_file_t:s0:c1,c2"),
+    ("u:r:payload_t:s0:c1,c2", "u:object_r:files_t:s0:c1,c2"),
+)
+"""Labels of a process and of its files in policies that know containers."""
+
+
+def is_valid(label: str) -> bool:
+    """Ask the policy, see security_check_context(3)."""
+    fd = os.open("/sys/fs/selinux/context", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        return os.write(fd, label.encode()) > 0
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+
+
+@pytest.fixture
+def labels() -> tuple[str, str]:
+    for process, files in LABELS:
+        if is_valid(process) and is_valid(files):
+            return process, files
+    pytest.skip("needs a policy with labels for containers")
+
+
+@pytest.mark.needs("selinux")
+def test_the_program_has_its_label(box: Box, labels: tuple[str, str]) -> None:
+    made = box.create(box.config(process={"selinuxLabel": labels[0]}))
+    current = Path(f"/proc/{made.pid}/attr/current")
+    assert current.read_text().rstrip("\0\n") != labels[0]
+    made.start()
+    assert current.read_text().rstrip("\0\n") == labels[0]
+
+
+@pytest.mark.needs("selinux")
+def test_new_file_systems_have_the_label_of_mounts(box: Box, labels: tuple[str, str]) -> None:
+    mounts = [
+        *box.config()["mounts"],
+        {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"},
+        # More than fsconfig(2) takes in one value, so that mount(2) makes it.
+        {"destination": "/etc", "type": "tmpfs", "source": "x" * 300},
+    ]
+    made = box.start(box.config(mounts=mounts, linux={"mountLabel": labels[1]}))
+    for place in ("tmp", "etc", "dev"):
+        found = os.getxattr(f"/proc/{made.pid}/root/{place}", "security.selinux")
+        assert found.rstrip(b"\0").decode() == labels[1], place
+    found = os.getxattr(f"/proc/{made.pid}/root/proc", "security.selinux")
+    assert found.rstrip(b"\0").decode() != labels[1]
+
+
+@pytest.mark.needs("selinux")
+@pytest.mark.parametrize(("section", "name"), [("process", "selinuxLabel"), ("linux", "mountLabel")])
+def test_a_label_that_the_policy_does_not_have(box: Box, section: str, name: str) -> None:
+    config = box.config(**{section: {name: "no_u:no_r:no_t:s0"}})
+    with pytest.raises(orlop.StepError, match="invalid argument") as caught:
+        box.create(config)
+    assert caught.value.pointer in {"/process/selinuxLabel", "/mounts/1"}
+    assert box.left() == []
+
+
 KEYCTL = {"x86_64": 250, "aarch64": 219}.get(os.uname().machine, -1)
 SQUAT = f"""
 import ctypes, os, sys
@@ -172,3 +234,25 @@ def test_a_keyring_that_somebody_else_made_under_the_name_is_not_joined(taken: b
     assert int(serial) != theirs
     assert described.split(";")[1:3] == ["0", "0"]
     assert described.endswith(";_ses" if taken else f";{name}")
+
+
+LABELLED = f"""
+import ctypes, sys
+from orlop_linux.init import names, procfs
+from orlop_linux.init.context import Context
+context = Context(proc_fd=procfs.open_private(new_pid_namespace=False))
+names.new_keyring(context, {{"name": "_ses.labelled", "label": sys.argv[1]}}, 0)
+buffer = ctypes.create_string_buffer(500)
+ctypes.CDLL(None).syscall({KEYCTL}, 17, -3, buffer, 500)
+print(buffer.value.decode())
+print(open("/proc/thread-self/attr/keycreate").read().rstrip(chr(0)))
+"""
+
+
+@pytest.mark.needs("selinux")
+@pytest.mark.skipif(KEYCTL < 0, reason="needs to know the number of keyctl(2)")
+def test_a_keyring_has_the_label_of_the_process_and_later_ones_have_not(labels: tuple[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LABELLED, labels[0]], capture_output=True, check=True, text=True
+    )
+    assert done.stdout == f"{labels[0]}\n\n"
