@@ -17,7 +17,8 @@ from tests.unit.plugins.support import (
 
 from orlop_hookspecs.steps import WriteCgroup
 from orlop_linux.plugins.cgroup_controllers.blockio import v2_weight
-from orlop_linux.plugins.cgroup_controllers.cpu import list_fault, weight
+from orlop_linux.plugins.cgroup_controllers.cpu import NUMBER_MAX, weight
+from orlop_linux.plugins.number_lists import fault
 
 MEMORY: list[tuple[dict[str, Any], list[tuple[str, Pairs | None, Pairs | None]]]] = [
     ({"limit": 100}, [("limit", (("memory.limit_in_bytes", "100"),), (("memory.max", "100"),))]),
@@ -195,7 +196,7 @@ def test_cpu_that_cannot_be(cpu: dict[str, Any], name: str) -> None:
     ],
 )
 def test_lists_of_cpus_and_nodes(text: str, good: bool) -> None:
-    assert (list_fault(text) == "") is good
+    assert (fault(text, NUMBER_MAX) == "") is good
 
 
 @pytest.mark.parametrize(

@@ -64,14 +64,18 @@ def _problems(wanted: MemoryPolicy) -> Iterator[Problem]:
     if mode is None:
         yield Problem(f"{POLICY}/mode", "the property is required")
         return
-    why = fault(nodes, NODE_MAX)
+    why = fault(nodes, NODE_MAX) if nodes.strip() else ""
     if why:
         yield Problem(f"{POLICY}/nodes", why, nodes)
     elif nodes.strip() and mode in WITHOUT_NODES:
         yield Problem(f"{POLICY}/nodes", f"{mode} has no nodes", nodes, "leave them out")
     elif not nodes.strip() and mode in WITH_NODES:
         yield Problem(f"{POLICY}/nodes", f"{mode} needs at least one node", wanted.nodes)
-    elif mode == PREFERRED and len({end for pair in ranges(nodes, NODE_MAX) for end in pair}) > 1:
+    elif (
+        nodes.strip()
+        and mode == PREFERRED
+        and len({end for pair in ranges(nodes, NODE_MAX) for end in pair}) > 1
+    ):
         yield Problem(f"{POLICY}/nodes", f"{mode} takes one node, and would ignore the others", nodes)
     yield from _flags(wanted.flags or (), mode, bool(nodes.strip()))
 
@@ -98,11 +102,12 @@ def orlop_plan(config: Config) -> Sequence[Step]:
     from orlop_hookspecs.steps.traits import SetMemoryPolicy
     from orlop_linux.plugins.number_lists import ranges
 
+    nodes = wanted.nodes or ""
     return (
         SetMemoryPolicy(
             because=POLICY,
             mode=wanted.mode or "",
-            nodes=ranges(wanted.nodes or "", NODE_MAX),
+            nodes=ranges(nodes, NODE_MAX) if nodes.strip() else (),
             flags=wanted.flags or (),
         ),
     )

@@ -6,7 +6,7 @@ _DIGITS = frozenset("0123456789")
 
 
 def ranges(text: str, most: int) -> tuple[tuple[int, int], ...]:
-    """Return the ranges of a list, first and last of each; none for an empty list.
+    """Return the ranges of a list, first and last of each.
 
     Ranges are never counted out: a hostile one may have billions of members.
 
@@ -14,8 +14,8 @@ def ranges(text: str, most: int) -> tuple[tuple[int, int], ...]:
         ValueError: It is no list, or a number in it is *most* or more.
     """
     found = []
-    for part in text.split(",") if text.strip() else ():
-        first, dash, last = (end.strip() for end in part.partition("-"))
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
         ends = (first, last) if dash else (first, first)
         if not all(end and _DIGITS.issuperset(end) for end in ends):
             raise ValueError("the list must consist of numbers and ranges, such as 0-3,7")

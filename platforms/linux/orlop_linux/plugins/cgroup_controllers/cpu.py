@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from orlop_hookspecs.hooks.capability import Problem
 from orlop_hookspecs.steps.cgroups import WriteCgroup
+from orlop_linux.plugins.number_lists import fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +19,6 @@ WEIGHT_MIN, WEIGHT_MAX = 1, 10000
 QUOTA_MIN = 1000
 PERIODS = (1000, 1_000_000)
 NUMBER_MAX = 1 << 16
-DIGITS = frozenset("0123456789")
 
 
 def weight(shares: int) -> int:
@@ -38,20 +38,6 @@ def weight(shares: int) -> int:
     exponent = (logarithm * logarithm + 125 * logarithm) / 612 - 7 / 34
     # 1024 shares are exactly 100, whatever the last bit of the floating-point result is.
     return ceil(round(10**exponent, 9))
-
-
-def list_fault(text: str) -> str:
-    """Return why *text* is not a list such as ``0-3,7``, or an empty string."""
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        ends = (first, last) if dash else (first,)
-        if not all(end and len(end) <= len(str(NUMBER_MAX)) and DIGITS.issuperset(end) for end in ends):
-            return "the list must consist of numbers and ranges, such as 0-3,7"
-        if int(ends[-1]) < int(first):
-            return "a range in the list runs backwards"
-        if int(ends[-1]) >= NUMBER_MAX:
-            return f"a number in the list is {NUMBER_MAX} or more"
-    return ""
 
 
 def problems(cpu: CPU) -> Iterator[Problem]:
@@ -75,8 +61,9 @@ def problems(cpu: CPU) -> Iterator[Problem]:
             f"{POINTER}/realtimeRuntime", "the time must not be negative, or -1", cpu.realtime_runtime
         )
     for name, text in (("cpus", cpu.cpus), ("mems", cpu.mems)):
-        if text and list_fault(text):
-            yield Problem(f"{POINTER}/{name}", list_fault(text), text)
+        why = fault(text, NUMBER_MAX) if text else ""
+        if why:
+            yield Problem(f"{POINTER}/{name}", why, text)
 
 
 def steps(cpu: CPU, *, update: bool = False) -> Iterator[WriteCgroup]:
