@@ -147,7 +147,9 @@ class Sources:
         Raises:
             StepError: A source is missing or cannot be copied.
         """
+        turns = self._turns
         self._jobs = [(self._key(key, index), index) for key, index in self._jobs]
+        self._turns = dict(zip((key for key, _ in self._jobs), turns.values(), strict=True))
         few = len(self._jobs) <= AT_ONCE
         needed: list[tuple[str, int]] = []
         for job in self._jobs:
