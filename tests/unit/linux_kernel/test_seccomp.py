@@ -286,6 +286,7 @@ def test_flags_with_a_listener() -> None:
     [
         (1 << 5, {"listener_path": "/run/agent"}, "flag SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"),
         (1 << 3, {"listener_path": "/run/agent"}, "has no listeners"),
+        (-1, {}, "has no seccomp filters"),
         (1 << 1, {}, "flag SECCOMP_FILTER_FLAG_LOG"),
     ],
 )
@@ -293,7 +294,7 @@ def test_what_the_kernel_does_not_have_is_refused(
     monkeypatch: pytest.MonkeyPatch, missing: int, fields: dict[str, Any], message: str
 ) -> None:
     flags = ("SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV")
-    monkeypatch.setattr(syscalls, "seccomp_takes", lambda asked: not asked & missing)
+    monkeypatch.setattr(syscalls, "seccomp_takes", lambda asked: missing > 0 and not asked & missing)
     with pytest.raises(StepError, match=message) as caught:
         compile_filter(load(rule("getppid", action="SCMP_ACT_NOTIFY"), flags=flags, **fields), "seccomp")
     assert (caught.value.pointer, caught.value.errno) == ("/linux/seccomp", errno.EOPNOTSUPP)

@@ -389,7 +389,7 @@ def seccomp_takes(flags: int) -> bool:
     try:
         _call("seccomp", _long(SECCOMP_SET_MODE_FILTER), _long(flags), None)
     except OSError as error:
-        return error.errno != errno.EINVAL
+        return error.errno not in (errno.EINVAL, errno.ENOSYS)
     return True
 
 

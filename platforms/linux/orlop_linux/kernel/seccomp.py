@@ -176,7 +176,8 @@ def _compile(step: LoadSeccomp, plugin: str) -> Compiled:
 def _flags(step: LoadSeccomp, plugin: str) -> int:
     flags = _NEW_LISTENER if step.listener_path else 0
     if not syscalls.seccomp_takes(flags):
-        raise refuse(step, plugin, "the running kernel has no listeners for seccomp", number=errno.EOPNOTSUPP)
+        what = "listeners for seccomp" if flags else "seccomp filters"
+        raise refuse(step, plugin, f"the running kernel has no {what}", number=errno.EOPNOTSUPP)
     for name in step.flags:
         if name not in _FLAGS:
             raise refuse(step, plugin, f"unknown seccomp flag {shorten(name)}")
