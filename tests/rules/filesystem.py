@@ -262,8 +262,8 @@ def mounts_are_listed_in_the_order_of_the_config(w: World) -> None:
     """Config.md, Mounts: they MUST be mounted in the listed order, whatever kind each of them is."""
     source = w.place / "source"
     source.mkdir()
-    bound = {"source": str(source), "options": ["bind"]}
-    fresh = {"type": "tmpfs", "source": "tmpfs"}
+    bound: dict[str, Any] = {"source": str(source), "options": ["bind"]}
+    fresh: dict[str, Any] = {"type": "tmpfs", "source": "tmpfs"}
     places = ("/tmp/a", "/tmp/b", "/tmp/c", "/tmp/d", "/tmp/d/e")
     entries = [
         {"destination": place, **kind}
