@@ -6,12 +6,13 @@ import copy
 import json
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.features.usage import FLAGS, HOOK, LISTS, MAPPINGS, ROOTFS, SOURCE, at
+from tests.unit.features.usage import AGENT, FLAGS, HOOK, LISTS, MAPPINGS, ROOTFS, SOURCE, at
 
 import orlop
 from orlop_hookspecs.errors import PlatformError, StepError
@@ -31,6 +32,9 @@ HOST_MAY_LACK = {
     "mountOptions idmap": "id-map",
     "mountOptions ridmap": "id-map",
     "linux.seccomp.archs": "byte order",
+    "linux.apparmor.enabled": "no apparmor",
+    "linux.selinux.enabled": "no selinux",
+    "linux.netDevices.enabled": "no such network device",
 }
 """What needs hardware or a kernel that a host may not have, with a word that the refusal then says."""
 
@@ -47,6 +51,10 @@ class Place:
         (place / "rootfs/bin/stat").symlink_to("sh")
         (place / "data").mkdir()
         (place / "bundle").mkdir()
+        self._agent = socket.socket(socket.AF_UNIX)
+        """A seccomp agent that is there; no program of these containers is ever started."""
+        self._agent.bind(str(place / "agent"))
+        self._agent.listen(64)
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 
     def config(self, config: dict[str, Any]) -> dict[str, Any]:
@@ -54,6 +62,7 @@ class Place:
         mapped: dict[str, str] = {
             json.dumps(ROOTFS): json.dumps(str(self.place / "rootfs")),
             json.dumps(SOURCE): json.dumps(str(self.place / "data")),
+            json.dumps(AGENT): json.dumps(str(self.place / "agent")),
             json.dumps(HOOK): json.dumps("/bin/true"),
             # Not everybody may enter the directory of a test.
             json.dumps(MAPPINGS): json.dumps([{"containerID": 0, "hostID": 0, "size": 65_536}]),
@@ -81,6 +90,7 @@ class Place:
         """End the runtime; there are no containers any more."""
         assert list(self.runtime.list()) == []
         self.runtime.close()
+        self._agent.close()
         os.close(self._null)
 
 
