@@ -102,6 +102,9 @@ class FakeWorld(World):
         group = self.kernel.cgroup(container, controller)
         return group.read(v1 if group.hierarchy.version == 1 else v2)
 
+    def rdma_device(self) -> str:
+        return min(self.kernel.host.rdma_devices)
+
     def cgroup_owners(self, container: str, *files: str) -> list[int] | None:
         if self.kernel.cgroup_mode != "v2":
             return None

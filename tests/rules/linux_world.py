@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from tests.linux.child.agents import Agent
 from tests.linux.network.stage import Space
+from tests.needs import lacks
 from tests.rules.world import ADDRESS, Config, World
 
 import orlop
@@ -114,6 +115,12 @@ class LinuxWorld(World):
             line for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines() if line.startswith("0::")
         )
         return Path(f"/sys/fs/cgroup{unified[3:]}", v2).read_text().strip()
+
+    def rdma_device(self) -> str:
+        why = lacks("rdma")
+        if why:
+            pytest.skip(f"needs rdma: {why}")
+        return min(os.listdir("/sys/class/infiniband"))
 
     def cgroup_owners(self, container: str, *files: str) -> list[int] | None:
         lines = Path(f"/proc/{self.runtime.get(container).pid}/cgroup").read_text().splitlines()

@@ -204,3 +204,30 @@ def a_limit_of_no_tasks_at_all_is_one(w: World) -> None:
     c = w.create("c", change=_limits(pids={"limit": 0}))
     assert w.cgroup_value("c", "pids", "pids.max", "pids.max") == "0"
     assert list(c.processes()) == [c.state()["pid"]]
+
+
+def _rdma_limits(w: World) -> set[str]:
+    return set(w.cgroup_value("c", "rdma", "rdma.max", "rdma.max").splitlines())
+
+
+@rule
+def rdma_limits_are_set_and_changed(w: World) -> None:
+    device = w.rdma_device()
+    c = w.create("c", change=_limits(rdma={device: {"hcaHandles": 3, "hcaObjects": 2000}}))
+    assert f"{device} hca_handle=3 hca_object=2000" in _rdma_limits(w)
+    # What an update does not set stays as it is.
+    c.update({"rdma": {device: {"hcaHandles": 5}}})
+    assert f"{device} hca_handle=5 hca_object=2000" in _rdma_limits(w)
+    c.update({"rdma": {device: {"hcaObjects": 0}}})
+    assert f"{device} hca_handle=5 hca_object=0" in _rdma_limits(w)
+    assert c.stats()["rdma"]["max"][device] == {"hca_handle": 5, "hca_object": 0}
+
+
+@rule
+def rdma_limits_are_changed_all_or_none(w: World) -> None:
+    device = w.rdma_device()
+    c = w.create("c", change=_limits(rdma={device: {"hcaHandles": 3, "hcaObjects": 2000}}))
+    with pytest.raises(OrlopError) as caught:
+        c.update({"rdma": {device: {"hcaHandles": 5}, "nothing0": {"hcaHandles": 1}}})
+    assert caught.value.pointer == "/linux/resources/rdma/nothing0"
+    assert f"{device} hca_handle=3 hca_object=2000" in _rdma_limits(w)

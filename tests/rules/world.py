@@ -233,6 +233,10 @@ class World(ABC):
         """Return the content of a cgroup file of the container: *v1* or *v2*, whichever the host has."""
 
     @abstractmethod
+    def rdma_device(self) -> str:
+        """Return the name of an RDMA device; a machine without one skips the rule."""
+
+    @abstractmethod
     def cgroup_owners(self, container: str, *files: str) -> list[int] | None:
         """Return who owns the unified cgroup and *files* in it; ``None`` where there are cgroups of v1."""
 
