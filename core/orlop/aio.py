@@ -142,9 +142,11 @@ class Container:
         """Return what is accounted for the container."""
         return await asyncio.to_thread(self.sync.stats)
 
-    async def update(self, resources: bytes | dict[str, Any] | Resources) -> None:
+    async def update(
+        self, resources: bytes | dict[str, Any] | Resources, intel_rdt: dict[str, Any] | None = None
+    ) -> None:
         """Change the container's limits."""
-        await asyncio.to_thread(self.sync.update, resources)
+        await asyncio.to_thread(self.sync.update, resources, intel_rdt)
 
     async def wait(self, timeout: float | None = None) -> int | None:  # noqa: ASYNC109 - the twin's signature
         """Wait for the end of the container process; see :meth:`orlop.Container.wait`.

@@ -389,11 +389,13 @@ class Container:
 
         return stats(self._runtime.site, self.id)
 
-    def update(self, resources: bytes | dict[str, Any] | Resources) -> None:
+    def update(
+        self, resources: bytes | dict[str, Any] | Resources, intel_rdt: dict[str, Any] | None = None
+    ) -> None:
         """Change the container's limits to those in *resources*, a ``linux.resources`` object."""
         from orlop.lifecycle.update import update
 
-        update(self._runtime.composition, self._runtime.site, self.id, resources)
+        update(self._runtime.composition, self._runtime.site, self.id, resources, intel_rdt)
 
     def __repr__(self) -> str:
         """Return the identifier."""

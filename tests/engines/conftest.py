@@ -26,15 +26,15 @@ def orlop_command() -> str:
 class Podman:
     """podman with a private store and one runtime."""
 
-    def __init__(self, scratch: Path, runtime: str) -> None:
-        """Keep all of podman's files below *scratch*."""
+    def __init__(self, scratch: Path, runtime: str, manager: str = "cgroupfs") -> None:
+        """Keep all of podman's files below *scratch*; *manager* makes the cgroups."""
         self.scratch = scratch
         self.base = [
             "podman",
             f"--root={scratch}/root",
             f"--runroot={scratch}/run",
             "--storage-driver=vfs",
-            "--cgroup-manager=cgroupfs",
+            f"--cgroup-manager={manager}",
             f"--runtime={runtime}",
         ]
 
@@ -67,7 +67,7 @@ def scratch() -> Iterator[Path]:
 
 
 @pytest.fixture
-def podman(scratch: Path) -> Iterator[Podman]:
+def podman(scratch: Path, request: pytest.FixtureRequest) -> Iterator[Podman]:
     """Provide podman with orlop as its runtime; afterwards nothing of it is left."""
     if os.geteuid() != 0 or not sys.platform.startswith("linux"):
         pytest.skip("needs root on Linux; the VM lane runs it as well")
@@ -80,7 +80,7 @@ def podman(scratch: Path) -> Iterator[Podman]:
     for applet in ("sh", "cat", "id", "sleep", "true", "mount", "touch", "ls", "grep", "env", "hostname"):
         (bindir / applet).symlink_to("busybox")
     before = _groups()
-    engine = Podman(scratch, orlop_command())
+    engine = Podman(scratch, orlop_command(), getattr(request, "param", "cgroupfs"))
     yield engine
     engine.call("rm", "--all", "--force", "--time=0")
     for name in ("root/vfs-containers", "root"):

@@ -155,3 +155,37 @@ def the_program_runs_in_its_class(w: World) -> None:
         w.make_class(name)
         c = w.start("c", change=_rdt(closID=name))
         assert w.resctrl_tasks(name) == list(c.processes())
+
+
+@rule
+def the_schemata_of_an_own_class_can_be_changed(w: World) -> None:
+    c = w.create(w.name, change=_rdt(l3CacheSchema=_cache(w, bits=4)))
+    c.update({}, {"l3CacheSchema": _cache(w, bits=5)})
+    assert _cache(w, bits=5).partition("=")[2] in w.schemata(c.id)
+    before = w.schemata(c.id)
+    with pytest.raises(OrlopError):
+        c.update({}, {"schemata": [_cache(w, bits=6), "NONE:0=1"]})
+    assert w.schemata(c.id) == before
+    c.delete(force=True)
+    assert w.left() == []
+
+
+@rule
+def the_schemata_of_others_are_not_changed(w: World) -> None:
+    with _named(w) as name:
+        w.schemata("/")
+        w.make_class(name)
+        before = w.schemata(name)
+        c = w.create("c", change=_rdt(closID=name))
+        with pytest.raises(OrlopError, match="was there before"):
+            c.update({}, {"schemata": [_cache(w, bits=5)]})
+        assert w.schemata(name) == before
+
+
+@rule
+def a_container_without_a_class_gets_none_by_an_update(w: World) -> None:
+    c = w.create("c")
+    before = w.resctrl_groups() if w.platform == "fake" else []
+    with pytest.raises(OrlopError, match="no class of service"):
+        c.update({}, {"memBwSchema": "MB:0=50"})
+    assert (w.resctrl_groups() if w.platform == "fake" else []) == before

@@ -98,6 +98,8 @@ _LIMITS = (
     ("memory-reservation", "memory that is left alone while others have some to spare", "BYTES"),
     ("memory-swap", "most memory and swap together", "BYTES"),
     ("pids-limit", "most processes", "NUMBER"),
+    ("l3-cache-schema", "share of the L3 cache, such as L3:0=f", "SCHEMA"),
+    ("mem-bw-schema", "share of the memory bandwidth, such as MB:0=50", "SCHEMA"),
 )
 
 COMMANDS: tuple[Command, ...] = (

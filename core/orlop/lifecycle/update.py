@@ -15,15 +15,25 @@ from orlop_hookspecs.steps.base import STEP_TYPES
 if TYPE_CHECKING:
     from orlop.lifecycle.site import Site
     from orlop.plugins.compose import Composition
+    from orlop_hookspecs.documents.linux_extras import IntelRdt
 
 _PATH = "linux.resources"
 _POINTER = "/linux/resources"
+_RDT_PATH = "linux.intelRdt"
+_RDT_POINTER = "/linux/intelRdt"
+_CHANGEABLE = frozenset({"schemata", "l3CacheSchema", "memBwSchema"})
 
 
 def update(
-    composition: Composition, site: Site, container: str, resources: bytes | dict[str, Any] | Resources
+    composition: Composition,
+    site: Site,
+    container: str,
+    resources: bytes | dict[str, Any] | Resources,
+    intel_rdt: dict[str, Any] | None = None,
 ) -> None:
     """Apply *resources*, a ``linux.resources`` object, to *container*; what it does not set stays as it is.
+
+    *intel_rdt* is a ``linux.intelRdt`` object with the schemata of the container's class of service.
 
     Raises:
         ContainerNotFoundError: There is no such container.
@@ -33,6 +43,9 @@ def update(
     """
     wanted = resources if isinstance(resources, Resources) else decode(resources, Resources)
     refused = composition.coverage.refusals_at(wanted, _PATH, _POINTER)
+    schemata = _schemata(intel_rdt) if intel_rdt else None
+    if schemata is not None:
+        refused += composition.coverage.refusals_at(schemata, _RDT_PATH, _RDT_POINTER)
     if refused:
         raise RefusedConfigError(
             [coverage_problem(composition, finding, {}) for finding in refused], container=container
@@ -43,7 +56,7 @@ def update(
         kernel = site.kernel(record.platform)
         check("update", kernel.status(record), container)
         steps = []
-        for plugin, answer in composition.hooks.update(wanted, record):
+        for plugin, answer in composition.hooks.update(wanted, record, schemata):
             for step in answer:
                 if STEP_TYPES.get(type(step).__name__) is not type(step):
                     raise PluginError(
@@ -53,11 +66,11 @@ def update(
                     )
                 steps.append(step)
         if not steps:
-            if next(wanted.properties(), None) is None:
+            if next(wanted.properties(), None) is None and schemata is None:
                 return
             raise ConfigError(
                 "no active plugin can change these resources of a live container",
-                pointer=_POINTER,
+                pointer=_POINTER if schemata is None else _RDT_POINTER,
                 container=container,
             )
         try:
@@ -68,3 +81,16 @@ def update(
             raise
     finally:
         slot.close()
+
+
+def _schemata(data: dict[str, Any]) -> IntelRdt:
+    """Return *data* as a document; the class itself and its monitoring are what they were made."""
+    from orlop_hookspecs.documents.linux_extras import IntelRdt as Document
+
+    wanted = decode(data, Document)
+    for name, value in wanted.properties():
+        if name not in _CHANGEABLE:
+            raise ConfigError(
+                "this cannot be changed in a live container", pointer=f"{_RDT_POINTER}/{name}", value=value
+            )
+    return wanted

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from orlop.plugins.verify import Implementation, Verified
-    from orlop_hookspecs.documents import Config, Resources
+    from orlop_hookspecs.documents import Config, IntelRdt, Resources
     from orlop_hookspecs.kernel import LiveKernel, Platform
     from orlop_hookspecs.launch import PlanContext
     from orlop_hookspecs.record import Record
@@ -175,10 +175,12 @@ class Hooks:
 
     # -- asked for a container that exists
 
-    def update(self, resources: Resources, record: Record) -> list[tuple[str, Sequence[Step]]]:
+    def update(
+        self, resources: Resources, record: Record, intel_rdt: IntelRdt | None = None
+    ) -> list[tuple[str, Sequence[Step]]]:
         """Ask for the steps of a change of limits."""
         return [
-            (plugin, _sequence(plugin, live.orlop_update, Step, call, resources, record))
+            (plugin, _sequence(plugin, live.orlop_update, Step, call, resources, record, intel_rdt))
             for plugin, call in self._of(live.orlop_update)
         ]
 

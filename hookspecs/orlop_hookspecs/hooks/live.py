@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any
 from orlop_hookspecs.hooks.markers import hookspec
 
 if TYPE_CHECKING:
-    from orlop_hookspecs.documents import Resources
+    from orlop_hookspecs.documents import IntelRdt, Resources
     from orlop_hookspecs.kernel import LiveKernel
     from orlop_hookspecs.record import Record
     from orlop_hookspecs.steps.base import Step
 
 
 @hookspec
-def orlop_update(resources: Resources, record: Record) -> Sequence[Step]:  # type: ignore[empty-body]
+def orlop_update(  # type: ignore[empty-body]
+    resources: Resources, record: Record, intel_rdt: IntelRdt | None
+) -> Sequence[Step]:
     """Turn new resource limits of a live container into steps.
+
+    *intel_rdt* holds the schemata that a change of the container's class of service asks for, if any.
 
     When: on update of a created, running or paused container, after coverage has been checked.
     Process: the caller, with its privileges and namespaces; pure.

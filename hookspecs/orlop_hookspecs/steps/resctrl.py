@@ -41,6 +41,7 @@ class WriteSchemata(Step):
 
     because: str
     clos_id: str
+    """Empty for a container that exists: the class that it has, if that was made for it."""
     lines: tuple[str, ...] = ()
 
 

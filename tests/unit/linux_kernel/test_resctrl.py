@@ -320,7 +320,7 @@ def test_an_update_that_is_refused_is_taken_back(
 
     monkeypatch.setattr(resctrlfs, "write", write)
     with pytest.raises(StepError, match="cannot write 'MB:9=20'"):
-        apply(record, [schemata("gold", "L3:0=f", "MB:9=20")])
+        apply(record, [schemata("", "L3:0=f", "MB:9=20")])
     assert written == ["L3:0=f\n", "MB:9=20\n", "L3:0=fffff;1=fffff\n", "MB:0=100;1=100\n"]
 
 
@@ -329,9 +329,14 @@ def test_a_container_without_a_class_cannot_be_given_one(tree: Path, record: Rec
     fill(tree / "gold")
     with pytest.raises(PlatformError, match="is not the container's"):
         apply(record, [schemata("gold", "MB:0=20")])
+    with pytest.raises(PlatformError, match="the container has no class of service of its own"):
+        apply(record, [schemata("", "MB:0=20")])
     record.kernel["resctrl"] = {"root": str(tree), "clos": "silver"}
     with pytest.raises(PlatformError, match="is not the container's"):
         apply(record, [schemata("gold", "MB:0=20")])
+    record.kernel["resctrl"] = {"root": str(tree), "clos": "gold", "existed": True}
+    with pytest.raises(PlatformError, match="gold was there before the container"):
+        apply(record, [schemata("", "MB:0=20")])
     assert (tree / "gold/schemata").read_text() == DEFAULT
 
 

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from tests.unit.plugins.support import call, config, objections, pointers, steps
 
+from orlop.documents.codec import decode
+from orlop_hookspecs.documents import IntelRdt
+from orlop_hookspecs.errors import ConfigError
 from orlop_hookspecs.launch import PlanContext
 from orlop_hookspecs.steps import CreateResctrlGroup, JoinResctrlGroup, WriteSchemata
 
@@ -134,3 +137,20 @@ def test_features() -> None:
         "linux.intelRdt.monitoring": True,
     }
     assert objections("intel-rdt", rdt(memBwSchema="MB:0=1")) == []
+
+
+def change(**wanted: Any) -> Any:
+    return call("intel-rdt", "orlop_update", intel_rdt=decode(wanted, IntelRdt))
+
+
+def test_an_update_writes_to_the_class_that_the_container_has() -> None:
+    assert list(change(memBwSchema="MB:0=20", l3CacheSchema="L3:0=f")) == [
+        WriteSchemata(because=HERE, clos_id="", lines=("L3:0=f", "MB:0=20"))
+    ]
+    assert call("intel-rdt", "orlop_update", intel_rdt=None) == ()
+
+
+def test_an_update_that_cannot_be() -> None:
+    with pytest.raises(ConfigError, match="must be one line") as caught:
+        change(schemata=["L3:0=f\nMB:0=1"])
+    assert caught.value.pointer == f"{HERE}/schemata/0"

@@ -41,6 +41,9 @@ SIZES: Mapping[str, tuple[str, str]] = {
 }
 """Flags whose value is a number of bytes, with a unit if one likes."""
 
+SCHEMATA: Mapping[str, str] = {"l3-cache-schema": "l3CacheSchema", "mem-bw-schema": "memBwSchema"}
+"""Flags whose value is a line of schemata, and the property of ``linux.intelRdt`` that each sets."""
+
 OBSOLETE = ("kernel-memory", "kernel-memory-tcp")
 """Limits that kernels have no more; engines still name them."""
 
@@ -65,7 +68,8 @@ def run(context: Context) -> int:
             context.report.warning(f"--{name} is ignored: kernels have no limit for it any more")
     site = context.site()
     record, _ = find(site, context.id)
-    update(compose_for_record(record), site, context.id, wanted)
+    schemata = {} if source else {key: line.text(name) for name, key in SCHEMATA.items() if line.text(name)}
+    update(compose_for_record(record), site, context.id, wanted, schemata)
     return 0
 
 

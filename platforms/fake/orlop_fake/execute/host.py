@@ -236,11 +236,16 @@ def create_resctrl(context: Context, step: CreateResctrlGroup) -> None:
 def write_schemata(context: Context, step: WriteSchemata) -> None:
     """Write the schemata of a class that the container made, or compare those of a shared one."""
     resctrl = context.kernel.resctrl
-    clos = resctrl.find(step.clos_id) if resctrl is not None else None
+    own = context.record.kernel.get("resctrl", "")
+    if context.updates and (not own or step.clos_id not in {"", own}):
+        raise refusal(errno.ENOENT, "/sys/fs/resctrl", "the container has no class of service of its own")
+    clos = resctrl.find(own if context.updates else step.clos_id) if resctrl is not None else None
     if resctrl is None or clos is None:
-        raise refusal(errno.ENOENT, f"/sys/fs/resctrl/{step.clos_id}")
-    if context.updates and context.record.kernel.get("resctrl") != step.clos_id:
-        raise refusal(errno.ENOENT, resctrl.path(clos.name), "the class of service is not the container's")
+        raise refusal(errno.ENOENT, f"/sys/fs/resctrl/{step.clos_id or own}")
+    if context.updates and clos.owner != context.container:
+        raise refusal(
+            errno.EPERM, resctrl.path(clos.name), "the class of service was there before the container"
+        )
     if context.updates or not context.clos_was_there:
         resctrl.change(clos, step.lines)
     elif not resctrl.matches(clos, step.lines):

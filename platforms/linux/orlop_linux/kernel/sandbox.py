@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from orlop_hookspecs.errors import PlatformError, StepError
-from orlop_linux.kernel.refusal import refuse, refuse_os
+from orlop_linux.kernel.refusal import lacking, refuse, refuse_os
 from orlop_linux.live.process import is_alive
 
 if TYPE_CHECKING:
@@ -123,6 +123,8 @@ class Sandbox:
         """Let the container process execute ``container`` and ``confined``, then wait for its start."""
         if self._launch is None:
             raise PlatformError("there is no container process yet", errno=errno.ESRCH)
+        if not self._joined:
+            self._limit_tasks()  # of a plan without a step that joins
         listener = self._listen()
         try:
             self._launch.build(
@@ -225,8 +227,16 @@ class Sandbox:
         """Let systemd make the cgroup around a zygote of this container's own, which will clone it."""
         from orlop_linux.kernel.cgroups.create import Cgroups
         from orlop_linux.kernel.cgroups.hierarchies import is_unified
-        from orlop_linux.kernel.systemd import scope
         from orlop_linux.kernel.zygote import Zygote
+
+        try:
+            from orlop_linux.kernel.systemd import scope
+        except ImportError as error:
+            raise lacking(
+                f"systemd cannot be asked: {error}",
+                hint="the package jeepney is what speaks to it",
+                pointer=planned.step.because,
+            ) from error
 
         step: Any = planned.step
         user = self._kernel.unprivileged()
@@ -310,6 +320,9 @@ class Sandbox:
 
         Who carried a scope until then leaves it, and the number of tasks can be limited.
         """
+        self._limit_tasks()
+
+    def _limit_tasks(self) -> None:
         self._joined = True
         self._end_carrier()
         late, self._late = self._late, []

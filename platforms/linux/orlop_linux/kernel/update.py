@@ -82,7 +82,9 @@ def _tell_systemd(record: Record, targets: Sequence[Target], steps: Sequence[Any
         return False
     from orlop_linux.kernel.systemd import scope
     from orlop_linux.kernel.systemd.properties import device_properties, unit_properties
+    from orlop_linux.live.systemd import unit_of
 
+    unit = unit_of(record)
     pairs: list[tuple[str, str]] = []
     properties = []
     for step in steps:
@@ -90,7 +92,7 @@ def _tell_systemd(record: Record, targets: Sequence[Target], steps: Sequence[Any
             target, resolved = resolve(targets, step, "")
             if target.version == 2:
                 pairs += resolved
-        elif type(step).__name__ == "SetDeviceRules" and not record.kernel["systemd"].get("user"):
+        elif type(step).__name__ == "SetDeviceRules" and unit is not None and not unit.user:
             properties += device_properties(step.rules)
     scope.change(record, [*unit_properties(pairs), *properties])
     return True
@@ -129,14 +131,23 @@ def execute(
         from orlop_linux.live.resctrl import class_of
 
         known = class_of(record)
-        if known is None or known[1] != step.clos_id:
+        if known is None or step.clos_id not in {"", known[1]}:
             raise PlatformError(
-                f"class of service {step.clos_id} is not the container's",
+                f"class of service {step.clos_id} is not the container's"
+                if step.clos_id
+                else "the container has no class of service of its own",
                 pointer=step.because,
                 errno=errno.ENOENT,
                 hint="a container gets a class when it is created with linux.intelRdt, and keeps it",
             )
-        Resctrl(known[0], record).write(step, plugin, update=True)
+        if record.kernel["resctrl"].get("existed", True):
+            raise PlatformError(
+                f"class of service {known[1]} was there before the container, and is not its to change",
+                pointer=step.because,
+                errno=errno.EPERM,
+                hint="others may use it; write to its schemata in resctrl",
+            )
+        Resctrl(known[0], record).write(step.evolve(clos_id=known[1]), plugin, update=True)
     else:
         raise PlatformError(f"{kind} cannot be applied to a container that exists", errno=errno.EOPNOTSUPP)
 

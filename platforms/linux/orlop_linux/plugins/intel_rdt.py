@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from orlop_hookspecs.errors import ConfigError
 from orlop_hookspecs.hooks import hookimpl
 from orlop_hookspecs.hooks.capability import Handle, Problem
 from orlop_hookspecs.steps.resctrl import CreateResctrlGroup, JoinResctrlGroup, WriteSchemata
@@ -147,6 +148,10 @@ def _problems(rdt: IntelRdt, container: str, *, old: bool) -> Iterator[Problem]:
             )
     elif rdt.clos_id != ROOT and _name_fault(rdt.clos_id):
         yield Problem(f"{BECAUSE}/closID", _name_fault(rdt.clos_id), rdt.clos_id)
+    yield from _line_problems(rdt, old=old)
+
+
+def _line_problems(rdt: IntelRdt, *, old: bool) -> Iterator[Problem]:
     for pointer, line in _lines(rdt, old=old):
         if "\n" in line:
             yield Problem(pointer, "the schema must be one line", line)
@@ -187,3 +192,18 @@ def orlop_plan(config: Config, context: PlanContext) -> Sequence[Step]:
         steps.append(WriteSchemata(because=BECAUSE, clos_id=name, lines=lines))
     steps.append(JoinResctrlGroup(because=BECAUSE, clos_id=name, monitoring=monitoring))
     return steps
+
+
+@hookimpl
+def orlop_update(intel_rdt: IntelRdt | None) -> Sequence[Step]:
+    """Plan the change of the schemata of the container's class, which the kernel's side knows.
+
+    Raises:
+        ConfigError: A line is refused.
+    """
+    if intel_rdt is None:
+        return ()
+    for problem in _line_problems(intel_rdt, old=False):
+        raise ConfigError(problem.message, pointer=problem.pointer, value=problem.value, hint=problem.hint)
+    lines = tuple(line for _, line in _lines(intel_rdt, old=False))
+    return (WriteSchemata(because=BECAUSE, clos_id="", lines=lines),) if lines else ()
