@@ -279,7 +279,8 @@ class Sandbox:
     def _write_cgroup(self, planned: PlannedStep) -> None:
         from orlop_linux.kernel.cgroups.write import write
 
-        if not self._joined and planned.step.controller == "pids":  # type: ignore[attr-defined]
+        pids = planned.step.controller == "pids"  # type: ignore[attr-defined]
+        if pids and self._cgroups is not None and not self._joined:
             # The limit is the container's: neither its birth, which v2 would refuse, nor its makers count.
             self._late.append(planned)
             return
