@@ -384,3 +384,11 @@ def test_clocks_of_its_own(plain: Plain) -> None:
     *clocks, cgroup = plain.output_of(config)
     assert [line.split() for line in clocks] == [["monotonic", "0", "0"], ["boottime", "777", "5"]]
     assert cgroup != namespaces_of("self")["cgroup"]
+
+
+def test_network_devices_are_not_the_users_to_move(plain: Plain) -> None:
+    config = plain.config()
+    config["linux"]["namespaces"].append({"type": "network"})
+    # No device that there is: the error has to come before anybody looks for it.
+    config["linux"]["netDevices"] = {"orlop-absent": {"name": "eth0"}}
+    plain.refuses(config, "/linux/netDevices", "permission denied", "CAP_NET_ADMIN")
