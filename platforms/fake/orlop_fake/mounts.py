@@ -121,7 +121,7 @@ class Location(NamedTuple):
 class MountNamespace:
     """A tree of mounts."""
 
-    __slots__ = ("covered", "mounts", "root")
+    __slots__ = ("_parents", "covered", "mounts", "root")
 
     def __init__(self, root: Mount) -> None:
         """Make a namespace with one mount."""
@@ -129,6 +129,8 @@ class MountNamespace:
         self.mounts: list[Mount] = [root]
         self.covered: dict[tuple[Mount, Node], Mount] = {}
         """What is mounted on a node of a mount."""
+        self._parents: set[Mount] = set()
+        """All mounts that have, or have had, others below: most never do, and need not be searched for."""
 
     def copy(self) -> MountNamespace:
         """Return what CLONE_NEWNS makes of this namespace; its mounts are in the same order."""
@@ -140,6 +142,7 @@ class MountNamespace:
                 twin.at = mount.at
         made = MountNamespace(twins[self.root])
         made.mounts = list(twins.values())
+        made._parents = {twin.parent for twin in made.mounts if twin.parent is not None}
         made.covered = {(twins[on], node): twins[mount] for (on, node), mount in self.covered.items()}
         return made
 
@@ -159,11 +162,14 @@ class MountNamespace:
         mount.parent, mount.at, mount.path = where.mount, where.node, path
         self.covered[where] = mount
         self.mounts.append(mount)
+        self._parents.add(where.mount)
 
     def below(self, mount: Mount) -> Iterator[Mount]:
         """Yield *mount* and all mounts under it, parents first."""
         inside = {mount}
         yield mount
+        if mount not in self._parents:
+            return
         for other in self.mounts:
             if other.parent in inside and other not in inside:
                 inside.add(other)
@@ -222,6 +228,7 @@ class MountNamespace:
             if mount.parent is not None and mount.at is not None:
                 self.covered[mount.parent, mount.at] = mount
                 self.mounts.append(mount)
+                self._parents.add(mount.parent)
 
     def find(self, path: str, root: Location | None = None) -> Location:
         """Return the location of *path*, all symbolic links followed; see :func:`walk`."""

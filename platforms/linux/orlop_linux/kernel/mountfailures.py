@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _TYPES = {"MountProc": "proc", "MountSysfs": "sysfs", "MountCgroup": "cgroup"}
 
+_REAL = ("proc", "sysfs")
+
 _TARGET_HINTS = {
     errno.EBUSY: "nothing can be mounted over the container's root",
     errno.ELOOP: "proc and sysfs are only mounted on real directories, never where a symbolic link leads",
@@ -86,6 +88,8 @@ def explain(step: Any, number: int, detail: int) -> StepError:  # noqa: ANN401 -
     why = os.strerror(number).lower()
     option = detail - failure.DETAIL_OPTION
     hint = _DETAIL_HINTS.get(detail, {}).get(number, "")
+    if hint and number == errno.ELOOP and _TYPES.get(name) not in _REAL and step.destination != "/proc":
+        hint = "symbolic links of the image lead in a circle, or there are more than 40 on the way"
     if 0 <= option < len(step.as_data().get("data", ())):
         why = f"the file system refuses the option {shorten(step.data[option])}: {why}"
     elif detail == failure.DETAIL_IDMAP:
