@@ -147,6 +147,35 @@ def test_p7_a_sysctl_is_set_whatever_is_mounted_first(target: Target) -> None:
     assert text == "1\n"
 
 
+HELPERS = (
+    ".krun_config.json",
+    "etc/hostname",
+    "etc/hosts",
+    "etc/resolv.conf",
+    "run/.containerenv",
+    ".dockerenv",
+)
+
+
+@pytest.mark.parametrize("to", ["secret", "new"])
+def test_p14_no_helper_file_is_written_into_the_image(target: Target, to: str) -> None:
+    """Annotations that make other runtimes write files mean nothing here."""
+    for name in HELPERS:
+        target.link(name, target.sentinel / to)
+    config = target.config("/bin/true")
+    config["annotations"] = {
+        "run.oci.handler": "krun",
+        "run.oci.hooks.stdout": str(target.sentinel / to),
+        "run.oci.keep_original_groups": "1",
+        "run.oci.mount_context_type": "rootcontext",
+        "krun.cpus": "4",
+        "org.opencontainers.runc.exec.isolated-cpu-affinity": "0",
+    }
+    created, text = target.attack(config)
+    assert created, text
+    assert all(target.image(name).is_symlink() for name in HELPERS)
+
+
 @pytest.mark.parametrize("uid", [0, 1000])
 @pytest.mark.parametrize("dev", ["image", "tmpfs"])
 def test_p11_standard_input_stays_what_it_was(target: Target, uid: int, dev: str) -> None:

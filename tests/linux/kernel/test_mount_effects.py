@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -291,3 +292,65 @@ def test_a_created_container_keeps_no_mount_open(rig: Rig) -> None:
     links = [os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()]
     assert [link for link in links if os.path.isdir(link)] == []
     rig.destroy()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[str]:
+    """Return a block device with an ext4."""
+    image = tmp_path / "disk"
+    with image.open("wb") as file:
+        file.truncate(8 << 20)
+    try:
+        subprocess.run(["mkfs.ext4", "-q", str(image)], check=True, capture_output=True)
+        found = subprocess.run(
+            ["losetup", "--find", "--show", str(image)], check=True, capture_output=True, text=True
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"needs mkfs.ext4(8), losetup(8) and loop devices: {error}")
+    yield found.stdout.strip()
+    subprocess.run(["losetup", "--detach", found.stdout.strip()], check=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "shown", "written"),
+    [
+        ([], {"rw"}, True),
+        (["ro", "noatime"], {"ro", "noatime"}, False),
+        (["rro"], {"ro"}, False),
+        (["sync", "nodev", "data=ordered"], {"rw", "sync", "nodev"}, True),
+        (["idmap"], {"rw"}, True),
+    ],
+)
+def test_a_disk_is_mounted_whatever_the_device_rules_say(
+    rig: Rig, disk: str, options: list[str], shown: set[str], written: bool
+) -> None:
+    """The container may not open the device; who configures the mount may."""
+    mount: dict[str, Any] = {"destination": "/data", "type": "ext4", "source": disk, "options": options}
+    if "idmap" in options:
+        ids = [{"containerID": 0, "hostID": 0, "size": 5}]
+        mount |= {"uidMappings": ids, "gidMappings": ids}
+    remount = {"destination": "/data", "options": ["remount", "nosuid"]}
+    script = f"""
+        busybox awk '$5 == "/data" {{ print $6 "," $NF }}' /proc/self/mountinfo
+        (echo x >/data/file) 2>/dev/null && echo written
+        busybox mknod /tmp/disk b $(busybox stat -c '0x%t 0x%T' {disk} 2>/dev/null || echo 7 0) 2>/dev/null
+        busybox head -c 1 /tmp/disk 2>/dev/null || echo forbidden
+    """
+    lines = outcome(rig, shell(rig, script, mount, remount)).splitlines()
+    assert shown | {"nosuid"} <= set(lines[0].split(","))
+    assert ("written" in lines) == written
+    assert lines[-1] == "forbidden"
+
+
+def test_what_is_no_disk_is_refused(rig: Rig, disk: str) -> None:
+    for mount, words in (
+        ({"type": "xfs", "source": disk}, ["/mounts/1", "type xfs"]),
+        ({"type": "ext4", "source": f"{disk}-absent"}, ["/mounts/1", "no such file or directory"]),
+        ({"type": "ext4", "source": str(rig.bundle)}, ["/mounts/1", "block device required"]),
+        ({"type": "ext4", "source": disk, "options": ["data=bogus"]}, ["option 'data=bogus'"]),
+    ):
+        rig.write(shell(rig, "true", {"destination": "/data", **mount}))
+        refused = run(rig, "create", "--bundle", str(rig.bundle), "box")
+        assert refused.status == 1
+        for word in words:
+            assert word in refused.err

@@ -67,7 +67,7 @@ DETAILS = (
         (BIND, errno.EBUSY, failure.DETAIL_TARGET, ["the container's root"]),
         (STEPS[3], errno.ELOOP, failure.DETAIL_TARGET, ["proc at /proc", "symbolic link"]),
         (BIND, errno.ELOOP, failure.DETAIL_TARGET, ["lead in a circle"]),
-        (STEPS[4], errno.EPERM, failure.DETAIL_NONE, ["sysfs at /sys", "does not own"]),
+        (STEPS[4], errno.EPERM, failure.DETAIL_NONE, ["sysfs at /sys", "does not own it"]),
         (
             STEPS[5],
             errno.ENOTDIR,

@@ -51,7 +51,7 @@ _DETAIL_HINTS = {
         errno.E2BIG: "mount(2) takes options of 4095 bytes at most",
         errno.EINVAL: "the file system does not take this source or these options",
         errno.ENODEV: "/proc/filesystems names the types that the kernel knows",
-        errno.EPERM: "the container's user namespace does not own what would be mounted",
+        errno.EPERM: "the container's user namespace does not own it, or its device rules forbid the device",
     },
     failure.DETAIL_TARGET: _TARGET_HINTS,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from typing import TYPE_CHECKING
 
 from orlop_hookspecs.errors import StepError
@@ -119,13 +120,12 @@ class Sources:
             if name == "PrepareRoot":
                 self._propagation = _PROPAGATION.get(step.propagation, 0)
                 self._jobs.append(("root", index))
-            elif name in ("MountBind", "MountSysfs"):
+            elif name in ("MountBind", "MountSysfs") or (
+                name == "MountFilesystem" and self._is_made_here(step)
+            ):
                 self._jobs.append((f"mount:{index}", index))
             elif name == "MountFilesystem" and step.idmap is not None:
-                # A file system that is made in the container's user namespace belongs to it, and only maps of
-                # its children would do. So the engine makes it.
-                made_by = "idmap" if user_namespace is None else "mount"
-                self._jobs.append((f"{made_by}:{index}", index))
+                self._jobs.append((f"idmap:{index}", index))
             elif name == "CreateDevice" and step.type in sources.KINDS:
                 # Where the image itself holds the default devices, a container with a user namespace has left
                 # mount points for them.
@@ -251,6 +251,8 @@ class Sources:
         number = error.errno or errno.EIO
         if isinstance(error, failure.Refusal):
             made = explain(step, number, error.detail)
+        elif type(step).__name__ == "MountFilesystem":
+            made = explain(step, number, failure.DETAIL_NONE)
         else:
             made = unopened(step, number)
         made.plugin = planned.plugin
@@ -260,7 +262,7 @@ class Sources:
         if key.startswith("idmap:"):
             return self._users(step.idmap)
         if type(step).__name__ == "MountFilesystem":
-            return self._mapped_filesystem(step)
+            return self._filesystem(step)
         wanted = self._wanted(key, step)
         if wanted is None:
             return None
@@ -317,17 +319,37 @@ class Sources:
         finally:
             os.close(users)
 
-    def _mapped_filesystem(self, step: Any) -> int:  # noqa: ANN401 - a MountFilesystem
-        """Return a new file system of the caller's user namespace, id-mapped."""
+    def _is_made_here(self, step: Any) -> bool:  # noqa: ANN401 - a MountFilesystem
+        """Tell whether a new file system is for the engine to make.
+
+        One that is made in the container's user namespace belongs to it, and only maps of its children would
+        do. A block device may be opened by the engine, but perhaps not by a process in the container's
+        cgroup, whose rules are there from the beginning. What needs mount(2) is left to the container
+        process, which has mounts of its own.
+        """
+        from orlop_linux.init import mounts
+
+        if self._user_namespace is not None or self._delegated:
+            return step.idmap is not None
+        try:
+            block = step.source[:1] == "/" and stat.S_ISBLK(os.stat(step.source).st_mode)
+        except (OSError, ValueError):
+            return False
+        return block and not mounts.needs_mount_call(step.as_data())
+
+    def _filesystem(self, step: Any) -> int:  # noqa: ANN401 - a MountFilesystem
+        """Return a new file system of the caller's user namespace, id-mapped if it shall be."""
         from orlop_linux.init import mounts
 
         fields = step.as_data()
         # A container that could not mount a medium itself does not get it by asking for id maps as well; and
         # mount(2) would need a place in the caller's own mounts.
-        if step.type not in mounts.FURNISHED or mounts.needs_mount_call(fields):
+        own = self._user_namespace is None and not self._delegated
+        if mounts.needs_mount_call(fields) or not (own or step.type in mounts.FURNISHED):
             raise failure.Refusal(errno.EPERM, failure.DETAIL_IDMAP)
         tree = mounts.make_filesystem(fields, mounts.split_readonly(fields)[0])
-        self._idmap(tree, step.idmap)
+        if step.idmap is not None:
+            self._idmap(tree, step.idmap)
         return tree
 
     def _users(self, idmap: dict[str, Any]) -> int:
