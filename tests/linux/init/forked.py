@@ -127,6 +127,7 @@ def clone(path: Path | str, *, propagation: int = syscalls.MS_SLAVE) -> int:
 def furnish(rootfs: Path, **facts: Any) -> Context:
     """Return a context whose root is *rootfs*, attached; call it in the child."""
     trees = {"root": clone(rootfs), **facts.pop("trees", {})}
+    facts.setdefault("new_namespaces", frozenset(("mount",)))
     context = Context(proc_fd=procfs.open_private(new_pid_namespace=False), trees=trees, **facts)
     root.prepare_root(context, {"path": str(rootfs), "propagation": "rslave", "own_namespace": True}, 0)
     return context

@@ -443,3 +443,13 @@ class TestProc:
             return [first, second, errno_of(mounts.mount_bind, context, bind("/proc"), 0)]
 
         assert in_child(run) == [errno.EPERM, errno.EPERM, 0]
+
+
+def test_nobody_elses_root_is_covered_for_a_moment(rootfs: Path) -> None:
+    """In a shared mount namespace there is no private place for mount(2)."""
+
+    def run() -> int:
+        context = furnish(rootfs, new_namespaces=frozenset())
+        return refuse(context, mounts.mount_filesystem, filesystem("/x", superblock=("iversion",)))
+
+    assert in_child(run) == errno.EOPNOTSUPP

@@ -68,6 +68,15 @@ def test_more_options_than_the_kernel_would_read_are_refused(options: list[str],
     assert pointers("mounts", config(mounts=[mount])) == ["/mounts/0/options"] * refused
 
 
+@pytest.mark.parametrize("options", [["iversion"], [f"lowerdir={'x' * 256}"]])
+def test_what_needs_a_private_place_needs_a_mount_namespace(options: list[str]) -> None:
+    mount = {"destination": "/x", "type": "overlay", "options": options}
+    for namespaces in ([], [{"type": "mount", "path": "/run/ns"}]):
+        wanted = config(mounts=[mount], linux={"namespaces": namespaces})
+        assert pointers("mounts", wanted) == ["/mounts/0/options"]
+    assert pointers("mounts", config(mounts=[mount])) == []
+
+
 @pytest.mark.parametrize(
     ("source", "options", "recursive"),
     [

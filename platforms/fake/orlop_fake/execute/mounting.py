@@ -151,12 +151,20 @@ def _split_readonly(step: MountFilesystem) -> tuple[list[str], list[tuple[str, b
     return [name for name in names if name != "ro"], [pair for pair in pairs if pair[0] != "ro"], late
 
 
-def _check_data(step: MountFilesystem) -> None:
-    """Refuse with E2BIG what mount(2) could not take, where fsconfig(2) cannot be used."""
+def _check_data(context: Context, step: MountFilesystem) -> None:
+    """Refuse what mount(2) could not take, where fsconfig(2) cannot be used.
+
+    Raises:
+        OSError: E2BIG: the options are too long; EOPNOTSUPP: mount(2) would need a private place.
+    """
     values = (step.source, *(option.partition("=")[2] for option in step.data))
     whole = ",".join(step.data).encode(errors="surrogateescape")
     long = any(len(value.encode(errors="surrogateescape")) > _VALUE_MAX for value in values)
-    if len(whole) > _DATA_MAX and (long or "iversion" in step.superblock):
+    if not (long or "iversion" in step.superblock):
+        return
+    if not context.own_mounts:
+        raise refusal(errno.EOPNOTSUPP, step.destination)
+    if len(whole) > _DATA_MAX:
         raise refusal(errno.E2BIG, step.destination)
 
 
@@ -170,7 +178,7 @@ def mount_filesystem(context: Context, step: MountFilesystem) -> None:
     if unknown:
         raise refusal(errno.EINVAL, step.destination, f"unknown superblock flag {min(unknown)!r}")
     where = _target(context, step.destination, directory=True)
-    _check_data(step)
+    _check_data(context, step)
     root = new_filesystem(context.kernel, context.process, step.type, step.source, step.data)
     if step.tmpcopyup and isinstance(where.node, Directory) and isinstance(root, Directory):
         _copy_up(where.node, root)

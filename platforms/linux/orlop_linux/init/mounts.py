@@ -221,6 +221,7 @@ def _make(context: Context, fields: dict[str, Any], index: int, wanted: Sequence
 
     Raises:
         Refusal: EOPNOTSUPP: it shall be id-mapped, and the engine sent nothing for that.
+        OSError: EOPNOTSUPP: it needs mount(2) and a mount namespace of its own, which is not there.
     """
     key = f"mount:{index}"
     if context.has(key):
@@ -229,6 +230,9 @@ def _make(context: Context, fields: dict[str, Any], index: int, wanted: Sequence
     try:
         if fields["idmap"] is not None and users < 0:
             raise Refusal(errno.EOPNOTSUPP, failure.DETAIL_IDMAP)
+        if needs_mount_call(fields) and "mount" not in context.new_namespaces:
+            # The private place would be in front of everybody who shares the mount namespace.
+            raise OSError(errno.EOPNOTSUPP, "")
         mount = make_filesystem(fields, wanted)
         if users >= 0:
             map_ids(mount, users, fields["idmap"])

@@ -50,6 +50,7 @@ _DETAIL_HINTS = {
     failure.DETAIL_NONE: {
         errno.E2BIG: "mount(2) takes options of 4095 bytes at most",
         errno.EINVAL: "the file system does not take this source or these options",
+        errno.EOPNOTSUPP: "iversion and long options need a mount namespace of the container's own",
         errno.ENODEV: "/proc/filesystems names the types that the kernel knows",
         errno.EPERM: "the container's user namespace does not own it, or its device rules forbid the device",
     },

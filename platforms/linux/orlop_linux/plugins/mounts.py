@@ -27,6 +27,7 @@ from orlop_linux.plugins.shared import (
     mapping_triples,
     mounts_below_root,
     namespace,
+    owns_mounts,
     path_fault,
     plugin_info,
 )
@@ -202,14 +203,21 @@ def _size(text: str) -> int:
     return len(text.encode(errors="surrogateescape"))
 
 
-def _data(entry: _Entry) -> Iterator[Problem]:
-    """Yield why the kernel could not take all options: it would leave out the last ones without a word."""
+def _data(entry: _Entry, config: Config) -> Iterator[Problem]:
+    """Yield why mount(2) could not take all options: it would leave out the last ones without a word."""
     options = [option for _, option in entry.options.data]
-    whole = ",".join(options)
-    if len(whole) <= DATA_MAX // 4 or _size(whole) <= DATA_MAX:
-        return
     values = (entry.mount.source or "", *(option.partition("=")[2] for option in options))
-    if "iversion" in entry.options.superblock or any(_size(value) > VALUE_MAX for value in values):
+    long = (value for value in values if len(value) > VALUE_MAX // 4 and _size(value) > VALUE_MAX)
+    if "iversion" not in entry.options.superblock and not any(long):
+        return
+    if not owns_mounts(config):
+        yield Problem(
+            f"{entry.pointer}/options",
+            f"iversion and values of more than {VALUE_MAX} bytes need a mount namespace of the container's own",
+            hint="add a mount namespace without a path to linux.namespaces",
+        )
+    whole = ",".join(options)
+    if _size(whole) > DATA_MAX:
         yield Problem(
             f"{entry.pointer}/options",
             f"the options of the file system are longer than the {DATA_MAX} bytes that mount(2) takes",
@@ -251,7 +259,7 @@ def _filesystem(entry: _Entry, config: Config) -> Iterator[Problem]:
         return
     if entry.options.tmpcopyup and mount.type != "tmpfs":
         yield Problem(f"{entry.pointer}/options", "tmpcopyup needs the type tmpfs", mount.type)
-    yield from _data(entry)
+    yield from _data(entry, config)
     yield from _owned(entry, config)
     if mount.type == "cgroup":
         for pointer, option in entry.options.data:
