@@ -30,8 +30,9 @@ _RACE = """
 import ctypes, os, sys
 libc = ctypes.CDLL(None)
 one, other = map(os.fsencode, sys.argv[1:])
+parent = os.getppid()
 print("ready", flush=True)
-while True:
+while os.getppid() == parent:
     libc.renameat2(-100, one, -100, other, 2)
 """
 

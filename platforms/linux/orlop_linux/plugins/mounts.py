@@ -213,7 +213,7 @@ def _data(entry: _Entry, config: Config) -> Iterator[Problem]:
     if not owns_mounts(config):
         yield Problem(
             f"{entry.pointer}/options",
-            f"iversion and values of more than {VALUE_MAX} bytes need a mount namespace of the container's own",
+            f"iversion and values of more than {VALUE_MAX} bytes need a mount namespace for this container",
             hint="add a mount namespace without a path to linux.namespaces",
         )
     whole = ",".join(options)
