@@ -6,8 +6,9 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from orlop_hookspecs.errors import PlatformError, StepError
-from orlop_linux.kernel.refusal import lacking, refuse, refuse_os
+from orlop_hookspecs.errors import PlatformError
+from orlop_linux.kernel.cgroups.session import Session
+from orlop_linux.kernel.refusal import refuse_os
 from orlop_linux.live.process import is_alive
 
 if TYPE_CHECKING:
@@ -18,12 +19,9 @@ if TYPE_CHECKING:
     from orlop_hookspecs.launch import LaunchOptions
     from orlop_hookspecs.plan import Plan, PlannedStep
     from orlop_hookspecs.record import Record
-    from orlop_linux.kernel.cgroups.create import Cgroups
-    from orlop_linux.kernel.cgroups.write import Target
     from orlop_linux.kernel.kernel import LinuxKernel
     from orlop_linux.kernel.resctrl import Resctrl
     from orlop_linux.kernel.spawn import Launch
-    from orlop_linux.kernel.zygote import Zygote
 
 _BACKLOG = 64  # probes of `state` that nobody has accepted yet wait here
 
@@ -43,15 +41,12 @@ class Sandbox:
         self._record = record
         self._journal = journal
         self._options = options
-        self._cgroups: Cgroups | None = None
+        self._cgroups = Session(kernel, plan, record, journal, options)
         self._resctrl: Resctrl | None = None
         self._launch: Launch | None = None
         self._warnings: list[str] = []
         self._checked = False
         self._pinned = False
-        self._carrier: Zygote | None = None
-        self._joined = False
-        self._late: list[PlannedStep] = []
         own = any(
             type(planned.step).__name__ == "NewNamespace" and getattr(planned.step, "type", "") == "pid"
             for planned in plan.steps("clone")
@@ -73,7 +68,7 @@ class Sandbox:
     @property
     def warnings(self) -> Sequence[str]:
         """What was left out where the spec demands a warning instead of an error."""
-        return [*self._warnings, *(self._launch.warnings if self._launch else ())]
+        return [*self._warnings, *self._cgroups.warnings, *(self._launch.warnings if self._launch else ())]
 
     def host(self, planned: PlannedStep) -> None:
         """Execute one step of phase ``host``."""
@@ -86,16 +81,9 @@ class Sandbox:
     def clone(self, steps: Sequence[PlannedStep]) -> None:
         """Make the container process with its namespaces and id maps, in its cgroups; it then waits."""
         self._check_once()
-        cgroup_fd: int | None = None
-        tasks: list[int] = []
-        if self._cgroups is not None:
-            unified = self._cgroups.unified
-            # The process of a scope is born in it: who makes it is in it already, and may lack the right to
-            # put anybody there.
-            cgroup_fd = unified.fd if unified and self._carrier is None else None
-            tasks = self._cgroups.open_tasks()
+        cgroup_fd, tasks = self._cgroups.birth()
         try:
-            launch = self._launch = self._kernel.launch(self._record, self._options, self._carrier)
+            launch = self._launch = self._kernel.launch(self._record, self._options, self._cgroups.carrier)
             launch.clone(steps, cgroup_fd=cgroup_fd, task_fds=tasks)
         finally:
             for fd in tasks:
@@ -123,8 +111,7 @@ class Sandbox:
         """Let the container process execute ``container`` and ``confined``, then wait for its start."""
         if self._launch is None:
             raise PlatformError("there is no container process yet", errno=errno.ESRCH)
-        if not self._joined:
-            self._limit_tasks()  # of a plan without a step that joins
+        self._cgroups.join()  # of a plan without a step that says so
         listener = self._listen()
         try:
             self._launch.build(
@@ -133,7 +120,7 @@ class Sandbox:
                 execute,
                 state,
                 filters=self._filters,
-                cgroup_mounts=self._cgroups.mounts() if self._cgroups else [],
+                cgroup_mounts=self._cgroups.mounts(),
                 start_listener=listener,
                 announce_root=self._announce_root if _is_bound(container) else None,
             )
@@ -165,15 +152,13 @@ class Sandbox:
             self._resctrl.release()
         if self._launch is not None:
             self._launch.abort()
-        self._end_carrier()
+        self._cgroups.end_carrier()
 
     def close(self) -> None:
         """Release the descriptors of the creation. Idempotent."""
         if self._launch is not None:
             self._launch.close()
-        self._end_carrier()
-        if self._cgroups is not None:
-            self._cgroups.close()
+        self._cgroups.close()
         if self._resctrl is not None:
             self._resctrl.release()
 
@@ -190,7 +175,7 @@ class Sandbox:
         self._check_host()
 
     def _check_host(self) -> None:
-        hierarchies = self._kernel.hierarchies() if self._options.manage_cgroups else []
+        hierarchies = self._cgroups.hierarchies()
         for planned in self._plan.steps("host"):
             step: Any = planned.step
             name = type(step).__name__
@@ -208,102 +193,16 @@ class Sandbox:
         require(step, planned.plugin)
 
     def _create_cgroup(self, planned: PlannedStep) -> None:
-        from orlop_linux.kernel.cgroups.create import Cgroups
-
-        step: Any = planned.step
-        if not self._options.manage_cgroups:
-            return
-        self._cgroups = Cgroups(self._kernel.hierarchies())
-        self._cgroups.create(
-            step,
-            planned.plugin,
-            self._record,
-            self._journal,
-            controllers=self._controllers(),
-            unprivileged=self._kernel.unprivileged(),
-        )
+        self._cgroups.create(planned)
 
     def _create_scope(self, planned: PlannedStep) -> None:
-        """Let systemd make the cgroup around a zygote of this container's own, which will clone it."""
-        from orlop_linux.kernel.cgroups.create import Cgroups
-        from orlop_linux.kernel.cgroups.hierarchies import is_unified
-        from orlop_linux.kernel.zygote import Zygote
-
-        try:
-            from orlop_linux.kernel.systemd import scope
-        except ImportError as error:
-            raise lacking(
-                f"systemd cannot be asked: {error}",
-                hint="the package jeepney is what speaks to it",
-                pointer=planned.step.because,
-            ) from error
-
-        step: Any = planned.step
-        user = self._kernel.unprivileged()
-        hierarchies = self._kernel.hierarchies()
-        self._carrier = Zygote()
-        pid = self._carrier.start()
-        properties = scope.scope_properties(
-            step,
-            pid,
-            [one.step for one in self._plan.steps("host")],
-            user=user,
-            unified=is_unified(hierarchies),
-        )
-        path = scope.start(step, planned.plugin, self._record, self._journal, properties, user=user)
-        self._cgroups = Cgroups(hierarchies)
-        self._cgroups.adopt(
-            step,
-            path,
-            planned.plugin,
-            self._record,
-            self._journal,
-            controllers=self._controllers(),
-            carrier=pid,
-        )
-
-    def _end_carrier(self) -> None:
-        if self._carrier is not None:
-            self._carrier.close()
-            self._carrier = None
-
-    def _controllers(self) -> list[str]:
-        """Return what cgroup v2 has to enable; v1 has each controller in its hierarchy."""
-        controllers = {
-            one.step.controller  # type: ignore[attr-defined]
-            for one in self._plan.steps("host")
-            if type(one.step).__name__ == "WriteCgroup" and one.step.v2 is not None  # type: ignore[attr-defined]
-        }
-        return sorted(controllers - {""})
+        self._cgroups.create_scope(planned)
 
     def _write_cgroup(self, planned: PlannedStep) -> None:
-        from orlop_linux.kernel.cgroups.write import write
-
-        pids = planned.step.controller == "pids"  # type: ignore[attr-defined]
-        if pids and self._cgroups is not None and not self._joined:
-            # The limit is the container's: neither its birth, which v2 would refuse, nor its makers count.
-            self._late.append(planned)
-            return
-        step: Any = planned.step
-        write(self._targets(), step, planned.plugin)
+        self._cgroups.write(planned)
 
     def _set_device_rules(self, planned: PlannedStep) -> None:
-        from orlop_linux.kernel.update import set_device_rules
-
-        targets = self._targets()
-        unprivileged = self._kernel.unprivileged()
-        if not targets and (unprivileged or not self._options.manage_cgroups):
-            # Without cgroups nobody can restrict devices; an unprivileged caller's container can make none
-            # either.
-            if not unprivileged:
-                self._warnings.append("cgroups are disabled: access to devices is not restricted")
-            return
-        try:
-            set_device_rules(targets, planned.step, planned.plugin)
-        except StepError as error:
-            if not unprivileged or error.errno not in {errno.EPERM, errno.EACCES}:
-                raise
-            self._warnings.append("device rules are not applied: an unprivileged caller may not load them")
+        self._cgroups.set_device_rules(planned)
 
     def _create_resctrl_group(self, planned: PlannedStep) -> None:
         step: Any = planned.step
@@ -317,44 +216,10 @@ class Sandbox:
     # --- phase host-with-pid
 
     def _join_cgroup(self, _: PlannedStep) -> None:
-        """The container process joined its cgroups before it did anything else, see :meth:`clone`.
-
-        Who carried a scope until then leaves it, and the number of tasks can be limited.
-        """
-        self._limit_tasks()
-
-    def _limit_tasks(self) -> None:
-        self._joined = True
-        self._end_carrier()
-        late, self._late = self._late, []
-        for one in late:
-            self._write_cgroup(one)
-        if late and self._record.kernel.get("systemd"):
-            from orlop_linux.kernel.systemd import scope
-            from orlop_linux.kernel.systemd.properties import unit_properties
-
-            pairs = [pair for one in late for pair in one.step.v2 or ()]  # type: ignore[attr-defined]
-            scope.change(self._record, unit_properties(pairs))
+        self._cgroups.join()
 
     def _delegate_cgroup(self, planned: PlannedStep) -> None:
-        """Make the container's user the owner of its cgroup; v1 must never be (config-linux.md)."""
-        from orlop_linux.kernel.cgroups.delegate import give, host_id
-
-        step: Any = planned.step
-        groups = self._cgroups.open_groups if self._cgroups else []
-        if [one.group.version for one in groups] != [2]:
-            return
-        owner = host_id(self.pid, step.uid)
-        if owner is None:
-            hint = "the user namespace maps no such user"
-            raise refuse(step, planned.plugin, f"user {step.uid} has no id on the host", hint=hint)
-        try:
-            give(groups[0].fd, owner)
-        except OSError as error:
-            path = groups[0].group.directory
-            raise refuse_os(
-                step, planned.plugin, f"cannot make {owner} the owner of the cgroup", error, path=path
-            ) from error
+        self._cgroups.delegate(planned, self.pid)
 
     def _join_resctrl_group(self, planned: PlannedStep) -> None:
         step: Any = planned.step
@@ -423,16 +288,6 @@ class Sandbox:
     }
 
     # --- helpers
-
-    def _targets(self) -> list[Target]:
-        from orlop_linux.kernel.cgroups.write import Target
-
-        if self._cgroups is None:
-            return []
-        return [
-            Target(one.fd, one.group.directory, one.group.version, one.group.controllers)
-            for one in self._cgroups.open_groups
-        ]
 
     def _resctrl_groups(self) -> Resctrl:
         from orlop_linux.kernel.resctrl import Resctrl
