@@ -28,6 +28,7 @@ profile {0} flags=(attach_disconnected,mediate_deleted) {{
   deny /data/** rw,
 }}
 profile "{0} with space" {{ file, signal, }}
+profile {0}-deaf {{ file, }}
 """
 
 
@@ -73,6 +74,18 @@ def test_the_profile_is_enforced(box: Box, profile: str) -> None:
 def test_a_name_with_a_space(box: Box, profile: str) -> None:
     made = box.start(confined(box, f"{profile} with space"))
     assert Path(f"/proc/{made.pid}/attr/apparmor/current").read_text() == f"{profile} with space (enforce)\n"
+
+
+@pytest.mark.needs("apparmor", "cgroup-v2")
+def test_a_profile_that_lets_nobody_signal_the_program_does_not_save_it_from_delete(
+    box: Box, profile: str
+) -> None:
+    """The cgroup is killed, and asks no security module."""
+    made = box.start(confined(box, f"{profile}-deaf"))
+    with pytest.raises(orlop.StepError, match="cannot signal the container: permission denied"):
+        made.kill("TERM")
+    made.delete(force=True)
+    assert box.left() == []
 
 
 @pytest.mark.needs("apparmor")

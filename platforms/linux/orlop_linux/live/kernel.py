@@ -167,7 +167,16 @@ class LinuxLive:
         pidfd = open_process(record.pid, record.start_time)
         try:
             if pidfd is not None:
-                send(pidfd, SIGKILL)
+                try:
+                    send(pidfd, SIGKILL)
+                except PermissionError as error:
+                    # A security module may forbid it; the file of a cgroup that kills asks none.
+                    if not self._groups(record):
+                        raise StepError(
+                            "cannot kill the container: permission denied",
+                            container=record.id,
+                            errno=error.errno,
+                        ) from error
             left: set[int] = set()
             groups = self._groups(record)
             if groups:
