@@ -31,7 +31,10 @@ TESTS: dict[str, tuple[str, ...]] = {
         f"{_SECURITY}::test_a_host_without_selinux_refuses_before_anything_is_touched",
     ),
     # Kernels since 5.16 have no limit for kernel memory, and since 5.0 no leaf weights.
-    "linux.resources.memory.kernel": (f"{_WRITE}::test_memory",),
+    "linux.resources.memory.kernel": (
+        "tests/unit/linux_kernel/test_write.py::test_a_limit_that_the_kernel_ignores_is_an_error",
+        "rule:a_limit_of_kernel_memory_is_applied_or_refused",
+    ),
     "linux.resources.blockIO.leafWeight": (f"{_WRITE}::test_block_io_weights",),
     "linux.resources.blockIO.weightDevice[].leafWeight": (f"{_WRITE}::test_block_io_weights",),
     "linux.seccomp.listenerPath": (
@@ -44,13 +47,19 @@ TESTS: dict[str, tuple[str, ...]] = {
     "linux.intelRdt.enableCMT": (f"{_PLAN}::test_older_versions_ask_for_events",),
     "linux.intelRdt.enableMBM": (f"{_PLAN}::test_older_versions_ask_for_events",),
     "linux.intelRdt.closID": (
+        "rule:a_class_that_was_asked_for_is_made_and_stays",
+        "rule:the_default_class_has_a_name",
         f"{_RDT}::test_a_class_with_a_closid_outlives_the_container",
         f"{_RDT}::test_the_root_class_is_never_made",
     ),
     "linux.intelRdt.l3CacheSchema": (f"{_PLAN}::test_lines_are_written_in_the_specified_order",),
     "linux.intelRdt.memBwSchema": (f"{_PLAN}::test_lines_are_written_in_the_specified_order",),
-    "linux.intelRdt.schemata[]": (f"{_PLAN}::test_lines_are_written_in_the_specified_order",),
+    "linux.intelRdt.schemata[]": (
+        "rule:a_class_with_other_schemata_is_refused_and_unchanged",
+        f"{_PLAN}::test_lines_are_written_in_the_specified_order",
+    ),
     "linux.intelRdt.enableMonitoring": (
+        "rule:the_monitoring_group_goes_also_where_the_class_stays",
         f"{_RDT}::test_a_monitoring_group_of_somebody_else_is_an_error_and_stays",
     ),
 }

@@ -231,3 +231,18 @@ def rdma_limits_are_changed_all_or_none(w: World) -> None:
         c.update({"rdma": {device: {"hcaHandles": 5}, "nothing0": {"hcaHandles": 1}}})
     assert caught.value.pointer == "/linux/resources/rdma/nothing0"
     assert f"{device} hca_handle=3 hca_object=2000" in _rdma_limits(w)
+
+
+@rule
+def a_limit_of_kernel_memory_is_applied_or_refused(w: World) -> None:
+    refused: OrlopError | None = None
+    try:
+        w.create("c", change=_limits(memory={"limit": 64 * _MIB, "kernel": 16 * _MIB}))
+    except OrlopError as error:
+        refused = error
+    if refused is None:
+        assert w.cgroup_value("c", "memory", "memory.kmem.limit_in_bytes", "") == str(16 * _MIB)
+    else:
+        # Since Linux 5.16 the file takes any value and keeps none.
+        assert refused.pointer == "/linux/resources/memory/kernel"
+        assert w.left() == []
