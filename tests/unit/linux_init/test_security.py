@@ -14,11 +14,20 @@ if sys.platform != "linux":
     pytest.skip("needs Linux", allow_module_level=True)
 
 from orlop_hookspecs.errors import StepError
-from orlop_hookspecs.steps import RequireSecurityModule
+from orlop_hookspecs.plan import PlannedStep
+from orlop_hookspecs.steps import (
+    NewKeyring,
+    RequireSecurityModule,
+    SetApparmorProfile,
+    SetMemoryPolicy,
+    SetSelinuxLabel,
+    Step,
+)
 from orlop_linux.init import failure, security
 from orlop_linux.init.context import Context
 from orlop_linux.init.failure import Failure
 from orlop_linux.kernel.security import require
+from orlop_linux.live.failures import Outline, error_of
 
 LABEL = "system_u:system_r:svirt_lxc_net_t:s0:c1,c2"
 
@@ -157,3 +166,54 @@ def test_hosts_without_selinux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     current.write_bytes(b"unconfined_u:unconfined_r:unconfined_t:s0\0")
     step = RequireSecurityModule(because="", module="selinux")
     require(step, "selinux", sysfs=str(tmp_path), procfs=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("step", "number", "detail", "told"),
+    [
+        (
+            SetApparmorProfile(because="/process/apparmorProfile", profile="box"),
+            errno.ENOENT,
+            failure.DETAIL_NONE,
+            'AppArmor has no profile "box" loaded',
+        ),
+        (
+            SetApparmorProfile(because="/process/apparmorProfile", profile="box"),
+            errno.EACCES,
+            failure.DETAIL_NONE,
+            'cannot set the AppArmor profile "box": permission denied',
+        ),
+        (
+            SetSelinuxLabel(because="/process/selinuxLabel", label=LABEL),
+            errno.EINVAL,
+            failure.DETAIL_NONE,
+            f'cannot set the SELinux label "{LABEL}": invalid argument',
+        ),
+        (
+            NewKeyring(because="/process/selinuxLabel", name="_ses.box", label=LABEL),
+            errno.EINVAL,
+            failure.DETAIL_NONE,
+            f'cannot set the SELinux label "{LABEL}": invalid argument',
+        ),
+        (
+            NewKeyring(because="/process", name="_ses.box"),
+            errno.EDQUOT,
+            failure.DETAIL_NONE,
+            "NewKeyring(name='_ses.box'): disk quota exceeded",
+        ),
+        (
+            SetMemoryPolicy(because="/linux/memoryPolicy", mode="MPOL_BIND", nodes=((0, 7),)),
+            errno.EINVAL,
+            failure.DETAIL_NODES,
+            (
+                "SetMemoryPolicy(nodes=((0, 7),), mode='MPOL_BIND'): "
+                "this host or the cpuset lacks one of the nodes"
+            ),
+        ),
+    ],
+)
+def test_what_a_refusal_says(step: Step, number: int, detail: int, told: str) -> None:
+    outline = Outline.of(PlannedStep(step, step.phase, step.slot, "test"))
+    packed = failure.pack_failure(failure.PHASE_CONFINED, 0, number, detail)
+    error = error_of(packed, {"confined": [outline]}, "box")
+    assert (error.message, error.pointer, error.errno) == (told, step.because, number)

@@ -121,7 +121,7 @@ def test_the_kernels_own_file_systems_and_what_exists_keep_their_labels() -> Non
 def test_a_keyring_is_named_after_the_container() -> None:
     assert steps("keyring", config()) == [NewKeyring(because="/process", name="_ses.box")]
     assert steps("keyring", config(process={"selinuxLabel": LABEL})) == [
-        NewKeyring(because="/process", name="_ses.box", label=LABEL)
+        NewKeyring(because=PROCESS, name="_ses.box", label=LABEL)
     ]
 
 

@@ -23,7 +23,7 @@ _PHASES = {
     failure.PHASE_EXEC: "exec",
 }
 _ENOENT = 2
-_LABELS = {"SetApparmorProfile": "profile", "SetSelinuxLabel": "label"}
+_LABELS = {"SetApparmorProfile": "profile", "SetSelinuxLabel": "label", "NewKeyring": "label"}
 _DESCRIBE_LIMIT = 120
 _LAST_NUMBER = 4095  # errno(3): the kernel knows no larger one; exit statuses and signals are smaller
 
@@ -88,7 +88,7 @@ def _executable(one: Outline, number: int, detail: int) -> str:
 
 
 def _label(one: Outline, number: int, detail: int) -> str:
-    if one.name == "SetSelinuxLabel":
+    if one.name != "SetApparmorProfile":
         return f'cannot set the SELinux label "{one.subject}": {os.strerror(number).lower()}'
     if number == _ENOENT or detail == failure.DETAIL_PROFILE:
         return f'AppArmor has no profile "{one.subject}" loaded'
@@ -130,7 +130,7 @@ def error_of(payload: bytes, outlines: Mapping[str, Sequence[Outline]], containe
         error = StepError(_executable(one, number, detail), errno=number)
     elif detail == failure.DETAIL_UNKNOWN_STEP:
         error = StepError("the container child does not know this step", step=one.describe, errno=number)
-    elif one.name in _LABELS:
+    elif one.name in _LABELS and one.subject:
         error = StepError(_label(one, number, detail), errno=number)
     elif detail == failure.DETAIL_NODES:
         error = StepError(f"{one.describe}: this host or the cpuset lacks one of the nodes", errno=number)

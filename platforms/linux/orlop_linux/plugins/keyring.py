@@ -32,10 +32,6 @@ def orlop_plan(config: Config, context: PlanContext) -> Sequence[Step]:
     """Plan a keyring that is named after the container."""
     if config.process is None or context.options.no_new_keyring:
         return ()
-    return (
-        NewKeyring(
-            because="/process",
-            name=f"_ses.{context.container}",
-            label=config.process.selinux_label or "",
-        ),
-    )
+    label = config.process.selinux_label or ""
+    because = "/process/selinuxLabel" if label else "/process"
+    return (NewKeyring(because=because, name=f"_ses.{context.container}", label=label),)
