@@ -342,9 +342,9 @@ def test_p19_too_much_to_copy_is_an_error_that_says_so(target: Target) -> None:
 
 
 @pytest.mark.parametrize("value", [None, "shared", "slave", "private", "unbindable", "rshared", "rslave"])
-@pytest.mark.parametrize("namespace", [True, False])
+@pytest.mark.parametrize(("namespace", "flags"), [(True, ()), (True, ("--no-pivot",)), (False, ())])
 def test_p20_the_hosts_mounts_keep_their_propagation(
-    target: Target, namespace: bool, value: str | None
+    target: Target, namespace: bool, flags: tuple[str, ...], value: str | None
 ) -> None:
     """On a host whose mounts are all shared, as systemd leaves them."""
     config = target.shell("true", mounts=[PROC, tmpfs("/tmp"), bind(target.sentinel, "/etc")])
@@ -364,7 +364,7 @@ def test_p20_the_hosts_mounts_keep_their_propagation(
         target._mounts = mounts()
         before = sorted(target._mounts)
         assert all(" shared:" in line for line in before)
-        created, text = target.attack(config)
+        created, text = target.attack(config, *flags)
         return [created, text, before == sorted(mounts())]
 
     created, text, same = in_child(on_a_shared_host)
@@ -414,7 +414,7 @@ def test_k1_k2_read_only_cgroups_are_so_all_the_way_down(
         "rbind of /sys": [{"destination": "/sys", "source": "/sys"} | rbind],
         "rbind of the cgroups": [{"destination": "/sys/fs/cgroup", "source": "/sys/fs/cgroup"} | rbind],
     }
-    config["mounts"] = [PROC, *ways[way]]
+    config["mounts"] = [PROC, DEV, *ways[way]]
     created, text = target.attack(config)
     assert created, text
     lines = text.splitlines()
@@ -430,7 +430,7 @@ def test_k1_k2_read_only_cgroups_are_so_all_the_way_down(
 def test_k2_writable_cgroups_are_the_containers_own(target: Target, own: bool, user: bool) -> None:
     script = "find /sys/fs/cgroup -name release_agent 2>/dev/null; cat /proc/self/mountinfo"
     config = _cgroup_config(target, script, own=own, user=user)
-    config["mounts"] = [PROC, CGROUPS | {"options": ["rw"]}]
+    config["mounts"] = [PROC, DEV, CGROUPS | {"options": ["rw"]}]
     created, text = target.attack(config)
     assert created, text
     roots = re.findall(r"^\S+ \S+ \S+ (\S+) /sys/fs/cgroup\S* .* - cgroup2? ", text, re.MULTILINE)

@@ -40,7 +40,11 @@ def prepare_root(context: Context, fields: dict[str, Any], _index: int) -> None:
     flag, recursive = attributes.propagation_of(fields["propagation"])
     old = _open_root()
     try:
-        syscalls.mount_setattr(old, propagation=flag, recursive=recursive)
+        # Whatever the container shares with the host comes from the engine. A mount of the old root that is
+        # still shared would be taken off on the host as well (mount_namespaces(7)).
+        syscalls.mount_setattr(old, propagation=syscalls.MS_SLAVE, recursive=True)
+        if flag != syscalls.MS_SHARED:
+            syscalls.mount_setattr(old, propagation=flag, recursive=recursive)
         # pivot_root(2) refuses a shared parent, and the attached root would appear on the host.
         syscalls.mount_setattr(old, propagation=syscalls.MS_PRIVATE)
         protect.keep_null(context)
