@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import faulthandler
 from collections.abc import Iterable, Iterator
+from typing import TypeGuard
 
 import pytest
 from tests.vm import image, lane
+from tests.vm.rootfs import BuildError, UnreachableError
 
 _RUN = pytest.StashKey[lane.Run]()
 
@@ -31,8 +33,16 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
     wanted = list(_wanted(session.items))
     if not wanted or session.testsfailed or session.config.option.collectonly:
         return (yield)
-    for kind in sorted({one.machine for one in wanted}):
-        image.get(kind)
+    try:
+        for kind in sorted({one.machine for one in wanted}):
+            image.get(kind)
+    except UnreachableError as error:
+        for item in session.items:
+            if _is_ours(item):
+                item.add_marker(pytest.mark.skip(reason=f"the virtual machine cannot be made now: {error}"))
+        return (yield)
+    except BuildError:
+        pass  # the run meets it again, and each of its tests says so
     run = lane.Run(wanted)
     session.config.stash[_RUN] = run
     run.start()
@@ -42,11 +52,16 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
         run.finish()
 
 
+def _is_ours(item: pytest.Item) -> TypeGuard[pytest.Function]:
+    """Tell whether an item is a test of the machine that is to run."""
+    if not isinstance(item, pytest.Function) or item.get_closest_marker("skip") is not None:
+        return False
+    return "test_in_machine" in item.fixturenames
+
+
 def _wanted(items: Iterable[pytest.Item]) -> Iterator[lane.Case]:
     for item in items:
-        if not isinstance(item, pytest.Function) or item.get_closest_marker("skip") is not None:
-            continue
-        if "test_in_machine" in item.fixturenames:
+        if _is_ours(item):
             one = item.callspec.params["test_in_machine"]
             assert isinstance(one, lane.Case)
             yield one

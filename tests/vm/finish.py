@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.vm import initrd, recipe
-from tests.vm.rootfs import BuildError
+from tests.vm.rootfs import failed
 
 USER = "tester"
 ENVIRONMENT = Path("/opt/venv")
@@ -45,22 +45,33 @@ def site_packages(version: str) -> Path:
 def _run(command: list[str]) -> None:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise BuildError(f"{command[0]} failed: {(done.stderr or done.stdout).strip()[-1000:]}")
+        raise failed(command[0], done.stderr or done.stdout)
 
 
 def _below(tree: Path, path: Path | str) -> Path:
     return tree / str(path).removeprefix("/")
 
 
+def fetch_packages(version: str) -> Path:
+    """Return a directory with the Python packages, which the host's pip fetches for the guest's Python."""
+    made = recipe.cache_directory() / f"packages-{recipe.packages_key(version)}"
+    if not made.exists():
+        working = made.with_suffix(".part")
+        shutil.rmtree(working, ignore_errors=True)
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        where = ["--no-compile", "--target", str(working), "--python-version", version]
+        _run([*pip, *where, "--implementation", "cp", "--only-binary=:all:", *recipe.wheels()])
+        working.rename(made)
+    made.touch()
+    return made
+
+
 def _python(tree: Path) -> None:
-    """Make the environment, with wheels that the host's pip fetches for the guest's Python."""
+    """Make the environment."""
     version = python_version(tree)
     _run(["chroot", str(tree), "/usr/bin/python3", "-m", "venv", "--without-pip", str(ENVIRONMENT)])
     packages = site_packages(version)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-    # The launcher of an environment asks for the interpreter's own version.
-    where = ["--target", str(_below(tree, packages)), "--python-version", version, "--implementation", "cp"]
-    _run([*pip, *where, "--only-binary=:all:", *recipe.wheels()])
+    _run(["cp", "-r", f"{fetch_packages(version)}/.", str(_below(tree, packages))])
     _run(["chroot", str(tree), "/usr/bin/python3", "-m", "compileall", "-q", "-j", "0", str(packages)])
 
 

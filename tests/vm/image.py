@@ -47,7 +47,7 @@ def _reasons() -> Iterator[str]:
         yield "Linux on x86_64"
         return
     yield from _missing(_RUNS)
-    if shutil.which("qemu-system-x86_64") and (recipe.image_directory() / USED).exists():
+    if shutil.which("qemu-system-x86_64") and (directory() / USED).exists():
         return
     if os.geteuid() != 0:
         yield "root, to make its disk"
@@ -57,6 +57,11 @@ def _reasons() -> Iterator[str]:
             rootfs.archive()
         except rootfs.BuildError as error:
             yield f"an archive to make its disk from: {error}"
+
+
+def directory() -> Path:
+    """Return where the machine for this recipe is, or will be."""
+    return recipe.cache_directory() / recipe.image_key(rootfs.key())
 
 
 def why_not() -> str:
@@ -78,7 +83,7 @@ def _locked(cache: Path) -> Iterator[None]:
 
 
 def _make_rootfs(cache: Path) -> Path:
-    made = cache / f"rootfs-{recipe.rootfs_key()}"
+    made = cache / f"rootfs-{rootfs.key()}"
     if not made.exists():
         _say(f"installing {len(recipe.PACKAGES)} packages and what they need from {recipe.SUITE}")
         started = time.monotonic()
@@ -143,11 +148,11 @@ def get(kind: str, *, anew: bool = False) -> Image:
     """
     cache = recipe.cache_directory()
     cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-    target = recipe.image_directory()
+    target = directory()
     with _locked(cache):
         if anew:
             shutil.rmtree(target, ignore_errors=True)
-            shutil.rmtree(cache / f"rootfs-{recipe.rootfs_key()}", ignore_errors=True)
+            shutil.rmtree(cache / f"rootfs-{rootfs.key()}", ignore_errors=True)
         if not (target / USED).exists():
             shutil.rmtree(target, ignore_errors=True)
             _make(cache, target)

@@ -13,7 +13,7 @@ _SCRIPT = """#!/bin/busybox sh
 /bin/busybox mount -t devtmpfs none /dev
 for module in {modules}; do /bin/busybox insmod /modules/$module || echo "cannot load $module"; done
 tries=0
-until /bin/busybox mount -t ext4 -o noatime /dev/vda /root; do
+until /bin/busybox mount -t ext4 -o noatime /dev/vdb /root; do
     tries=$((tries + 1))
     [ $tries -lt 50 ] || break
     /bin/busybox usleep 100000

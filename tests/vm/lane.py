@@ -23,8 +23,8 @@ PLACES = ("tests/attacks", "tests/engines", "tests/linux")
 # For all of the lane's tests together; a machine that dies is replaced this many times.
 SECONDS = 1500.0
 _DEATHS = 3
-# One test may not take longer, several times what the slowest one does.
-_HANG = 150.0
+# A test that hangs ends pytest, after several times what the slowest one takes. Files in /tmp are memory.
+_OPTIONS = ("-o", "faulthandler_timeout=150", "-o", "tmp_path_retention_policy=none")
 _COLLECTED = "ORLOP_COLLECTED"
 
 
@@ -134,8 +134,7 @@ class Run:
                 self._settle(test.id, Outcome("failed", reason))
 
     def _in_one_machine(self, kind: str, tests: list[str], seconds: float) -> None:
-        patience = f"faulthandler_timeout={_HANG:.0f}"
-        command = ["python", "-m", "pytest", "-q", "--no-header", "-o", patience, "@/run/lane"]
+        command = ["python", "-m", "pytest", "-q", "--no-header", *_OPTIONS, "@/run/lane"]
         listed = "".join(f"{test}\n" for test in tests).encode()
         self._current, self._partial = "", b""
         self.said.clear()

@@ -16,14 +16,15 @@ from tests.vm.guest.agent import Reader, frame
 MEMORY = 2048
 NODES = 2
 CPUS = 2
+SCRATCH = 64 << 20
 BOOT_SECONDS = 240.0
 RESTORE_SECONDS = 60.0
 _GRACE = 20.0
 _CHUNK = 1 << 16
 # No mitigations, no probing of timers that emulation never gets right, and an end instead of a hang.
 KERNEL_ARGUMENTS = (
-    "root=/dev/vda rw console=ttyS0 quiet mitigations=off no_timer_check tsc=reliable net.ifnames=0 "
-    "systemd.show_status=0 audit=0 panic=-1 hugepages=16"
+    "root=/dev/vdb rw console=ttyS0 quiet mitigations=off no_timer_check tsc=reliable net.ifnames=0 "
+    "systemd.show_status=0 audit=0 panic=-1 init_on_alloc=0 hugepages=16"
 )
 WORK = "/orlop"
 ENVIRONMENT = {
@@ -259,6 +260,9 @@ def _arguments(image: Path, kind: str, serial: Path, fds: tuple[int, int]) -> li
             "-append",
             f"{KERNEL_ARGUMENTS} {KINDS[kind]}",
         ),
+        # The first disk is for tests: to throttle the other would hold up whoever reads a program from it.
+        *("-blockdev", f"driver=null-co,node-name=scratch,size={SCRATCH},read-zeroes=on"),
+        *("-device", "virtio-blk-pci,drive=scratch"),
         *("-drive", f"file={image / f'disk-{kind}'},format=raw,if=none,id=disk,cache=unsafe"),
         *(
             "-device",

@@ -80,7 +80,8 @@ def wheels() -> tuple[str, ...]:
     return tuple(sorted(found.values()))
 
 
-def _digest(*parts: str | bytes) -> str:
+def digest(*parts: str | bytes) -> str:
+    """Return a name for what is made of *parts*."""
     whole = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
@@ -88,9 +89,9 @@ def _digest(*parts: str | bytes) -> str:
     return whole.hexdigest()[:16]
 
 
-def rootfs_key() -> str:
-    """Return the name of the packages' tree."""
-    return _digest(SUITE, *PACKAGES, (HERE / "rootfs.py").read_bytes())
+def packages_key(version: str) -> str:
+    """Return the name of the Python packages for a version of Python."""
+    return digest(version, *wheels())
 
 
 @functools.cache
@@ -100,13 +101,12 @@ def qemu_version() -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
 
 
-def image_key() -> str:
-    """Return the name of the finished disk and the saved state, which belong together."""
+def image_key(tree: str) -> str:
+    """Return the name of the finished disk and the saved state, which belong together.
+
+    Args:
+        tree: The name of the packages' tree.
+    """
     scripts = [(HERE / name).read_bytes() for name in ("finish.py", "initrd.py", "machine.py")]
     files = [file.read_bytes() for file in sorted(GUEST.iterdir()) if file.is_file()]
-    return _digest(rootfs_key(), *wheels(), *scripts, *files, qemu_version())
-
-
-def image_directory() -> Path:
-    """Return where the machine for this recipe is, or will be."""
-    return cache_directory() / image_key()
+    return digest(tree, *wheels(), *scripts, *files, qemu_version())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -21,6 +23,24 @@ class BuildError(Exception):
     """The guest cannot be built here."""
 
 
+class UnreachableError(BuildError):
+    """What the guest is made of cannot be fetched now."""
+
+
+_OFFLINE = re.compile(
+    r"temporary failure (in name )?resol|could not (resolve|connect)|network is unreachable|timed out",
+    re.IGNORECASE,
+)
+
+
+def failed(tool: str, said: str) -> BuildError:
+    """Return the error for a *tool* that has failed, with the end of what it said."""
+    for line in said.splitlines():
+        if _OFFLINE.search(line):
+            return UnreachableError(f"{os.path.basename(tool)}: {line.strip()[:200]}")
+    return BuildError(f"{os.path.basename(tool)} failed: {said.strip()[-1000:]}")
+
+
 def archive() -> str:
     """Return the address of the archive that the host itself uses."""
     command = [
@@ -38,6 +58,23 @@ def archive() -> str:
     raise BuildError("apt knows no Debian archive (has apt-get update run?)")
 
 
+# What mmdebstrap is told about the packages; together with their list it names the tree.
+SETTINGS = (
+    "--mode=root",
+    "--variant=minbase",
+    "--format=directory",
+    "--dpkgopt=force-unsafe-io",
+    *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _EXCLUDED),
+    # The machine starts with an initial file system of ours; to make Debian's takes half a minute.
+    "--dpkgopt=path-exclude=/etc/kernel/postinst.d/initramfs-tools",
+)
+
+
+def key() -> str:
+    """Return the name of the tree."""
+    return recipe.digest(recipe.SUITE, *recipe.PACKAGES, *SETTINGS)
+
+
 def _options() -> list[str]:
     dumped = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=True).stdout
     kept = [line for line in dumped.splitlines() if line.partition(" ")[0] in _PASSED_ON]
@@ -48,14 +85,8 @@ def build(directory: Path, log: Path) -> None:
     """Make the tree at *directory*; what the tools say goes to *log*."""
     command = [
         "mmdebstrap",
-        "--mode=root",
-        "--variant=minbase",
-        "--format=directory",
+        *SETTINGS,
         *_options(),
-        "--dpkgopt=force-unsafe-io",
-        *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _EXCLUDED),
-        # The machine starts with an initial file system of ours; to make Debian's takes half a minute.
-        "--dpkgopt=path-exclude=/etc/kernel/postinst.d/initramfs-tools",
         "--include=" + ",".join(recipe.PACKAGES),
         recipe.SUITE,
         str(directory),
@@ -64,5 +95,4 @@ def build(directory: Path, log: Path) -> None:
     with log.open("w") as file:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, check=False)
     if done.returncode:
-        last = log.read_text(errors="replace").strip().splitlines()[-3:]
-        raise BuildError(f"mmdebstrap failed: {' | '.join(last)}")
+        raise failed("mmdebstrap", log.read_text(errors="replace"))

@@ -99,12 +99,32 @@ def test_cgroup_namespace_is_rooted_at_the_containers_cgroup(box: Box) -> None:
     assert {line.split(":", 2)[2] for line in ended.output.splitlines()} == {"/"}
 
 
+@pytest.mark.every_lane
 def test_without_a_cgroup_namespace_the_path_is_the_hosts(box: Box) -> None:
     ended = box.run(box.script("cat /proc/self/cgroup"))
-    assert f"pids:{box.cgroup}/box" in ended.output
+    paths = {line.split(":", 2)[1]: line.split(":", 2)[2] for line in ended.output.splitlines()}
+    assert paths["pids" if "pids" in paths else ""] == f"{box.cgroup}/box"
 
 
-@pytest.mark.parametrize("kind", [kind for kind in ALL if kind not in {"mount", "user"}])
+@pytest.mark.every_lane
+def test_a_joined_cgroup_namespace_beside_a_new_user_namespace(box: Box, owner: int) -> None:
+    os.chmod(box.place, 0o755)  # noqa: S103 - the mapped root has to reach the bundle
+    linux = namespaces("mount", "pid", "user", cgroup=f"/proc/{owner}/ns/cgroup")
+    made = box.start(box.config(linux=linux), "joined")
+    assert namespaces_of(made.pid)["cgroup"] == namespaces_of(owner)["cgroup"]
+    groups = Path(f"/proc/{made.pid}/cgroup").read_text()
+    assert f"{box.cgroup}/joined" in groups
+    assert made.processes() == [made.pid]
+    made.delete(force=True)
+
+
+_EVERY_LANE = {"cgroup": [pytest.mark.every_lane]}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=_EVERY_LANE.get(kind, [])) for kind in ALL if kind not in {"mount", "user"}],
+)
 def test_joined(box: Box, owner: int, kind: str) -> None:
     new = [one for one in ("mount", "pid") if one != kind]
     linux = namespaces(*new, **{kind: f"/proc/{owner}/ns/{FILES[kind]}"})
@@ -122,6 +142,7 @@ def same_as_the_host(pid: int) -> list[str]:
     return [name for name in mine if mine[name] == its[name]]
 
 
+@pytest.mark.every_lane
 def test_joined_all_together_in_any_order(box: Box, owner: int) -> None:
     kinds = ("uts", "time", "pid", "network", "ipc", "cgroup")
     paths = {kind: f"/proc/{owner}/ns/{FILES[kind]}" for kind in kinds}

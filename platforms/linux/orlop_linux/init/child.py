@@ -63,6 +63,7 @@ class Birth:
         "delegated",
         "flags",
         "joins",
+        "joins_cgroup_late",
         "map_dumpable",
         "mapped",
         "task_fds",
@@ -79,6 +80,7 @@ class Birth:
         self.cgroup_fd = next(rest) if request["cgroup"] else -1
         self.task_fds = [next(rest) for _ in range(request["tasks"])]
         self.joins: list[tuple[int, int]] = [(next(rest), nstype) for nstype in request["joins"]]
+        self.joins_cgroup_late = False
         self.mapped = not self.flags & syscalls.CLONE_NEWUSER
 
     def enters_user_namespace(self) -> bool:
@@ -152,7 +154,9 @@ def _join_cgroups(birth: Birth) -> None:
         os.close(fd)
     if birth.cgroup_fd >= 0:
         os.close(birth.cgroup_fd)
-    for fd, _ in birth.joins:
+    for fd, nstype in birth.joins:
+        if birth.joins_cgroup_late and nstype == syscalls.CLONE_NEWCGROUP:
+            syscalls.setns(fd, nstype)
         os.close(fd)
     if birth.cgroup_namespace:
         syscalls.unshare(syscalls.CLONE_NEWCGROUP)

@@ -34,6 +34,28 @@ def _join(joins: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return refused
 
 
+def _before_the_clone(birth: child.Birth) -> list[tuple[int, int]]:
+    """Return the joins of the stage, without that of a user namespace.
+
+    A cgroup2 that is mounted with nsdelegate, as systemd does, lets nobody leave the part that his cgroup
+    namespace shows, nor clone a process out of it (cgroup_namespaces(7)). So a cgroup namespace is joined
+    from within the container's cgroup: by the child, or, as the child may not when it lives in another user
+    namespace, by the stage, which goes there first.
+    """
+    joins = [join for join in birth.joins if join[1] != syscalls.CLONE_NEWUSER]
+    if birth.cgroup_fd < 0 or all(nstype != syscalls.CLONE_NEWCGROUP for _, nstype in joins):
+        return joins
+    if not birth.enters_user_namespace():
+        birth.joins_cgroup_late = True
+        return [join for join in joins if join[1] != syscalls.CLONE_NEWCGROUP]
+    procs = os.open("cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=birth.cgroup_fd)
+    os.write(procs, b"0")
+    os.close(procs)
+    os.close(birth.cgroup_fd)
+    birth.cgroup_fd = -1
+    return joins
+
+
 def _open_clocks(birth: child.Birth) -> list[int]:
     """Return a descriptor for each clock that has to be set.
 
@@ -63,7 +85,7 @@ def enter(channel: socket.socket, birth: child.Birth) -> int:
     """Enter and make namespaces; return the flags that are left for the clone of the child."""
     clocks = _open_clocks(birth)
     users = [join for join in birth.joins if join[1] == syscalls.CLONE_NEWUSER]
-    later = _join([join for join in birth.joins if join[1] != syscalls.CLONE_NEWUSER])
+    later = _join(_before_the_clone(birth))
     flags = birth.flags
     if flags & syscalls.CLONE_NEWUSER:
         flags &= ~syscalls.CLONE_NEWUSER
