@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.linux.systemd.conftest import Box, cgroup_of, is_loaded, show
+from tests.linux.systemd.conftest import CONFIG, Box, cgroup_of, is_loaded, show
 
 from orlop_hookspecs.errors import OrlopError, StepError
 
@@ -220,6 +222,42 @@ def test_freezing_killing_and_figures_need_no_systemd(box: Box) -> None:
 
 def test_the_cgroup_namespace_begins_at_the_scope(box: Box) -> None:
     assert box.run("/bin/cat", "/proc/self/cgroup") == "0::/\n"
+
+
+HANG = "while kill -0 $PPID 2>/dev/null; do /bin/busybox usleep 50000; done"
+CREATE = """
+import sys
+import orlop
+from orlop_hookspecs.launch import LaunchOptions
+
+place, name = sys.argv[1:]
+null = open("/dev/null", "r+b").fileno()
+runtime = orlop.Runtime.compose(platform="linux", root=place + "/state")
+runtime.create(name, place, LaunchOptions(stdio=(null, null, null), systemd_cgroup=True))
+"""
+
+
+def test_the_scope_of_a_creation_that_was_killed_goes_with_delete(box: Box) -> None:
+    unit = f"orlop-{box.name}.scope"
+    config = CONFIG | {
+        # The creation waits for its hook when it is killed; the hook ends with it.
+        "hooks": {"createRuntime": [{"path": "/bin/busybox", "args": ["busybox", "sh", "-c", HANG]}]},
+        "linux": CONFIG["linux"] | {"cgroupsPath": f"system.slice:orlop:{box.name}"},
+    }
+    (box.place / "config.json").write_text(json.dumps(config))
+    engine = subprocess.Popen([sys.executable, "-c", CREATE, str(box.place), box.name])
+    try:
+        waiter = select.poll()
+        while not any(Path(f"/sys/fs/cgroup/system.slice/{unit}").glob("cgroup.procs")):
+            assert engine.poll() is None
+            waiter.poll(20)
+    finally:
+        engine.kill()
+        engine.wait()
+    box.runtime.get(box.name).delete(force=True)
+    assert not is_loaded(unit)
+    assert not Path(f"/sys/fs/cgroup/system.slice/{unit}").exists()
+    box.create().delete(force=True)
 
 
 def test_leftovers_of_a_killed_creation_are_removed(box: Box) -> None:

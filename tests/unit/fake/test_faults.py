@@ -12,6 +12,7 @@ import pytest
 import orlop
 from orlop_fake import DeadlockError, FakeKernel, FakePlatform, HookCall, Resctrl, RuntimeCrash, every_fault
 from orlop_hookspecs.errors import ContainerNotFoundError, HookError, OrlopError
+from orlop_hookspecs.launch import LaunchOptions
 
 HOOK: list[dict[str, Any]] = [{"path": "/bin/true"}]
 KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
@@ -42,6 +43,24 @@ CONFIG: dict[str, Any] = {
 }
 COMPOSITION = orlop.Runtime.compose(platform="fake").composition
 RAW = json.dumps(CONFIG).encode()
+SCOPED = json.dumps(
+    CONFIG
+    | {
+        "ociVersion": "1.3.0",
+        "mounts": [
+            *CONFIG["mounts"],
+            {"destination": "/sys", "type": "sysfs", "source": "sysfs"},
+            {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"},
+        ],
+        "linux": CONFIG["linux"]
+        | {
+            "namespaces": [*CONFIG["linux"]["namespaces"], {"type": "cgroup"}],
+            "cgroupsPath": "above-all.slice:orlop:web",
+            "intelRdt": {"enableMonitoring": True, "schemata": ["MB:0=50"]},
+        },
+    }
+).encode()
+BY_SYSTEMD = LaunchOptions(systemd_cgroup=True)
 
 
 def machine() -> FakeKernel:
@@ -63,11 +82,17 @@ def create_and_start(engine: orlop.Runtime) -> None:
     engine.create("web", RAW).start()
 
 
+def create_scope(engine: orlop.Runtime) -> None:
+    engine.create("web", SCOPED, BY_SYSTEMD)
+
+
 OPERATIONS: dict[str, tuple[Callable[[orlop.Runtime], Any], Callable[[orlop.Runtime], Any] | None]] = {
     "create": (create, None),
     "start": (lambda engine: engine.get("web").start(), create),
     "kill": (lambda engine: engine.get("web").kill("KILL"), create_and_start),
     "delete": (lambda engine: engine.get("web").delete(force=True), create_and_start),
+    "create in a scope": (create_scope, None),
+    "delete with a scope": (lambda engine: engine.get("web").delete(force=True), create_scope),
 }
 
 
