@@ -48,6 +48,9 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
     run.start()
     try:
         return (yield)
+    except BaseException:
+        run.stop()
+        raise
     finally:
         run.finish()
 

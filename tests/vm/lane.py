@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from tests import lanes
 from tests.vm import session
-from tests.vm.machine import KINDS, MachineError, Sinks
+from tests.vm.machine import KINDS, Machine, MachineError, Sinks
 from tests.vm.recipe import ROOT
 from tests.vm.rootfs import BuildError
 
@@ -88,11 +88,19 @@ class Run:
         self._current = ""
         self._partial = b""
         self._changed = threading.Condition()
+        self._machine: Machine | None = None
+        self._stopped = False
         self._thread = threading.Thread(target=self._run, name="virtual machine")
 
     def start(self) -> None:
         """Start the machine and the tests."""
         self._thread.start()
+
+    def stop(self) -> None:
+        """End the machine and begin no other; tests without an outcome have failed."""
+        self._stopped = True
+        if self._machine is not None:
+            self._machine.stop()
 
     def finish(self) -> None:
         """Wait for the end, and add the outcomes to the lane's file."""
@@ -119,7 +127,7 @@ class Run:
         reason = ""
         try:
             deaths = 0
-            while deaths < _DEATHS and (left := self._left()):
+            while not self._stopped and deaths < _DEATHS and (left := self._left()):
                 tests = [one.id for one in left if one.machine == left[0].machine]
                 try:
                     self._in_one_machine(left[0].machine, tests, deadline - time.monotonic())
@@ -139,6 +147,9 @@ class Run:
         self._current, self._partial = "", b""
         self.said.clear()
         with session.machine(kind) as machine:
+            self._machine = machine
+            if self._stopped:
+                return
             machine.run(["tee", "/run/lane"], timeout=seconds, data=listed)
             sinks = Sinks(self.said.extend, self.said.extend, self._result)
             ended = machine.run(command, timeout=seconds, env={"ORLOP_LANE": NAME}, sinks=sinks)

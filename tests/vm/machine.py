@@ -116,6 +116,10 @@ class Machine:
         """End it."""
         self.close()
 
+    def stop(self) -> None:
+        """Let the machine die under whoever waits for it, in another thread."""
+        self.process.kill()
+
     def close(self) -> None:
         """End the machine, whatever it is doing."""
         if self.process.poll() is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ class Machine:
     def __init__(self, behaviour: Behaviour) -> None:
         self.behaviour = behaviour
         self.listed: list[str] = []
+        self.stopped = threading.Event()
+
+    def stop(self) -> None:
+        self.stopped.set()
 
     def run(self, argv: Sequence[str], *, data: bytes = b"", sinks: Sinks = NOWHERE, **_: Any) -> Ended:
         if argv[0] == "tee":
@@ -120,3 +125,31 @@ def test_machines_that_die_at_once_end_the_run(run: Callable[..., dict[str, lane
         raise MachineError("dead")
 
     assert [one.text for one in run(dies, dies, dies).values()] == ["dead"] * 3
+
+
+def test_a_run_that_is_stopped_begins_no_other_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(lanes, "DIRECTORY", tmp_path)
+    running = threading.Event()
+    begun: list[Machine] = []
+
+    def waits(listed: list[str], tell: Tell) -> Ended:
+        tell(listed[0])
+        running.set()
+        begun[0].stopped.wait(60)
+        raise MachineError("it has died")
+
+    @contextlib.contextmanager
+    def machine(kind: str) -> Iterator[Machine]:
+        begun.append(Machine(waits))
+        yield begun[-1]
+
+    monkeypatch.setattr(session, "machine", machine)
+    made = lane.Run(PLAN)
+    made.start()
+    assert running.wait(60)
+    made.stop()
+    made.finish()
+    assert len(begun) == 1
+    assert [made.wait(test).outcome for test in PLAN] == ["failed"] * 3
