@@ -13,10 +13,11 @@ from tests.linux.kernel.conftest import Entries, planned
 
 from orlop_hookspecs.errors import HookError, PlatformError, StepError
 from orlop_hookspecs.launch import LaunchOptions
-from orlop_hookspecs.plan import Plan
+from orlop_hookspecs.plan import Plan, PlannedStep
 from orlop_hookspecs.record import Record
 from orlop_hookspecs.steps import (
     CreateCgroup,
+    CreateResctrlGroup,
     Execute,
     JoinCgroup,
     LoadSeccomp,
@@ -239,3 +240,24 @@ def test_without_managed_cgroups_none_are_made(
     assert kernel.processes(record) == [child.pid]
     kernel.signal(record, signal.SIGTERM, everything=True)
     assert kernel.wait(record, 10) == 128 + signal.SIGTERM
+
+
+def test_what_the_host_lacks_is_told_before_the_first_step_and_in_its_plugins_name(
+    record: Record, journal: Entries, tmp_path: Path
+) -> None:
+    kernel = LinuxKernel(resctrl_root=str(tmp_path / "nowhere"))
+    first, second = (
+        PlannedStep(step, step.phase, step.slot, plugin)
+        for step, plugin in (
+            (CreateCgroup(because="/linux/cgroupsPath", path="/orlop-test-never"), "cgroups"),
+            (CreateResctrlGroup(because="/linux/intelRdt", clos_id="gold"), "intel-rdt"),
+        )
+    )
+    sandbox = kernel.sandbox(Plan({"host": (first, second)}), record, journal, LaunchOptions())
+    with pytest.raises(PlatformError, match="no resctrl file system is mounted") as caught:
+        sandbox.host(first)
+    assert (caught.value.pointer, caught.value.plugin) == ("/linux/intelRdt", "intel-rdt")
+    assert caught.value.step.startswith("CreateResctrlGroup")
+    assert journal == []
+    sandbox.close()
+    kernel.close()

@@ -6,9 +6,9 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from orlop_hookspecs.errors import PlatformError
+from orlop_hookspecs.errors import OrlopError, PlatformError
 from orlop_linux.kernel.cgroups.session import Session
-from orlop_linux.kernel.refusal import refuse_os
+from orlop_linux.kernel.refusal import refuse_os, shorten_step
 from orlop_linux.live.process import is_alive
 
 if TYPE_CHECKING:
@@ -179,12 +179,18 @@ class Sandbox:
         for planned in self._plan.steps("host"):
             step: Any = planned.step
             name = type(step).__name__
-            if name == "CreateResctrlGroup":
-                self._resctrl_groups().check(step, planned.plugin)
-            elif name == "WriteCgroup" and hierarchies:
-                from orlop_linux.kernel.cgroups.write import check
+            try:
+                if name == "CreateResctrlGroup":
+                    self._resctrl_groups().check(step, planned.plugin)
+                elif name == "WriteCgroup" and hierarchies:
+                    from orlop_linux.kernel.cgroups.write import check
 
-                check(hierarchies, step, planned.plugin)
+                    check(hierarchies, step, planned.plugin)
+            except OrlopError as error:
+                # It is executed before its turn: whose it is is said here.
+                error.plugin = error.plugin or planned.plugin
+                error.step = error.step or shorten_step(step)
+                raise
 
     def _require_security_module(self, planned: PlannedStep) -> None:
         from orlop_linux.kernel.security import require

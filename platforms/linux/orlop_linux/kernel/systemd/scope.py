@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any
 
-from orlop_hookspecs.errors import StepError
+from orlop_hookspecs.errors import PlatformError, StepError
 from orlop_linux.kernel.refusal import refuse, refuse_os
 from orlop_linux.kernel.systemd.bus import CallError
 from orlop_linux.kernel.systemd.manager import Manager
@@ -73,7 +73,11 @@ def start(  # noqa: PLR0913 - the step, its plugin, and what it works on
         PlatformError: systemd does not run, or cannot be reached.
         StepError: systemd refused.
     """
-    manager = Manager(user=user)
+    try:
+        manager = Manager(user=user)
+    except PlatformError as error:
+        error.pointer = error.pointer or step.because
+        raise
     try:
         state = manager.get(step.unit, "Unit", "ActiveState")
         if state not in {None, "inactive"}:
