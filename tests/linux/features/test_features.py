@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.features.usage import AGENT, FLAGS, HOOK, LISTS, MAPPINGS, ROOTFS, SOURCE, at
+from tests.unit.features.usage import AGENT, DEVICE, FLAGS, HOOK, LISTS, MAPPINGS, ROOTFS, SOURCE, at
 
 import orlop
 from orlop_hookspecs.errors import PlatformError, StepError
@@ -64,6 +64,8 @@ class Place:
             json.dumps(SOURCE): json.dumps(str(self.place / "data")),
             json.dumps(AGENT): json.dumps(str(self.place / "agent")),
             json.dumps(HOOK): json.dumps("/bin/true"),
+            # Never the host's own: it would come back from the container without its addresses.
+            json.dumps(DEVICE): json.dumps("orlop-absent"),
             # Not everybody may enter the directory of a test.
             json.dumps(MAPPINGS): json.dumps([{"containerID": 0, "hostID": 0, "size": 65_536}]),
         }

@@ -16,6 +16,7 @@ Config = dict[str, Any]
 
 ROOTFS = "/bundle/rootfs"
 HOOK = "/hooks/nothing"
+DEVICE = "eth0"
 SOURCE = "/data"
 AGENT = "/run/agent.sock"
 MAPPINGS = [{"containerID": 0, "hostID": 100_000, "size": 65_536}]
@@ -193,7 +194,7 @@ FLAGS: Mapping[str, tuple[tuple[Config, str, LaunchOptions], ...]] = {
             base(
                 linux={
                     "namespaces": [*BASE["linux"]["namespaces"], {"type": "network"}],
-                    "netDevices": {"eth0": {"name": "inside"}},
+                    "netDevices": {DEVICE: {"name": "inside"}},
                 }
             ),
             "v2",
