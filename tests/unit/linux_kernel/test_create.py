@@ -10,6 +10,7 @@ from tests.unit.linux_kernel.conftest import fill
 
 from orlop_hookspecs.errors import PlatformError, StepError, StoreError
 from orlop_hookspecs.steps import CreateCgroup, CreateScope
+from orlop_linux.kernel.cgroups import create
 from orlop_linux.kernel.cgroups.create import Cgroups
 from orlop_linux.kernel.cgroups.hierarchies import find_hierarchies
 from orlop_linux.live.cgroups import parse_group
@@ -148,11 +149,51 @@ def test_lost_race_is_not_undone(
     assert (place / "web").is_dir()
 
 
+def test_who_loses_a_race_leaves_the_winner_alone_in_every_hierarchy(
+    host: Host, record: Record, journal: Entries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = [host.mount("pids", "pids"), host.mount("memory", "memory"), host.mount("unified")]
+    made = create.make_directory
+
+    def race(name: str, mode: int, *, dir_fd: int) -> None:
+        monkeypatch.setattr(create, "make_directory", made)
+        for number, place in enumerate(places):
+            (place / name).mkdir(mode)
+            fill(place / name, unified=number == 2)
+        made(name, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(create, "make_directory", race)
+    with pytest.raises(StepError, match="file exists"):
+        run(host, record, journal, "/web")
+    undo_all(record, journal)
+    assert all((place / "web").is_dir() for place in places)
+
+
+def test_what_a_race_leaves_behind_between_two_tries_is_the_winners(
+    host: Host, record: Record, journal: Entries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = host.mount("pids", "pids"), host.mount("memory", "memory")
+    made = create.make_directory
+    calls = []
+
+    def race(name: str, mode: int, *, dir_fd: int) -> None:
+        calls.append(name)
+        if len(calls) == 2:
+            (second / name).mkdir(mode)
+            fill(second / name, unified=False)
+            raise FileNotFoundError(2, "No such file or directory")
+        made(name, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(create, "make_directory", race)
+    run(host, record, journal, "/web").close()
+    undo_all(record, journal)
+    assert not (first / "web").exists()
+    assert (second / "web").is_dir()
+
+
 def test_parent_that_disappears_is_made_again(
     host: Host, record: Record, journal: Entries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from orlop_linux.kernel.cgroups import create
-
     place = host.mount("pids", "pids")
     made = create.make_directory
     missing = [True]

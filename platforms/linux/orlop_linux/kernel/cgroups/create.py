@@ -11,7 +11,7 @@ from orlop_linux.kernel.refusal import lacking, refuse, refuse_os
 from orlop_linux.live.cgroups import PARENT_MARKS, Group, members, read_file, write_file
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from orlop_hookspecs.kernel import Journal
     from orlop_hookspecs.record import Record
@@ -83,6 +83,8 @@ class _Branch:
             self.close()
             raise
         self.kept = len(self.fds) - 1
+        self.made = False
+        """Whether the last directory is one that was made here."""
 
     @property
     def exists(self) -> bool:
@@ -103,6 +105,7 @@ class _Branch:
             if is_leaf:
                 raise
             made = False  # somebody else's, then
+        self.made = made and is_leaf
         fd = os.open(name, _DIRECTORY, dir_fd=self.fds[-1])
         self.fds.append(fd)
         if made and os.fstat(fd).st_mode & 0o777 != _MODE:
@@ -115,6 +118,13 @@ class _Branch:
         while self.fds:
             os.close(self.fds.pop())
         return leaf
+
+
+def _disown(record: Record, branches: Iterable[_Branch]) -> None:
+    """Say that cgroups are somebody else's, whatever the journal announced."""
+    foreign = [[one.hierarchy.mount, one.path] for one in branches]
+    if foreign:
+        record.kernel.setdefault("foreign_cgroups", []).extend(foreign)
 
 
 def _mark_parent(fd: int) -> None:
@@ -138,6 +148,8 @@ class Cgroups:
         """
         self._hierarchies = hierarchies
         self._unified = is_unified(hierarchies)
+        self._made: set[str] = set()
+        self._announced: set[str] = set()
         self.open_groups: list[OpenGroup] = []
 
     def create(  # noqa: PLR0913 - the step, its plugin, who asks and what for
@@ -230,11 +242,18 @@ class Cgroups:
                 optional = wish.tolerant or beside or hierarchy.named
                 branches.append(_Branch(hierarchy, parts, optional=optional))
             self._refuse_used(wish, branches)
+            _disown(record, (one for one in branches if one.exists and self._is_anothers(one)))
             self._announce(journal, branches)
             self._make(wish, record, branches)
         finally:
+            self._made.update(one.hierarchy.mount for one in branches if one.made)
             for branch in branches:
                 branch.close()
+
+    def _is_anothers(self, branch: _Branch) -> bool:
+        """Tell whether an earlier try announced what somebody else has made since."""
+        mount = branch.hierarchy.mount
+        return mount in self._announced and mount not in self._made
 
     def _parts(self, wish: _Wish, record: Record, hierarchy: Hierarchy) -> list[str]:
         path = wish.path or record.id
@@ -273,10 +292,11 @@ class Cgroups:
                 trees.append({**tree, "kept": branch.kept})
         if trees:
             journal.intend("cgroup", trees=trees)
+            self._announced.update(one.hierarchy.mount for one in branches if not one.exists)
 
     def _make(self, wish: _Wish, record: Record, branches: Sequence[_Branch]) -> None:
         claimed = {name for one in self._hierarchies for name in one.controllers}
-        for branch in branches:
+        for index, branch in enumerate(branches):
             hierarchy = branch.hierarchy
             try:
                 if hierarchy.version == 2:
@@ -286,7 +306,8 @@ class Cgroups:
                     _descend_v1(branch)
             except FileExistsError as error:
                 # Somebody else made it after we looked: it is not ours to remove, whatever the journal says.
-                record.kernel.setdefault("foreign_cgroups", []).append([hierarchy.mount, branch.path])
+                # Neither is what comes after it: that one is making it now, and may have its process there.
+                _disown(record, branches[index:])
                 raise refuse_os(
                     wish.step,
                     wish.plugin,
