@@ -28,7 +28,7 @@ def _v2() -> str:
 
 
 def _v1() -> str:
-    return "" if (CGROUPS / "cpu").is_dir() else "the host has no cgroups of version 1"
+    return "" if (CGROUPS / "memory").is_dir() else "the host has no memory cgroups of version 1"
 
 
 def _controller(name: str) -> str:

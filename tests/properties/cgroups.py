@@ -64,8 +64,8 @@ _value("memory.limit", 64 * MIB, LIMIT, 64 * MIB)
 _value("memory.checkBeforeUpdate", True, LIMIT, 64 * MIB, limit=64 * MIB)  # noqa: FBT003 - the property's value
 _value("memory.reservation", 32 * MIB, SOFT, 32 * MIB)
 _value("memory.swap", 96 * MIB, SWAP, 96 * MIB, 32 * MIB, limit=64 * MIB)
-# Version 2 is hierarchical whatever is asked for.
-_value("memory.useHierarchy", True, File("memory", "memory.use_hierarchy", "memory.max"), 1, "max")  # noqa: FBT003 - as above
+# Version 2 is hierarchical whatever is asked for; what is read there is a file that no other case changes.
+_value("memory.useHierarchy", True, File("memory", "memory.use_hierarchy", "memory.oom.group"), 1, 0)  # noqa: FBT003 - as above
 
 SHARES = File("cpu", "cpu.shares", "cpu.weight")
 QUOTA = File("cpu", "cpu.cfs_quota_us", "cpu.max")

@@ -19,8 +19,9 @@ LACKS = {
 def machine_for(item: pytest.Item) -> str | None:
     """Return the machine that runs a test: one that each lane runs, or whose needs the host lacks."""
     needs = {need for marker in item.iter_markers("needs") for need in marker.args}
-    if item.get_closest_marker("every_lane") is None and not any(map(lacks, needs)):
-        return None
+    if not any(map(lacks, needs)):
+        everywhere = item.get_closest_marker("every_lane") is not None and not needs & LACKS["v2"]
+        return "v2" if everywhere else None
     return next((kind for kind, lacked in LACKS.items() if not needs & lacked), None)
 
 
