@@ -100,6 +100,18 @@ def a_taken_cgroup_is_refused(w: World) -> None:
 
 
 @rule
+def a_cgroup_of_a_container_that_has_stopped_is_still_its_own(w: World) -> None:
+    path = f"/{w.name}-shared"
+    first = w.start("first", change={"linux": {"cgroupsPath": path}})
+    first.kill("KILL")
+    first.wait(timeout=30)
+    with pytest.raises(OrlopError, match="the cgroup is that of the container first"):
+        w.create("second", change={"linux": {"cgroupsPath": path}})
+    first.delete()
+    assert w.create("second", change={"linux": {"cgroupsPath": path}}).state()["status"] == "created"
+
+
+@rule
 def a_cgroup_namespace_hides_the_path(w: World) -> None:
     spaces = [{"type": kind} for kind in ("pid", "mount", "uts", "ipc", "network", "cgroup")]
     _, text = w.run("/bin/show", "/proc/self/cgroup", change={"linux": {"namespaces": spaces}})

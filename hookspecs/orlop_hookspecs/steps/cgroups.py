@@ -14,8 +14,8 @@ DeviceRule = tuple[bool, str, int | None, int | None, str]
 class CreateCgroup(Step):
     """Make the container's cgroup in every hierarchy that the host has mounted (cgroups(7)).
 
-    A cgroup that exists already and has processes in it is refused; parents that had to be made are removed
-    on delete when nobody else uses them.
+    A cgroup that exists already is refused if it has processes in it or was made for another container that
+    still exists; parents that had to be made are removed on delete when nobody else uses them.
     """
 
     PHASE = "host"

@@ -52,7 +52,8 @@ def create_cgroup(context: Context, step: CreateCgroup) -> None:
     bases = []
     for name, hierarchy in kernel.hierarchies.items():
         base = hierarchy.root if path[0] == "/" else kernel.runtime.cgroups.get(name, hierarchy.root)
-        trees.append({"hierarchy": name, "base": base.path, "parts": parts, "kept": _kept(base, parts)})
+        kept = _kept(base, parts, context.container)
+        trees.append({"hierarchy": name, "base": base.path, "parts": parts, "kept": kept})
         bases.append(base)
     context.journal.intend("cgroup", trees=trees)
     if kernel.uid:
@@ -62,8 +63,8 @@ def create_cgroup(context: Context, step: CreateCgroup) -> None:
     context.record.kernel["cgroups"] = [[name, group.path] for name, group in context.cgroups.items()]
 
 
-def _kept(group: Cgroup, parts: list[str]) -> int:
-    """Return how many groups of the line *parts* exist; EBUSY when all do and the last is in use."""
+def _kept(group: Cgroup, parts: list[str], container: str) -> int:
+    """Return how many groups of the line *parts* exist; EBUSY when all do and the last is another's."""
     kept = 0
     for part in parts:
         below = group.children.get(part)
@@ -73,6 +74,11 @@ def _kept(group: Cgroup, parts: list[str]) -> int:
         kept += 1
     if any(below.processes for below in group.subtree()):
         raise refusal(errno.EBUSY, group.file("").rstrip("/"), "the cgroup exists and has processes in it")
+    is_parent = any(below.owner for below in group.children.values())
+    if kept and group.owner not in {"", container} and not is_parent:
+        raise refusal(
+            errno.EBUSY, group.file("").rstrip("/"), f"the cgroup is that of the container {group.owner}"
+        )
     return kept
 
 

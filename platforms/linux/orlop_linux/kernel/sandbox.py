@@ -221,7 +221,8 @@ class Sandbox:
 
     # --- phase host-with-pid
 
-    def _join_cgroup(self, _: PlannedStep) -> None:
+    def _join_cgroup(self, planned: PlannedStep) -> None:
+        self._cgroups.require_own(planned)
         self._cgroups.join()
 
     def _delegate_cgroup(self, planned: PlannedStep) -> None:

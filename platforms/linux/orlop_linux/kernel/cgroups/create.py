@@ -6,9 +6,10 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+from orlop_linux.kernel.cgroups import marks
 from orlop_linux.kernel.cgroups.hierarchies import is_unified
 from orlop_linux.kernel.refusal import lacking, refuse, refuse_os
-from orlop_linux.live.cgroups import PARENT_MARKS, Group, members, read_file, write_file
+from orlop_linux.live.cgroups import Group, members, read_file, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -69,8 +70,9 @@ class _Wish:
 class _Branch:
     """A hierarchy with the container's path in it, opened as far as it exists."""
 
-    def __init__(self, hierarchy: Hierarchy, parts: list[str], *, optional: bool) -> None:
+    def __init__(self, hierarchy: Hierarchy, parts: list[str], owner: str, *, optional: bool) -> None:
         self.hierarchy = hierarchy
+        self._owner = owner
         self.parts = parts
         self.optional = optional
         self.fds = [os.open(hierarchy.mount, _DIRECTORY)]
@@ -110,8 +112,10 @@ class _Branch:
         self.fds.append(fd)
         if made and os.fstat(fd).st_mode & 0o777 != _MODE:
             os.fchmod(fd, _MODE)
-        if made and not is_leaf:
-            _mark_parent(fd)
+        if made and is_leaf:
+            marks.mark_owner(fd, self._owner)
+        elif made:
+            marks.mark_parent(fd)
 
     def close(self, *, but_leaf: bool = False) -> int:
         leaf = self.fds.pop() if but_leaf else -1
@@ -127,14 +131,18 @@ def _disown(record: Record, branches: Iterable[_Branch]) -> None:
         record.kernel.setdefault("foreign_cgroups", []).extend(foreign)
 
 
-def _mark_parent(fd: int) -> None:
-    """Say that a parent was made for containers: the last one of them removes it, whoever made it."""
-    for name in PARENT_MARKS:
-        try:
-            os.setxattr(fd, name, b"1")
-        except OSError:
-            continue  # not privileged, or a kernel before 5.7: then only its maker removes it
-        return
+def _refuse_anothers(step: Step, plugin: str, fd: int, path: str, record: Record) -> None:
+    """Refuse a cgroup that goes with another container, together with all that is in it then."""
+    owner = marks.other_owner(fd, record.directory)
+    if owner:
+        raise refuse(
+            step,
+            plugin,
+            f"the cgroup is that of the container {os.path.basename(owner)}",
+            path=path,
+            number=errno.EBUSY,
+            hint="delete that container first, or choose another cgroupsPath",
+        )
 
 
 class Cgroups:
@@ -240,8 +248,12 @@ class Cgroups:
                 beside = hierarchy.version == 2 and not self._unified
                 parts = self._parts(wish, record, hierarchy)
                 optional = wish.tolerant or beside or hierarchy.named
-                branches.append(_Branch(hierarchy, parts, optional=optional))
+                branches.append(_Branch(hierarchy, parts, record.directory, optional=optional))
             self._refuse_used(wish, branches)
+            for branch in branches:
+                if branch.exists:
+                    path = branch.hierarchy.mount + branch.path
+                    _refuse_anothers(wish.step, wish.plugin, branch.fds[-1], path, record)
             _disown(record, (one for one in branches if one.exists and self._is_anothers(one)))
             self._announce(journal, branches)
             self._make(wish, record, branches)
@@ -332,6 +344,14 @@ class Cgroups:
             aliases = hierarchy.controllers if len(hierarchy.controllers) > 1 else ()
             self.open_groups.append(OpenGroup(group, branch.close(but_leaf=True), name, aliases))
 
+    def require_own(self, step: Step, plugin: str, record: Record) -> None:
+        """Refuse cgroups that were there before if a creation at the same time turns out to make them.
+
+        The container process is in them by now, and whoever made them has marked them long since.
+        """
+        for one in self.open_groups:
+            _refuse_anothers(step, plugin, one.fd, one.group.directory, record)
+
     @property
     def unified(self) -> OpenGroup | None:
         """The container's cgroup in the unified hierarchy."""
@@ -391,23 +411,12 @@ def _inherit_cpuset(parent: int, child: int) -> None:
 def _descend_unified(branch: _Branch, wanted: Sequence[str], wish: _Wish) -> None:
     depth = 0
     while depth < len(branch.parts):
-        if depth > 0 and (depth > branch.kept or _is_parent(branch.fds[depth])):
+        if depth > 0 and (depth > branch.kept or marks.is_parent(branch.fds[depth])):
             _enable_all(branch.fds[depth])
         _enable(branch.fds[depth], wanted, branch, depth, wish)
         depth += 1
         if depth == len(branch.fds):
             branch.make_next()
-
-
-def _is_parent(fd: int) -> bool:
-    """Tell whether a cgroup was made, by whomever, as a parent for containers."""
-    for name in PARENT_MARKS:
-        try:
-            os.getxattr(fd, name)
-        except OSError:
-            continue
-        return True
-    return False
 
 
 def _enable_all(fd: int) -> None:

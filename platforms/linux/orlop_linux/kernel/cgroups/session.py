@@ -148,6 +148,11 @@ class Session:
         unified = self._cgroups.unified
         return unified.fd if unified and self.carrier is None else None, self._cgroups.open_tasks()
 
+    def require_own(self, planned: PlannedStep) -> None:
+        """Refuse cgroups that another creation has made at the same time, once our process is in them."""
+        if self._cgroups is not None:
+            self._cgroups.require_own(planned.step, planned.plugin, self._record)
+
     def join(self) -> None:
         """Execute JoinCgroup: the container process is in its cgroups since its birth.
 
