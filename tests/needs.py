@@ -125,9 +125,12 @@ def _plain_user() -> str:
 
 
 def _fails(command: list[str]) -> bool:
-    done = subprocess.run(
-        command, capture_output=True, check=False, cwd="/", user=PLAIN, group=PLAIN, extra_groups=()
-    )
+    try:
+        done = subprocess.run(
+            command, capture_output=True, check=False, cwd="/", user=PLAIN, group=PLAIN, extra_groups=()
+        )
+    except OSError:  # the interpreter itself is out of their reach
+        return True
     return done.returncode != 0
 
 
