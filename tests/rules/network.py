@@ -42,6 +42,7 @@ def a_creation_that_fails_gives_network_devices_back(w: World) -> None:
     with pytest.raises(OrlopError):
         w.create("c", bundle=bundle)
     assert w.devices() == before
-    with pytest.raises(OrlopError, match="no such network device"):
+    with pytest.raises(OrlopError, match="no such network device") as caught:
         w.create("c", change=_wanted(test0={"name": "inside"}, absent={}))
+    assert caught.value.pointer == "/linux/netDevices/absent"
     assert w.devices() == before

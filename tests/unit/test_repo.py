@@ -188,6 +188,29 @@ def test_no_module_loads_pyroute2_before_a_device_is_moved() -> None:
     assert done.stdout == "False\n"
 
 
+# What only some configs need, and no creation of another one may load.
+NOT_FOR_ALL = (
+    "jeepney*", "pyroute2*", "pyseccomp*", "orlop_linux.kernel.links", "orlop_linux.kernel.netdev",
+    "orlop_linux.kernel.resctrl*", "orlop_linux.kernel.scheduling", "orlop_linux.kernel.seccomp*",
+    "orlop_linux.kernel.security", "orlop_linux.kernel.systemd*", "orlop_linux.live.netdev",
+    "orlop_linux.live.resctrl", "orlop_linux.live.listener", "orlop_linux.plugins.number_lists",
+    "orlop_linux.plugins.scheduling_rules", "orlop_linux.plugins.scopes", "orlop_linux.plugins.syscall_names",
+)  # fmt: skip
+
+
+def test_what_only_some_configs_need_is_not_loaded_for_all() -> None:
+    needed = ["kernel.kernel", "kernel.spawn", "kernel.cgroups.session", "kernel.cgroups.create"]
+    planners = sorted(path.stem for path in (SOURCES["orlop_linux"] / "orlop_linux/plugins").glob("*.py"))
+    optional = {"number_lists", "scheduling_rules", "scopes", "syscall_names"}
+    names = [*needed, *(f"plugins.{name}" for name in planners if name not in {"__init__", *optional})]
+    program = "import sys; [__import__(f'orlop_linux.{name}') for name in sys.argv[1:]]; print(*sys.modules)"
+    command = [sys.executable, "-W", "error", "-c", program, *names]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
+    loaded = done.stdout.split()
+    assert "orlop_linux.kernel.sandbox" in loaded
+    assert [name for name in loaded if any(fnmatch.fnmatchcase(name, one) for one in NOT_FOR_ALL)] == []
+
+
 def imports(file: Path) -> set[str]:
     """Return the dotted names that *file* imports, anywhere in it."""
     found = set()

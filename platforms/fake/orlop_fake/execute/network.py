@@ -6,7 +6,8 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from orlop_fake.links import Address, add_address, check_name, move, release
-from orlop_fake.refusals import refusal
+from orlop_fake.refusals import refusal, text_of
+from orlop_hookspecs.errors import StepError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +29,7 @@ def move_net_devices(context: Context, step: MoveNetDevices) -> None:
         raise refusal(errno.EPERM, message="cannot move network devices: operation not permitted")
     if inside is host:
         raise refusal(errno.EINVAL, message="the container's network namespace is the runtime's own")
-    links = [_examine(host, inside, name, new) for name, new in step.devices]
+    links = [_examined(host, inside, name, new, step.because) for name, new in step.devices]
     context.journal.intend("netdev", devices=[_data(link) for link in links])
     kernel.pins[context.container] = inside
     for link, (_, new) in zip(links, step.devices, strict=True):
@@ -38,6 +39,16 @@ def move_net_devices(context: Context, step: MoveNetDevices) -> None:
             if address.permanent and address.scope == "global":
                 add_address(link, address, inside)
         link.up = True
+
+
+def _examined(host: NetworkNamespace, inside: NetworkNamespace, name: str, new: str, because: str) -> Link:
+    """Return the device *name*, or say which one of the config's speaks against its move."""
+    try:
+        return _examine(host, inside, name, new)
+    except OSError as error:
+        pointer = f"{because}/{name.replace('~', '~0').replace('/', '~1')}"
+        message = error.strerror or text_of(error.errno or 0)
+        raise StepError(message, pointer=pointer, path=error.filename or "", errno=error.errno) from error
 
 
 def _examine(host: NetworkNamespace, inside: NetworkNamespace, name: str, new: str) -> Link:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from orlop_linux.kernel.resctrlfs import DEFAULT_ROOT
 from orlop_linux.kernel.sandbox import Sandbox
 from orlop_linux.live.kernel import LinuxLive
 
@@ -24,10 +23,10 @@ class LinuxKernel(LinuxLive):
 
     Args:
         cgroup_root: Only cgroup hierarchies that are mounted at or below this directory are used; empty: all.
-        resctrl_root: Where the resctrl file system is mounted.
+        resctrl_root: Where the resctrl file system is mounted; empty: at /sys/fs/resctrl.
     """
 
-    def __init__(self, *, cgroup_root: str = "", resctrl_root: str = DEFAULT_ROOT) -> None:
+    def __init__(self, *, cgroup_root: str = "", resctrl_root: str = "") -> None:
         """Begin; nothing is touched and no helper is started."""
         super().__init__()
         from _thread import allocate_lock

@@ -31,10 +31,10 @@ class Resctrl:
         """Begin; nothing is touched.
 
         Args:
-            root: Where resctrl is mounted.
+            root: Where resctrl is mounted; empty: at the usual place.
             record: Its ``kernel`` learns under ``resctrl`` which class is the container's.
         """
-        self._root = root
+        self._root = root or DEFAULT_ROOT
         self._record = record
         self._locked = -1
 
