@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -172,6 +173,33 @@ def test_a_monitoring_group_of_somebody_else_is_an_error_and_stays(
         create(tree, record, journal, "/", monitoring=True)
     undo_all(record, journal)
     assert (tree / "mon_groups/web").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("clos_id", "may_exist", "taken"),
+    [("gold", True, "gold"), ("web", False, "web"), ("/", True, "mon_groups/web")],
+)
+def test_a_group_that_somebody_makes_without_the_lock_stays(  # noqa: PLR0913, PLR0917 - the case and its place
+    tree: Path,
+    record: Record,
+    journal: Entries,
+    monkeypatch: pytest.MonkeyPatch,
+    clos_id: str,
+    may_exist: bool,
+    taken: str,
+) -> None:
+    made = resctrl.make_directory
+
+    def race(name: str, mode: int, *, dir_fd: int) -> None:
+        made(name, mode, dir_fd=dir_fd)
+        raise FileExistsError(errno.EEXIST, "File exists")
+
+    monkeypatch.setattr(resctrl, "make_directory", race)
+    refused = pytest.raises(StepError, match="exists")
+    with nullcontext() if clos_id == "gold" else refused:
+        create(tree, record, journal, clos_id, may_exist=may_exist, monitoring=clos_id == "/")
+    undo_all(record, journal)
+    assert (tree / taken).is_dir()
 
 
 @pytest.mark.parametrize("clos_id", ["", ".", "..", "../x", "a/b", "info", "mon_groups", "a\0b", "a\nb"])

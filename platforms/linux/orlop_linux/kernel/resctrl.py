@@ -251,6 +251,7 @@ class Resctrl:
         try:
             make_directory(name, 0o755, dir_fd=root)
         except FileExistsError:
+            self._disown([name])
             if step.may_exist:
                 return True
             raise self._is_there(step, plugin) from None
@@ -260,6 +261,10 @@ class Resctrl:
                 step, plugin, f"cannot make class of service {name}", error, hint=hint
             ) from error
         return False
+
+    def _disown(self, group: list[str]) -> None:
+        """Say that a group is somebody else's, who keeps to no lock, whatever the journal announced."""
+        self._record.kernel.setdefault("foreign_resctrl", []).append(group)
 
     def _require_events(self, step: CreateResctrlGroup, plugin: str, root: int) -> None:
         if not step.events:
@@ -302,6 +307,8 @@ class Resctrl:
             try:
                 make_directory(self._record.id, 0o755, dir_fd=groups)
             except OSError as error:
+                if error.errno == errno.EEXIST:
+                    self._disown([*names, "mon_groups", self._record.id])
                 full = error.errno == errno.ENOSPC
                 hint = "all monitoring ids of the processor are in use" if full else ""
                 raise self._refused(step, plugin, act, error, file, hint) from error

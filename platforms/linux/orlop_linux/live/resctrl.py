@@ -91,7 +91,7 @@ def undo(record: Record, data: Mapping[str, Any]) -> None:
         raise StoreError(
             "the journal is not usable: resctrl entry is malformed", value=dict(data), container=record.id
         )
-    if shared and record.phase == "created":
+    if (shared and record.phase == "created") or names in record.kernel.get("foreign_resctrl", []):
         return
     try:
         _remove(root, names, shared=bool(shared))
