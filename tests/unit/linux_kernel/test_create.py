@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,8 @@ import pytest
 from tests.unit.linux_kernel.conftest import fill
 
 from orlop_hookspecs.errors import PlatformError, StepError, StoreError
-from orlop_hookspecs.steps import CreateCgroup, CreateScope, JoinCgroup
-from orlop_linux.kernel.cgroups import create, marks
+from orlop_hookspecs.steps import CreateCgroup, CreateScope
+from orlop_linux.kernel.cgroups import create
 from orlop_linux.kernel.cgroups.create import Cgroups
 from orlop_linux.kernel.cgroups.hierarchies import find_hierarchies
 from orlop_linux.live.cgroups import parse_group
@@ -19,8 +18,6 @@ from orlop_linux.live.process import Ends
 from orlop_linux.live.undo import undo
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.unit.linux_kernel.conftest import Entries, Host
 
     from orlop_hookspecs.record import Record
@@ -133,98 +130,6 @@ def test_processes_below_count_as_well(host: Host, record: Record, journal: Entr
     (place / "web/below/cgroup.procs").write_text("41\n")
     with pytest.raises(StepError, match="in use by 1 processes, such as 41"):
         run(host, record, journal, "/web")
-
-
-def test_lost_race_is_not_undone(
-    host: Host, record: Record, journal: Entries, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = host.mount("pids", "pids")
-
-    def make(name: str, mode: int, *, dir_fd: int) -> None:
-        (place / "web").mkdir()
-        (place / "web/cgroup.procs").write_text("")
-        raise FileExistsError(17, "File exists")
-
-    monkeypatch.setattr("orlop_linux.kernel.cgroups.create.make_directory", make)
-    with pytest.raises(StepError, match="file exists"):
-        run(host, record, journal, "/web")
-    undo_all(record, journal)
-    assert (place / "web").is_dir()
-
-
-def test_who_loses_a_race_leaves_the_winner_alone_in_every_hierarchy(
-    host: Host, record: Record, journal: Entries, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    places = [host.mount("pids", "pids"), host.mount("memory", "memory"), host.mount("unified")]
-    made = create.make_directory
-
-    def race(name: str, mode: int, *, dir_fd: int) -> None:
-        monkeypatch.setattr(create, "make_directory", made)
-        for number, place in enumerate(places):
-            (place / name).mkdir(mode)
-            fill(place / name, unified=number == 2)
-        made(name, mode, dir_fd=dir_fd)
-
-    monkeypatch.setattr(create, "make_directory", race)
-    with pytest.raises(StepError, match="file exists"):
-        run(host, record, journal, "/web")
-    undo_all(record, journal)
-    assert all((place / "web").is_dir() for place in places)
-
-
-def test_what_a_race_leaves_behind_between_two_tries_is_the_winners(
-    host: Host, record: Record, journal: Entries, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first, second = host.mount("pids", "pids"), host.mount("memory", "memory")
-    made = create.make_directory
-    calls = []
-
-    def race(name: str, mode: int, *, dir_fd: int) -> None:
-        calls.append(name)
-        if len(calls) == 2:
-            (second / name).mkdir(mode)
-            fill(second / name, unified=False)
-            raise FileNotFoundError(2, "No such file or directory")
-        made(name, mode, dir_fd=dir_fd)
-
-    monkeypatch.setattr(create, "make_directory", race)
-    run(host, record, journal, "/web").close()
-    undo_all(record, journal)
-    assert not (first / "web").exists()
-    assert (second / "web").is_dir()
-
-
-def test_a_cgroup_of_another_container_is_refused_until_that_one_is_gone(
-    host: Host, record: Record, journal: Entries, tmp_path: Path
-) -> None:
-    place = host.mount("pids", "pids")
-    record.directory = str(tmp_path / "first")
-    (tmp_path / "first").mkdir()
-    run(host, record, journal, "/web").close()
-    run(host, record, journal, "/web").close()
-    record.directory = str(tmp_path / "second")
-    with pytest.raises(StepError, match="the cgroup is that of the container first") as caught:
-        run(host, record, journal, "/web")
-    assert (caught.value.errno, caught.value.pointer) == (errno.EBUSY, "/linux/cgroupsPath")
-    (tmp_path / "first").rmdir()
-    run(host, record, journal, "/web").close()
-    assert (place / "web").is_dir()
-
-
-def test_a_cgroup_that_was_made_after_a_look_is_refused_once_the_process_is_in_it(
-    host: Host, record: Record, journal: Entries, tmp_path: Path
-) -> None:
-    place = host.mount("pids", "pids")
-    (place / "web").mkdir()
-    fill(place / "web", unified=False)
-    cgroups = run(host, record, journal, "/web")
-    step = JoinCgroup(because="/linux/cgroupsPath")
-    cgroups.require_own(step, "cgroups", record)
-    (tmp_path / "other").mkdir()
-    marks.mark_owner(cgroups.open_groups[0].fd, str(tmp_path / "other"))
-    with pytest.raises(StepError, match="the cgroup is that of the container other"):
-        cgroups.require_own(step, "cgroups", record)
-    cgroups.close()
 
 
 def test_parent_that_disappears_is_made_again(

@@ -160,8 +160,28 @@ def _remove_below(group: Group) -> None:
         os.close(here)
 
 
-def undo(data: Mapping[str, Any]) -> None:
-    """Undo a journal entry ``cgroup``, see :mod:`orlop_linux.live.undo`."""
+def _is_anothers(group: Group, directory: str) -> bool:
+    """Tell whether *group* was made for another container than the one with its state in *directory*."""
+    from orlop_linux.kernel.cgroups.marks import other_owner
+
+    try:
+        fd = group.open()
+    except OSError:
+        return False
+    try:
+        return bool(other_owner(fd, directory))
+    finally:
+        os.close(fd)
+
+
+def undo(data: Mapping[str, Any], killed: str = "") -> None:
+    """Undo a journal entry ``cgroup``, see :mod:`orlop_linux.live.undo`.
+
+    Args:
+        data: The entry.
+        killed: The state directory of a container whose creation was killed: it may have announced cgroups
+            that another creation has made since.
+    """
     trees = data.get("trees")
     if not isinstance(trees, list):
         raise StoreError("the journal is not usable: cgroup entry is malformed", value=data)
@@ -170,7 +190,9 @@ def undo(data: Mapping[str, Any]) -> None:
         kept = tree.get("kept") if isinstance(tree, dict) else None
         if type(kept) is not int or kept < 0:
             raise StoreError("the journal is not usable: cgroup entry is malformed", value=tree)
-        parsed.append((parse_group(tree), kept))
+        group = parse_group(tree)
+        if not (killed and _is_anothers(group, killed)):
+            parsed.append((group, kept))
     # A process may be in one of the cgroups and have left another: all are emptied before the first one goes.
     made = [group for group, kept in parsed if kept < len(split_path(group.path))]
     if made and all_members(made):

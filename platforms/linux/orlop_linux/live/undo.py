@@ -59,7 +59,7 @@ def undo(record: Record, kind: str, data: Mapping[str, Any], ends: Ends) -> None
                     if not (isinstance(t, dict) and [t.get("mount"), t.get("path")] in foreign)
                 ]
             }
-        undo_cgroups(data)
+        undo_cgroups(data, record.directory if record.phase == "creating" else "")
     elif kind == "resctrl":
         from orlop_linux.live.resctrl import undo as undo_resctrl
 
