@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,7 +126,7 @@ class Box:
 def box(tmp_path: Path) -> Iterator[Box]:
     for place in (tmp_path, *tmp_path.parents[:3]):
         if place.stat().st_uid == os.geteuid():
-            place.chmod(0o755)
+            place.chmod(stat.S_IMODE(place.stat().st_mode) | 0o711)
     made = Box(tmp_path)
     yield made
     made.close()

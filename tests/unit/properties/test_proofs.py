@@ -35,5 +35,11 @@ def test_one_case_stands_for_a_test_with_parameters() -> None:
     ]
 
 
+def test_a_rule_may_be_proven_on_either_platform() -> None:
+    rule = "tests/linux/test_rules.py::test_rule[start_runs_the_program]"
+    fake = outcomes(rule.replace("linux/", "unit/fake/"))
+    assert rule not in [one for tests in unproven({"host": fake}).values() for one in tests]
+
+
 def test_without_lanes_nothing_is_proven() -> None:
     assert len(unproven({})) == len({row.subject for row in (*property_rows(), *must_rows())})

@@ -80,12 +80,24 @@ def _kill_once(groups: Sequence[Group]) -> set[int]:
         raise PlatformError(
             "the caller is in the container's cgroup and would kill itself", path=groups[0].directory
         )
-    if not _kill_by_file(groups):
+    by_file = _kill_by_file(groups)
+    if not by_file:
         set_v1(groups, "FROZEN")
     try:
         done: set[int] = set()
         for group in groups:
-            done |= signal_members(group, SIGKILL, done)
+            try:
+                done |= signal_members(group, SIGKILL, done)
+            except PermissionError as error:
+                # A security module may forbid our signal. cgroup.kill asks none: whom it hit is on the way out.
+                if by_file:
+                    continue
+                raise PlatformError(
+                    "a process of the container cannot be killed: permission denied",
+                    path=group.directory,
+                    errno=error.errno,
+                    hint="a security module forbids it; load a profile that lets the runtime send signals",
+                ) from error
     finally:
         thaw(groups)
     return found
