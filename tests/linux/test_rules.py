@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def world(tmp_path: Path) -> Iterator[LinuxWorld]:
     # An image must be reachable by whoever the program runs as; pytest's own directories are private.
     for place in (tmp_path, *tmp_path.parents[:3]):
         if place.stat().st_uid == os.geteuid():
-            place.chmod(0o755)
+            place.chmod(stat.S_IMODE(place.stat().st_mode) | 0o711)
     made = LinuxWorld(tmp_path)
     yield made
     made.close()

@@ -89,7 +89,7 @@ def _kill_once(groups: Sequence[Group]) -> set[int]:
             try:
                 done |= signal_members(group, SIGKILL, done)
             except PermissionError as error:
-                # A security module may forbid our signal. cgroup.kill asks none: whom it hit is on the way out.
+                # A security module may forbid our signal. cgroup.kill asks none: whom it hit, ends.
                 if by_file:
                     continue
                 raise PlatformError(
