@@ -47,6 +47,7 @@ class Sandbox:
         self._warnings: list[str] = []
         self._checked = False
         self._pinned = False
+        self._scored = False
         own = any(
             type(planned.step).__name__ == "NewNamespace" and getattr(planned.step, "type", "") == "pid"
             for planned in plan.steps("clone")
@@ -84,6 +85,8 @@ class Sandbox:
         cgroup_fd, tasks = self._cgroups.birth()
         try:
             launch = self._launch = self._kernel.launch(self._record, self._options, self._cgroups.carrier)
+            if self._kernel.unprivileged():
+                launch.while_mapping = self._score_while_mapping
             launch.clone(steps, cgroup_fd=cgroup_fd, task_fds=tasks)
         finally:
             for fd in tasks:
@@ -242,26 +245,19 @@ class Sandbox:
         self._pinned = True
         Move(planned, self._record, self._journal, joined=joined).run(self.pid, self.start_time)
 
+    def _score_while_mapping(self, pid: int) -> None:
+        """Set the score of the process that waits for its id maps; who is cloned from it has it as well.
+
+        Afterwards the process is no longer dumpable, and its files in procfs are root's (proc(5)).
+        """
+        for planned in self._plan.steps("host-with-pid"):
+            if type(planned.step).__name__ == "SetOomScore":
+                _write_score(planned, pid)
+                self._scored = True
+
     def _set_oom_score(self, planned: PlannedStep) -> None:
-        step: Any = planned.step
-        directory = -1
-        try:
-            directory = os.open(f"/proc/{self.pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            # The directory is of one process for ever; whose it is is asked after it was opened.
-            if not is_alive(self.pid, self.start_time):
-                raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
-            fd = os.open("oom_score_adj", os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
-            try:
-                os.write(fd, str(step.score).encode())
-            finally:
-                os.close(fd)
-        except OSError as error:
-            hint = "lowering it needs CAP_SYS_RESOURCE" if error.errno == errno.EACCES else ""
-            act = f"cannot set the OOM score to {step.score}"
-            raise refuse_os(step, planned.plugin, act, error, hint=hint) from error
-        finally:
-            if directory >= 0:
-                os.close(directory)
+        if not self._scored:
+            _write_score(planned, self.pid, self.start_time)
 
     def _set_scheduler(self, planned: PlannedStep) -> None:
         from orlop_linux.kernel.scheduling import set_scheduler
@@ -360,3 +356,26 @@ def _unknown(planned: PlannedStep, phase: str) -> PlatformError:
         pointer=planned.step.because,
         errno=errno.EOPNOTSUPP,
     )
+
+
+def _write_score(planned: PlannedStep, pid: int, started: int | None = None) -> None:
+    """Write the score of a process; one that has not been waited for needs no start time to be itself."""
+    step: Any = planned.step
+    directory = -1
+    try:
+        directory = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        # The directory is of one process for ever; whose it is is asked after it was opened.
+        if started is not None and not is_alive(pid, started):
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+        fd = os.open("oom_score_adj", os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            os.write(fd, str(step.score).encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        hint = "lowering it needs CAP_SYS_RESOURCE" if error.errno == errno.EACCES else ""
+        act = f"cannot set the OOM score to {step.score}"
+        raise refuse_os(step, planned.plugin, act, error, hint=hint) from error
+    finally:
+        if directory >= 0:
+            os.close(directory)

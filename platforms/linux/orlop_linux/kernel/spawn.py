@@ -64,6 +64,8 @@ class Launch:
         self.start_time = 0
         self.pidfd = -1
         self.warnings: list[str] = []
+        self.while_mapping: Callable[[int], None] | None = None
+        """Called with the process that waits for its id maps, while its files are still the caller's."""
         self._zygote = zygote
         self._first = first or zygote
         self._record = record
@@ -171,6 +173,8 @@ class Launch:
             target = self._stage[0] or self.pid
             if asked and not mapped and target:
                 write_maps(target, *(self._maps or ((), ())))
+                if self.while_mapping is not None:
+                    self.while_mapping(target)
                 channel.send(protocol.MAPPED)
                 mapped = True
 
