@@ -26,7 +26,7 @@ def world(tmp_path: Path) -> Iterator[LinuxWorld]:
 
 
 # The modules whose rules are about control groups, of which each machine has its own kind.
-_OF_GROUPS = ("tests.rules.lifecycle", "tests.rules.resources")
+_OF_GROUPS = ("tests.rules.lifecycle", "tests.rules.resources", "tests.rules.scopes")
 
 
 def _marks(name: str) -> list[pytest.MarkDecorator]:
