@@ -7,17 +7,10 @@ from pathlib import Path
 
 import pytest
 from tests.attacks.target import Target
-from tests.linux.faults.rig import BUSYBOX
+from tests.linux.faults.rig import opened
 
 
 @pytest.fixture
 def target(tmp_path: Path) -> Iterator[Target]:
-    if not BUSYBOX.exists():
-        pytest.skip("needs a static busybox")
-    tmp_path.chmod(0o755)
-    made = Target(tmp_path)
-    try:
+    with opened(Target, tmp_path) as made:
         yield made
-        made.verify()
-    finally:
-        made.close()

@@ -13,6 +13,7 @@ from tests.linux.faults.rig import Rig
 
 _WATCHED = ("/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/proc/sys/kernel/modprobe")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/ptmx", "/dev/console")
+LINKS = ("absolute", "relative", "inside", "dangling", "chained", "upwards", "itself", "magic")
 
 
 class Target(Rig):
@@ -109,6 +110,22 @@ class Target(Rig):
         self.clear(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(to)
+
+    def goal(self, kind: str, name: str) -> str:
+        """Return where a hostile link at *name* of a kind of ``LINKS`` points to."""
+        if kind == "chained":
+            self.link("first", "second")
+            self.link("second", self.sentinel)
+        return {
+            "absolute": str(self.sentinel),
+            "relative": os.path.relpath(self.sentinel, self.image(name).parent),
+            "inside": "/tmp",
+            "dangling": str(self.sentinel / "absent"),
+            "chained": "/first",
+            "upwards": "../" * 30 + str(self.sentinel).lstrip("/"),
+            "itself": name.rpartition("/")[2],
+            "magic": "/proc/self/root" + str(self.sentinel),
+        }[kind]
 
     def clear(self, name: str) -> None:
         """Remove a file, a link or a directory from the image; never through a link."""

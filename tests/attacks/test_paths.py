@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.attacks.target import Target
+from tests.attacks.target import LINKS, Target
 from tests.linux.faults.points import run
 
 PROC = {"destination": "/proc", "type": "proc", "source": "proc"}
@@ -34,30 +34,10 @@ def bind(source: str | Path, destination: str, *options: str) -> dict[str, Any]:
     return {"destination": destination, "type": "bind", "source": str(source), "options": ["bind", *options]}
 
 
-LINKS = ("absolute", "relative", "inside", "dangling", "chained", "upwards", "itself", "magic")
-
-
-def _to(target: Target, kind: str, name: str) -> str:
-    """Return where a hostile link at *name* points to."""
-    if kind == "chained":
-        target.link("first", "second")
-        target.link("second", str(target.sentinel))
-    return {
-        "absolute": str(target.sentinel),
-        "relative": os.path.relpath(target.sentinel, target.image(name).parent),
-        "inside": "/tmp",
-        "dangling": str(target.sentinel / "absent"),
-        "chained": "/first",
-        "upwards": "../" * 30 + str(target.sentinel).lstrip("/"),
-        "itself": name.rpartition("/")[2],
-        "magic": "/proc/self/root" + str(target.sentinel),
-    }[kind]
-
-
 @pytest.mark.parametrize("kind", LINKS)
 @pytest.mark.parametrize("name", ["proc", "sys"])
 def test_p1_a_link_at_proc_or_sys_is_not_followed(target: Target, name: str, kind: str) -> None:
-    target.link(name, _to(target, kind, name))
+    target.link(name, target.goal(kind, name))
     created, text = target.attack(target.config("/bin/true", mounts=[PROC, SYS]))
     assert not created
     assert f"/{name}" in text
@@ -108,7 +88,7 @@ def test_p3_a_fifo_at_a_mount_point_does_not_hang(target: Target, what: str) -> 
 @pytest.mark.parametrize("kind", LINKS)
 @pytest.mark.parametrize("place", ["end", "middle"])
 def test_p4_a_link_at_a_mount_point_ends_inside_or_fails(target: Target, place: str, kind: str) -> None:
-    target.link("at", _to(target, kind, "at"))
+    target.link("at", target.goal(kind, "at"))
     destination = "/at" if place == "end" else "/at/x/y"
     target.attack(target.shell("touch /at/new /at/x/y/new", mounts=[PROC, tmpfs(destination)]))
 
@@ -232,7 +212,7 @@ def test_p8_nothing_is_mounted_over_the_procfs(target: Target, kind: str, destin
 
 @pytest.mark.parametrize("kind", ["absolute", "relative", "upwards", "chained", "dangling"])
 def test_p9_a_link_in_place_of_dev_leads_nowhere(target: Target, kind: str) -> None:
-    target.link("dev", _to(target, kind, "dev"))
+    target.link("dev", target.goal(kind, "dev"))
     target.attack(target.config("/bin/true"))
     target.attack(target.config("/bin/true", mounts=[PROC, DEV, PTS]))
 
@@ -298,7 +278,7 @@ def test_p16_parents_of_a_mount_point_do_not_lead_back_to_the_host(target: Targe
 
 @pytest.mark.parametrize("kind", LINKS)
 def test_p17_a_missing_working_directory_is_made_inside(target: Target, kind: str) -> None:
-    target.link("w", _to(target, kind, "w"))
+    target.link("w", target.goal(kind, "w"))
     config = target.shell("touch here; pwd")
     config["process"]["cwd"] = "/w/new/directory"
     created, text = target.attack(config)

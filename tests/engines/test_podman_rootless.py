@@ -11,10 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.engines.conftest import orlop_command
-from tests.linux.rootless.plain import GID, UID
-
-SUB = 700_000
-NAMES = ("passwd", "group", "subuid", "subgid")
+from tests.linux.rootless.plain import GID, NAMES, SUB, UID, write_names
 
 
 class Rootless:
@@ -25,20 +22,12 @@ class Rootless:
         etc = scratch / "etc"
         for name in ("etc", "home", "run", "work"):
             (scratch / name).mkdir()
-        for name in ("passwd", "group"):
-            shutil.copy(f"/etc/{name}", etc / name)
-        with (etc / "passwd").open("a") as file:
-            file.write(f"orlop-plain:x:{UID}:{GID}::{scratch}/home:/bin/sh\n")
-        with (etc / "group").open("a") as file:
-            file.write(f"orlop-plain:x:{GID}:\n")
-        for name in ("subuid", "subgid"):
-            (etc / name).write_text(f"orlop-plain:{SUB}:1000\n")
+        binds = write_names(etc, f"{scratch}/home")
         (scratch / "run").chmod(0o700)
         scratch.chmod(0o755)
         for base, directories, files in os.walk(scratch):
             for name in (*directories, *files):
                 os.chown(os.path.join(base, name), UID, GID, follow_symlinks=False)
-        binds = " && ".join(f"mount --bind {etc}/{name} /etc/{name}" for name in NAMES)
         self.base = [
             *("unshare", "--mount", "sh", "-c", f'mount --make-rprivate / && {binds} && exec "$@"', "sh"),
             *("setpriv", f"--reuid={UID}", f"--regid={GID}", "--clear-groups", "env", "-i"),

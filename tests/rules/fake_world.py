@@ -74,10 +74,10 @@ class FakeWorld(World):
         return {"path": path}
 
     @contextmanager
-    def agent(self, number: int) -> Iterator[tuple[str, list[Config]]]:
+    def agent(self, number: int) -> Iterator[tuple[str, Callable[[], Config]]]:
         path = "/run/agent.sock"
         self.kernel.agents[path] = lambda _: number
-        yield path, self.kernel.agent_states
+        yield path, lambda: self.kernel.agent_states[0]
         del self.kernel.agents[path]
 
     def _note(self, name: str, status: int, sleep: int) -> Callable[[HookCall], int]:

@@ -8,7 +8,7 @@ import select
 import shlex
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,10 +70,10 @@ class LinuxWorld(World):
             poller.poll(2)
 
     @contextmanager
-    def agent(self, number: int) -> Iterator[tuple[str, list[Config]]]:
+    def agent(self, number: int) -> Iterator[tuple[str, Callable[[], Config]]]:
         path = self.place / "agent.sock"
         with Agent(path, lambda _: number) as agent:
-            yield str(path), agent.states
+            yield str(path), agent.first_state
 
     def hook(self, bundle: Path, kind: str, name: str = "", *, status: int = 0, sleep: int = 0) -> Config:
         name = name or kind

@@ -201,9 +201,9 @@ def a_seccomp_agent_decides(w: World) -> None:
 
 @rule
 def a_seccomp_agent_is_told_of_the_container(w: World) -> None:
-    with w.agent(0) as (path, states):
+    with w.agent(0) as (path, first_state):
         made = w.start("c", change=_notifying(path, annotations={"org.example": "rules"}))
-        pid, state = made.pid, states[-1]
+        pid, state = made.pid, first_state()
         assert set(state) == {"ociVersion", "fds", "pid", "metadata", "state"}
         assert (state["fds"], state["pid"], state["metadata"]) == (["seccompFd"], pid, "rules")
         inner = state["state"]

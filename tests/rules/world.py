@@ -220,10 +220,10 @@ class World(ABC):
     # Seccomp agents ------------------------------------------------------------
 
     @abstractmethod
-    def agent(self, number: int) -> AbstractContextManager[tuple[str, list[Config]]]:
+    def agent(self, number: int) -> AbstractContextManager[tuple[str, Callable[[], Config]]]:
         """Let an agent listen that decides all calls by an errno, 0: they go on.
 
-        It yields the path of its socket, and the states that it gets.
+        It yields the path of its socket, and what waits for the first state that it gets.
         """
 
     # The machine ------------------------------------------------------------

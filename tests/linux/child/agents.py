@@ -43,6 +43,7 @@ class Agent:
         self.states: list[dict[str, Any]] = []
         self.calls: list[Call] = []
         self.faults: list[str] = []
+        self._told = threading.Event()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.bind(str(path))
         self._socket.listen(8)
@@ -60,6 +61,11 @@ class Agent:
         self.path.unlink()
         assert self.faults == []
 
+    def first_state(self) -> dict[str, Any]:
+        """Wait for the first state: it is read some time after the runtime has sent it and gone on."""
+        assert self._told.wait(PATIENCE), "no state arrives"
+        return self.states[0]
+
     def die(self) -> None:
         """Close everything, as the end of the process would. Idempotent."""
         if self._thread.is_alive():
@@ -75,7 +81,8 @@ class Agent:
         poller.register(self._wake, 0)
         try:
             while True:
-                for fd, event in poller.poll():
+                # Whoever has connected before the end is still heard: the wake comes last.
+                for fd, event in sorted(poller.poll(), key=lambda found: found[0] == self._wake):
                     if fd == self._wake:
                         return
                     if fd == self._socket.fileno():
@@ -110,6 +117,7 @@ class Agent:
                     break
                 text += data
         self.states.append(json.loads(text))
+        self._told.set()
         if len(fds) != 1 or os.readlink(f"/proc/self/fd/{fds[0]}") != "anon_inode:seccomp notify":
             self.faults.append(f"{len(fds)} descriptors")
             return -1

@@ -6,18 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.linux.faults.rig import BUSYBOX, Rig
+from tests.linux.faults.rig import Rig, opened
 
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
-    if not BUSYBOX.exists():
-        pytest.skip("needs a static busybox")
-    tmp_path.chmod(0o755)
-    made = Rig(tmp_path)
-    try:
+    with opened(Rig, tmp_path) as made:
         yield made
-        left = made.left()
-    finally:
-        made.close()
-    assert left == []

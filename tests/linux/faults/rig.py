@@ -16,8 +16,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -35,6 +37,9 @@ sys.argv[0] = "orlop"
 from orlop.cli.main import entry
 entry()
 """
+
+
+AnyRig = TypeVar("AnyRig", bound="Rig")
 
 
 class Outcome:
@@ -225,6 +230,10 @@ class Rig:
                 os.close(fd)
         return left
 
+    def verify(self) -> None:
+        """Fail unless nothing is left of any container."""
+        assert self.left() == []
+
     def close(self) -> None:
         """End and remove everything, whatever the test did."""
         for command in self._commands:
@@ -239,6 +248,20 @@ class Rig:
             for path in reversed(there):
                 _empty(path)
         ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+@contextmanager
+def opened(kind: type[AnyRig], place: Path) -> Iterator[AnyRig]:
+    """Make a rig at *place* for one test, verify at its end what is left, and remove that."""
+    if not BUSYBOX.exists():
+        pytest.skip("needs a static busybox")
+    place.chmod(0o755)
+    made = kind(place)
+    try:
+        yield made
+        made.verify()
+    finally:
+        made.close()
 
 
 def _end(pid: int) -> None:

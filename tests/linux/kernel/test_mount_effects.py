@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.linux.faults.points import run
-from tests.linux.faults.rig import BUSYBOX, Rig, mounts
+from tests.linux.faults.rig import Rig, mounts, opened
 from tests.linux.init.forked import in_child
 
 from orlop_linux.init import mounts as child
@@ -22,15 +22,8 @@ DEV = {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["n
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
-    if not BUSYBOX.exists():
-        pytest.skip("needs a static busybox")
-    tmp_path.chmod(0o755)
-    made = Rig(tmp_path)
-    try:
+    with opened(Rig, tmp_path) as made:
         yield made
-        assert made.left() == []
-    finally:
-        made.close()
 
 
 def outcome(rig: Rig, config: dict[str, Any], *flags: str, between: Callable[[], None] | None = None) -> str:

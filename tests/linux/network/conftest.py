@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.linux.faults.rig import BUSYBOX, Rig
+from tests.linux.faults.rig import Rig, opened
 from tests.linux.network.stage import Host
 
 
@@ -30,13 +30,5 @@ def host() -> Iterator[Host]:
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
-    if not BUSYBOX.exists():
-        pytest.skip("needs a static busybox")
-    tmp_path.chmod(0o755)
-    made = Quiet(tmp_path)
-    try:
+    with opened(Quiet, tmp_path) as made:
         yield made
-        left = made.left()
-    finally:
-        made.close()
-    assert left == []

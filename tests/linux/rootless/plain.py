@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,24 @@ def unused_id() -> int:
 UID = unused_id()
 GID = UID + 1000
 """Not the same as the user id: what is mixed up shows."""
+
+
+SUB = 700_000
+"""First of a thousand further ids that the user may map, once the files of ``write_names`` hold."""
+NAMES = ("passwd", "group", "subuid", "subgid")
+
+
+def write_names(etc: Path, home: str) -> str:
+    """Name the user and its range of ids in files at *etc*; return the commands that put them over /etc's."""
+    for name in ("passwd", "group"):
+        shutil.copy(f"/etc/{name}", etc / name)
+    with (etc / "passwd").open("a") as file:
+        file.write(f"orlop-plain:x:{UID}:{GID}::{home}:/bin/sh\n")
+    with (etc / "group").open("a") as file:
+        file.write(f"orlop-plain:x:{GID}:\n")
+    for name in ("subuid", "subgid"):
+        (etc / name).write_text(f"orlop-plain:{SUB}:1000\n")
+    return " && ".join(f"mount --bind {etc}/{name} /etc/{name}" for name in NAMES)
 
 
 class Plain(Rig):

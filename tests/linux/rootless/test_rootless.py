@@ -13,13 +13,11 @@ from typing import Any
 
 import pytest
 from tests.linux.child.support import namespaces_of, status_of, until
-from tests.linux.rootless.plain import GID, UID, Plain, state_of
+from tests.linux.rootless.plain import GID, SUB, UID, Plain, state_of, write_names
 
 pytestmark = pytest.mark.needs("plain-user")
 
 SHARED = 0o755
-SUB = 700_000
-"""First id of a range that the user may map, in the test's own /etc/subuid."""
 
 
 def _creation(plain: Plain) -> tuple[str, ...]:
@@ -246,15 +244,7 @@ def ranges(plain: Plain) -> None:
         pytest.skip("needs newuidmap(1) and newgidmap(1), of the package uidmap")
     etc = plain.place / "etc"
     etc.mkdir()
-    for name in ("passwd", "group"):
-        shutil.copy(f"/etc/{name}", etc / name)
-    with (etc / "passwd").open("a") as file:
-        file.write(f"orlop-plain:x:{UID}:{GID}::/:/bin/sh\n")
-    with (etc / "group").open("a") as file:
-        file.write(f"orlop-plain:x:{GID}:\n")
-    for name in ("subuid", "subgid"):
-        (etc / name).write_text(f"orlop-plain:{SUB}:1000\n")
-    binds = " && ".join(f"mount --bind {etc}/{name} /etc/{name}" for name in os.listdir(etc))
+    binds = write_names(etc, "/")
     plain.prefix = [
         *("unshare", "--mount", "sh", "-c"),
         f'{binds} && exec setpriv --reuid={UID} --regid={GID} --clear-groups "$@"',

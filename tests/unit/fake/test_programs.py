@@ -201,15 +201,15 @@ def test_init_cannot_be_killed_from_inside() -> None:
 
 def test_files_of_the_image() -> None:
     def program(p: Task) -> None:
-        p.mkdir("/work")
-        p.write_file("/work/file", "text")
-        p.write(p.read("/work/file").decode())
-        p.remove("/work/file")
-        p.write(f" {p.listdir('/work')} {p.exists('/work')} {p.exists('/absent')}")
-        p.write(f" {oct(p.stat('/work').mode)}")
+        p.mkdir("/made")
+        p.write_file("/made/file", "text")
+        p.write(p.read("/made/file").decode())
+        p.remove("/made/file")
+        p.write(f" {p.listdir('/made')} {p.exists('/made')} {p.exists('/absent')}")
+        p.write(f" {oct(p.stat('/made').mode)}")
         for act, number in (
-            (lambda: p.mkdir("/work"), errno.EEXIST),
-            (lambda: p.read("/work"), errno.EISDIR),
+            (lambda: p.mkdir("/made"), errno.EEXIST),
+            (lambda: p.read("/made"), errno.EISDIR),
             (lambda: p.listdir("/etc/passwd"), errno.ENOTDIR),
             (lambda: p.remove("/etc"), errno.ENOTEMPTY),
             (lambda: p.remove("/absent"), errno.ENOENT),
@@ -231,7 +231,7 @@ def test_permissions_hold_for_others_than_root() -> None:
         for act in (
             lambda: p.read("/secret"),
             lambda: p.write_file("/etc/passwd", "me"),
-            lambda: p.mkdir("/work"),
+            lambda: p.mkdir("/made"),
             lambda: p.listdir("/root"),
         ):
             with pytest.raises(PermissionError):
@@ -276,7 +276,7 @@ def test_proc_shows_the_process_to_itself() -> None:
         assert p.read("/proc/self/cgroup") == b"0::/orlop/one\n"
         assert "self" in p.listdir("/proc")
         with pytest.raises(FileNotFoundError):
-            p.mkdir("/proc/work")
+            p.mkdir("/proc/made")
         with pytest.raises(PermissionError):
             p.write_file("/proc/self/cmdline", "x")
 
@@ -384,7 +384,7 @@ SECCOMP = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE", "SCMP_ACT_KILL_PROCESS", "SCMP_AC
 def test_seccomp_judges_what_programs_do(action: str) -> None:
     def program(p: Task) -> int:
         try:
-            p.mkdir("/work")
+            p.mkdir("/made")
         except OSError as error:
             return error.errno or 255
         return 0
