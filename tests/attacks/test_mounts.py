@@ -92,13 +92,20 @@ def _points(pid: int) -> list[str]:
     return [line.split()[4] for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()]
 
 
-def test_p3_a_missing_file_is_not_made_through_a_link_that_comes_and_goes(target: Target) -> None:
+@pytest.mark.parametrize(
+    "mount",
+    [bind("/bin/busybox", "/vol/deep/a/b/c", "ro"), tmpfs("/vol/deep/a/b/c")],
+    ids=["file", "directory"],
+)
+def test_p3_a_missing_mount_point_is_not_made_through_a_link_that_comes_and_goes(
+    target: Target, mount: dict[str, Any]
+) -> None:
+    """A peer exchanges a directory for a link to the host, again and again, in a volume that it shares."""
     volume = target.place / "volume"
     (volume / "deep").mkdir(parents=True)
     (volume / "link").symlink_to(target.sentinel)
     target.image("vol").mkdir()
-    file = bind("/bin/busybox", "/vol/deep/a/b/c", "ro")
-    target.write(target.config("/bin/true", mounts=[PROC, bind(volume, "/vol"), file]))
+    target.write(target.config("/bin/true", mounts=[PROC, bind(volume, "/vol"), mount]))
     with racer(volume / "deep", volume / "link"):
         target.known.update(children())
         for _ in range(12):

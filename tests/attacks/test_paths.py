@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from tests.attacks.target import LINKS, Target
-from tests.linux.faults.points import run
 
 PROC = {"destination": "/proc", "type": "proc", "source": "proc"}
 SYS = {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "ro"]}
@@ -41,37 +40,6 @@ def test_p1_a_link_at_proc_or_sys_is_not_followed(target: Target, name: str, kin
     created, text = target.attack(target.config("/bin/true", mounts=[PROC, SYS]))
     assert not created
     assert f"/{name}" in text
-
-
-def test_p3_missing_mount_points_are_not_made_through_a_link_that_comes_and_goes(target: Target) -> None:
-    """A peer exchanges a directory for a link to the host, again and again, in a volume that it shares."""
-    volume = target.place / "volume"
-    (volume / "deep").mkdir(parents=True)
-    (volume / "link").symlink_to(target.sentinel)
-    target.image("vol").mkdir()
-    target.write(target.config("/bin/true", mounts=[PROC, bind(volume, "/vol"), tmpfs("/vol/deep/a/b/c")]))
-    over = threading.Event()
-
-    def race() -> None:
-        import ctypes
-
-        libc = ctypes.CDLL(None)
-        one, other = os.fsencode(volume / "deep"), os.fsencode(volume / "link")
-        while not over.is_set():
-            libc.renameat2(-100, one, -100, other, 2)
-
-    racer = threading.Thread(target=race)
-    racer.start()
-    try:
-        for _ in range(12):
-            outcome = run(target, "create", "--bundle", str(target.bundle), "box")
-            assert outcome.status in {0, 1}, outcome
-            if outcome.status == 0:
-                assert run(target, "delete", "--force", "box").status == 0
-            target.verify()
-    finally:
-        over.set()
-        racer.join()
 
 
 @pytest.mark.parametrize("what", ["directory", "file"])

@@ -128,12 +128,7 @@ class Rig:
                 "namespaces": [{"type": kind} for kind in NAMESPACES],
             },
         }
-        for name, value in changes.items():
-            if name in {"linux", "process"}:
-                made[name].update(value)
-            else:
-                made[name] = value
-        return made
+        return changed(made, changes)
 
     def write(self, config: dict[str, Any]) -> None:
         """Write the bundle's config."""
@@ -248,6 +243,16 @@ class Rig:
             for path in reversed(there):
                 _empty(path)
         ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+def changed(config: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return *config*, changed in place: the top level is replaced, ``linux`` and ``process`` grow."""
+    for name, value in changes.items():
+        if name in {"linux", "process"}:
+            config[name].update(value)
+        else:
+            config[name] = value
+    return config
 
 
 @contextmanager

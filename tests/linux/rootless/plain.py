@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.linux.faults.rig import Outcome, Rig
+from tests.linux.faults.rig import Outcome, Rig, changed
 
 _ENTRY = """
 import sys
@@ -86,12 +86,7 @@ class Plain(Rig):
         made["linux"]["namespaces"] = [{"type": kind} for kind in ("pid", "mount", "ipc", "uts", "user")]
         made["linux"]["uidMappings"] = [{"containerID": 0, "hostID": UID, "size": 1}]
         made["linux"]["gidMappings"] = [{"containerID": 0, "hostID": GID, "size": 1}]
-        for name, value in changes.items():
-            if name in {"linux", "process"}:
-                made[name].update(value)
-            else:
-                made[name] = value
-        return made
+        return changed(made, changes)
 
     def write(self, config: dict[str, Any]) -> None:
         """Write the bundle's config."""
