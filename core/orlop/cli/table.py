@@ -295,6 +295,26 @@ COMMANDS: tuple[Command, ...] = (
         group=OWN,
     ),
     Command(
+        "completion",
+        "print what makes a shell complete command lines of orlop",
+        usage="bash|zsh|fish",
+        least=1,
+        most=None,
+        mixed=False,
+        group=OWN,
+        text="For bash: source <(orlop completion bash). The scripts call 'orlop completion words' with\n"
+        "what has been typed; it prints what may stand next.",
+    ),
+    Command(
+        "manual",
+        "print the manual page of orlop or of one command",
+        usage="[COMMAND]",
+        most=1,
+        flags=(Flag(("directory",), "write all pages into this directory instead", metavar="DIR"),),
+        group=OWN,
+        text="To read a page: orlop manual run | man -l -",
+    ),
+    Command(
         "help",
         "print help, or the help of one command",
         usage="[COMMAND]",
