@@ -1,13 +1,17 @@
 """orlop: a plugin-oriented container runtime framework that implements the OCI Runtime Specification.
 
-Importing the package has no side effects and loads nothing else: :class:`Runtime`, :class:`Container` and the
-errors are imported when they are first asked for.
+Importing the package has no side effects and loads nothing else: :class:`Runtime`, :class:`Container`, the
+functions on features documents and the errors are imported when they are first asked for.
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from orlop.advertised.diff import diff_features as diff_features
+    from orlop.advertised.key import features_key as features_key
+    from orlop.advertised.source import read_features as read_features
+    from orlop.advertised.validate import validate_features as validate_features
     from orlop.runtime import Container as Container
     from orlop.runtime import Runtime as Runtime
     from orlop_hookspecs.errors import (
@@ -80,10 +84,19 @@ _ERRORS = (
     "WaitTimeoutError",
 )
 
-__all__ = [  # noqa: PLE0604 - the errors are listed once, above
+_ADVERTISED = {
+    "diff_features": "diff",
+    "features_key": "key",
+    "read_features": "source",
+    "validate_features": "validate",
+}
+"""Functions on features documents of any runtime, and the module of :mod:`orlop.advertised` that has each."""
+
+__all__ = [  # noqa: PLE0604 - the errors are listed once, above, and so are the functions
     "Container",
     "Runtime",
     "__version__",
+    *_ADVERTISED,
     *_ERRORS,
 ]
 
@@ -94,6 +107,8 @@ def __getattr__(name: str) -> object:
         from orlop import runtime as source
     elif name in _ERRORS:
         from orlop_hookspecs import errors as source  # type: ignore[no-redef]
+    elif name in _ADVERTISED:
+        source = __import__(f"orlop.advertised.{_ADVERTISED[name]}", fromlist=(name,))
     else:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)

@@ -249,14 +249,19 @@ COMMANDS: tuple[Command, ...] = (
         "print what this runtime can do, as the features document",
         flags=(
             Flag(("provenance",), "say for every field which plugin supplied it", kind=SWITCH),
+            Flag(("diff",), "show what another document says differently", metavar="OTHER"),
+            Flag(("validate",), "examine another document strictly", metavar="OTHER"),
+            Flag(("key",), "print a key that changes exactly when the document does", kind=SWITCH),
             Flag(
                 ("format", "f"),
-                "layout of --provenance",
+                "layout of everything but the document itself",
                 choices=("text", "json"),
                 default="text",
                 metavar="FORMAT",
             ),
         ),
+        text="OTHER is a file, - for standard input, or a runtime (an executable file or a name in PATH),\n"
+        "which is run with 'features'. The exit status is 1 when documents differ or OTHER breaks a rule.",
     ),
     Command(
         "plugins",

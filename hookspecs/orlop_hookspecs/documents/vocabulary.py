@@ -95,3 +95,27 @@ WINDOWS_DEVICE_ID_TYPES = ("class",)
 VM_IMAGE_FORMATS = ("raw", "qcow2", "vdi", "vmdk", "vhd")
 STATUSES = ("creating", "created", "running", "paused", "stopped")
 """Statuses of a container: the four of runtime.md, State, and ``paused``, which engines agree on."""
+
+REQUIRED_MOUNT_OPTIONS = (
+    "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "iversion", "lazytime",
+    "loud", "noatime", "nodev", "nodiratime", "noexec", "noiversion", "nolazytime", "norelatime",
+    "nostrictatime", "nosuid", "private", "rbind", "relatime", "remount", "ro", "rprivate", "rshared",
+    "rslave", "runbindable", "rw", "shared", "silent", "slave", "strictatime", "suid", "sync", "unbindable",
+)  # fmt: skip
+"""Options of mounts that every runtime for Linux must implement (config.md, Linux mount options)."""
+
+MOUNT_OPTIONS = (
+    *REQUIRED_MOUNT_OPTIONS,
+    "idmap", "mand", "nomand", "nosymfollow", "ratime", "rdev", "rdiratime", "rexec", "ridmap", "rnoatime",
+    "rnodev", "rnodiratime", "rnoexec", "rnorelatime", "rnostrictatime", "rnosuid", "rnosymfollow",
+    "rrelatime", "rro", "rrw", "rstrictatime", "rsuid", "rsymfollow", "symfollow", "tmpcopyup",
+)  # fmt: skip
+"""All options of mounts that config.md names, and ``rnodev``, which only its table forgets."""
+
+FILESYSTEM_OPTIONS = frozenset(
+    (
+        "context", "data", "errors", "gid", "hidepid", "huge", "lowerdir", "max", "mode", "mpol",
+        "newinstance", "nr_blocks", "nr_inodes", "ptmxmode", "size", "subset", "uid", "upperdir", "workdir",
+    )
+)  # fmt: skip
+"""Some options that belong to single file systems: mount(8), tmpfs(5), proc(5), overlayfs."""

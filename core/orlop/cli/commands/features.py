@@ -1,11 +1,12 @@
-"""``orlop features``: what this composition can do."""
+"""``orlop features``: what this composition can do, what others can, and whether they say it rightly."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from orlop.cli.composition import runtime
-from orlop.cli.output import to_json, write
+from orlop.cli.output import table, to_json, write
+from orlop_hookspecs.errors import UsageError
 
 if TYPE_CHECKING:
     from typing import Any
@@ -13,22 +14,69 @@ if TYPE_CHECKING:
     from orlop.cli.context import Context
 
 _INDENT = "    "
+_FOUND = 1
+"""Exit status when documents differ, or one is not valid."""
+_NAME = "orlop"
 
 
 def run(context: Context) -> int:
-    """Print the features document, or who supplied each of its fields."""
+    """Print the features document, or what was asked about it or about another one."""
+    line = context.line
+    questions = {
+        "provenance": line.on("provenance"),
+        "key": line.on("key"),
+        "diff": bool(line.text("diff")),
+        "validate": bool(line.text("validate")),
+    }
+    asked = [name for name, on in questions.items() if on]
+    if len(asked) > 1:
+        raise UsageError(
+            f"--{asked[0]} and --{asked[1]} cannot be used together", hint="ask one after the other"
+        )
+    as_json = line.text("format") == "json"
+    if asked == ["validate"]:
+        return _validate(line.text("validate"), as_json=as_json)
     composed = runtime(context)
-    if not context.line.on("provenance"):
-        from orlop.documents.codec import encode
-
-        write(to_json(encode(composed.features()), _INDENT) + "\n")
+    if asked == ["provenance"]:
+        provenance = composed.features_provenance()
+        write(to_json(provenance, _INDENT) + "\n" if as_json else _text(provenance))
         return 0
-    provenance = composed.features_provenance()
-    if context.line.text("format") == "json":
-        write(to_json(provenance, _INDENT) + "\n")
-    else:
-        write(_text(provenance))
+    from orlop.documents.codec import encode
+
+    document = encode(composed.features())
+    if asked == ["diff"]:
+        return _diff(document, line.text("diff"), as_json=as_json)
+    if asked == ["key"]:
+        from orlop.advertised.key import features_key
+
+        key = features_key(document)
+        write(to_json({"key": key}, _INDENT) + "\n" if as_json else key + "\n")
+        return 0
+    write(to_json(document, _INDENT) + "\n")
     return 0
+
+
+def _validate(place: str, *, as_json: bool) -> int:
+    from orlop.advertised.source import read_text
+    from orlop.advertised.validate import validate_features
+
+    report = validate_features(read_text(place)[0])
+    write((to_json(report.as_data(), _INDENT) if as_json else report.as_text()) + "\n")
+    return 0 if report.valid else _FOUND
+
+
+def _diff(document: dict[str, Any], place: str, *, as_json: bool) -> int:
+    from orlop.advertised.diff import diff_features
+    from orlop.advertised.source import read_features
+
+    found = diff_features(document, read_features(place), (_NAME, place))
+    if as_json:
+        write(to_json(found.as_data(), _INDENT) + "\n")
+    elif found.equal:
+        write("no differences\n")
+    else:
+        write(table(*found.rows()))
+    return 0 if found.equal else _FOUND
 
 
 def _text(provenance: dict[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""What runtimes say of themselves: features documents, read, examined, compared and relied on."""
