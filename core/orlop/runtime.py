@@ -14,7 +14,7 @@ container's lock.
 from __future__ import annotations
 
 import os
-import threading
+from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any
 
 from orlop.lifecycle import create as create_verb
@@ -69,7 +69,7 @@ class Runtime:
         self._root = root
         self._options = dict(options or {})
         self._warn = warn
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._kernel: Kernel | None = None
         self._site: Site | None = None
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import attrs
-
-from orlop_hookspecs.frozen import Frozen, frozen
+from orlop_hookspecs.frozen import Frozen, field, frozen
 
 
 @frozen
@@ -50,7 +48,7 @@ class PlanContext(Frozen):
     """Absolute path of the bundle."""
     rootfs: str
     """Absolute path of the root filesystem; empty when the config has no root."""
-    options: LaunchOptions = attrs.field(factory=LaunchOptions)
+    options: LaunchOptions = field(factory=LaunchOptions)
     """The caller's launch flags."""
     store: str = ""
     """A word for the store that holds the container, another one for each; empty for the user's usual one.

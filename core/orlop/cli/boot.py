@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from orlop.cli.pack import Kit, Modules
 
-FORMAT = 1
+FORMAT = 2
 """Version of the layout of packs."""
 
 LARGE = frozenset(("create", "run", "features", "plugins", "check", "explain", "schema", "update"))

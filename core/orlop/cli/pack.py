@@ -18,6 +18,7 @@ from marshal import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import CodeType
     from typing import Any
 
     Entry = tuple[str, tuple[int, int], str | None, list[str] | None, bytes]
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     """What :mod:`orlop.cli.boot` hands over: the name of a pack, what must be as it was for it to count, its
     modules, and the names of those that the interpreter had imported before.
     """
+
+_OURS = frozenset(("orlop", "orlop_hookspecs", "orlop_linux", "orlop_fake"))
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -74,7 +77,7 @@ def _entry(name: str, spec: Any) -> Entry | None:  # noqa: ANN401 - a module's s
     if type(spec.loader) is ExtensionFileLoader:
         return spec.origin, stamp, None, None, b""
     try:
-        code = dumps(spec.loader.get_code(name))
+        code = dumps(_code(name, spec.loader, spec.origin))
     except (OSError, ImportError, SyntaxError, ValueError):
         return None
     # A source that was changed meanwhile is taken by the next command.
@@ -82,6 +85,15 @@ def _entry(name: str, spec: Any) -> Entry | None:  # noqa: ANN401 - a module's s
         return None
     places = spec.submodule_search_locations
     return spec.origin, stamp, spec.cached, None if places is None else list(places), code
+
+
+def _code(name: str, loader: SourceFileLoader, path: str) -> CodeType | None:
+    """Return the bytecode of a module; of ours, without what only type checkers read."""
+    if name.partition(".")[0] not in _OURS:
+        return loader.get_code(name)
+    from orlop.cli.erase import compile_erased
+
+    return compile_erased(loader.get_data(path), path)
 
 
 def _stamp(path: str) -> tuple[int, int] | None:

@@ -13,8 +13,7 @@ from orlop.documents.faults import InvalidDocumentError, Mismatch
 from orlop.documents.properties import null_properties, unknown_properties
 from orlop.documents.reader import parse
 from orlop.documents.structure import document_decoder
-from orlop_hookspecs.documents.base import KIND, Document
-from orlop_hookspecs.documents.names import json_name
+from orlop_hookspecs.documents.base import Document
 from orlop_hookspecs.errors import DocumentError
 
 if TYPE_CHECKING:
@@ -106,10 +105,8 @@ def encode(document: Document) -> dict[str, Any]:
 
 def _encode(document: Document) -> dict[str, Any]:
     data: dict[str, Any] = {}
-    for attribute in document.__attrs_attrs__:
-        value = getattr(document, attribute.name)
-        if value is not None and KIND in attribute.metadata:
-            data[json_name(attribute.name)] = _encode_value(value)
+    for name, value in document.properties():
+        data[name] = _encode_value(value)
     return data
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from orlop.documents.faults import pointer
 from orlop.documents.structure import properties_of
 from orlop_hookspecs.documents import kinds
-from orlop_hookspecs.documents.base import KIND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,11 +36,11 @@ def _walk(data: Mapping[str, Any], cls: type[Document], path: Path) -> Iterator[
     """
     known = properties_of(cls)
     for key, value in data.items():
-        attribute = known.get(key)
+        entry = known.get(key)
         place = (*path, key)
-        yield place, value, attribute is not None
-        if attribute is not None:
-            yield from _below(attribute.metadata[KIND], value, place)
+        yield place, value, entry is not None
+        if entry is not None:
+            yield from _below(entry[1], value, place)
 
 
 def _below(kind: kinds.Kind[Any], value: object, path: Path) -> Iterator[tuple[Path, Any, bool]]:

@@ -99,8 +99,11 @@ def parse(text: bytes, *, path: str = "") -> dict[str, Any]:
             f"expected UTF-8, found another byte at offset {error.start}", path=path
         ) from None
     _check_depth(text, path)
+    data: object
     try:
-        data = _scan(decoded, path, _strict())
+        data = _scan_quickly(decoded)
+        if data is None:
+            data = _scan(decoded, path, _strict())
     except _SuspectError:
         _diagnose(decoded, path)
     if not isinstance(data, dict):
@@ -125,6 +128,23 @@ def _check_depth(text: bytes, path: str) -> None:
                     raise DocumentError(f"document has more than {DEPTH_LIMIT} levels", path=path)
             else:
                 depth -= 1
+
+
+def _scan_quickly(text: str) -> dict[str, Any] | None:
+    """Return the object that *text* holds; ``None`` where something is wrong, or another way is needed.
+
+    The import of :mod:`json` takes longer than a config takes to be decoded, so its C half is asked first.
+
+    Raises:
+        _SuspectError: As :func:`_scan` with the strict decoder.
+    """
+    try:
+        from _json import make_scanner
+
+        value, end = make_scanner(_Strict())(text, len(text) - len(text.lstrip(_WHITESPACE)))  # type: ignore[arg-type]
+    except (ImportError, AttributeError, TypeError, ValueError, StopIteration, SystemError):
+        return None
+    return value if type(value) is dict and not text[end:].strip(_WHITESPACE) else None
 
 
 def _scan(text: str, path: str, decoder: JSONDecoder) -> object:
@@ -186,6 +206,18 @@ def _keep_number(text: str) -> float | _Refused:
 
 def _keep_constant(text: str) -> _Refused:
     return _Refused("expected a number that JSON knows", text)
+
+
+class _Strict:
+    """The strict decoder, as ``_json.make_scanner`` looks at one."""
+
+    strict = True
+    object_hook = None
+    object_pairs_hook = staticmethod(_object)
+    parse_int = staticmethod(_integer)
+    parse_float = staticmethod(_number)
+    parse_constant = staticmethod(_constant)
+    memo: dict[str, str] = {}  # noqa: RUF012 - the scanner clears it after each use
 
 
 def _strict() -> JSONDecoder:

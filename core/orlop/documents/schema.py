@@ -10,11 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from orlop.documents.structure import properties_of
 from orlop_hookspecs.documents import kinds
-from orlop_hookspecs.documents.base import KIND
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,9 +79,10 @@ class _Generator:
         """Return the schema of objects of *cls*."""
         properties: dict[str, Any] = {}
         required: list[str] = []
-        for name, attribute in properties_of(cls).items():
-            described = self.describe(attribute.metadata[KIND])
-            if attribute.default is attrs.NOTHING:
+        needed = cls.required_fields()
+        for name, (field, kind) in properties_of(cls).items():
+            described = self.describe(kind)
+            if field in needed:
                 required.append(name)
             elif self.nullable:
                 described = {"anyOf": [described, {"type": "null"}]}

@@ -7,18 +7,16 @@ it. Functions are made once per kind and class, when first needed. They are what
 
 from __future__ import annotations
 
-from typing import Any
-
-import attrs
+from typing import TYPE_CHECKING, Any
 
 from orlop.documents.faults import FAULT_LIMIT, Fault, Mismatch
 from orlop_hookspecs.documents import kinds
-from orlop_hookspecs.documents.base import KIND, Document
 from orlop_hookspecs.documents.names import json_name
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from orlop_hookspecs.documents.base import Document
 
     Decode = Callable[[Any], Any]
 
@@ -58,20 +56,35 @@ def _text(kind: kinds.Text) -> Decode:
     decode = _string(kind)
     if not kind.pattern:
         return decode
-    # Imported by attrs anyway; compiled on first use because few documents set any of these properties.
-    import re
-
-    matches: Any = None
+    matches: Any = _capitals_after(kind.pattern)
 
     def decode_pattern(value: object) -> object:
         nonlocal matches
         if matches is None:
+            import re  # on first use, because few documents set any of these properties
+
             matches = re.compile(kind.pattern, re.ASCII).fullmatch
-        if matches(decode(value)) is None:
+        if not matches(decode(value)):
             raise _refuse(kind, value)
         return value
 
     return decode_pattern
+
+
+def _capitals_after(pattern: str) -> Callable[[str], bool] | None:
+    """Return what matches a *pattern* of a word and capitals behind it; ``None`` for any other pattern.
+
+    The limits of nearly every container are named so, and module re takes longer than the whole config.
+    """
+    word, _, rest = pattern.partition("[")
+    if rest != "A-Z]+" or not word.replace("_", "").isalnum():
+        return None
+
+    def matches(value: str) -> bool:
+        behind = value[len(word) :]
+        return value.startswith(word) and behind.isascii() and behind.isalpha() and behind.isupper()
+
+    return matches
 
 
 def _choice(kind: kinds.Choice) -> Decode:
@@ -238,7 +251,7 @@ _MAKERS: dict[type[kinds.Kind[Any]], Callable[[Any], Decode]] = {
 }
 _decoders: dict[kinds.Kind[Any], Decode] = {}
 _document_decoders: dict[type[Document], Decode] = {}
-_properties: dict[type[Document], dict[str, attrs.Attribute[Any]]] = {}
+_properties: dict[type[Document], dict[str, tuple[str, kinds.Kind[Any]]]] = {}
 
 
 def decoder(kind: kinds.Kind[Any]) -> Decode:
@@ -249,12 +262,11 @@ def decoder(kind: kinds.Kind[Any]) -> Decode:
     return decode
 
 
-def properties_of(cls: type[Document]) -> Mapping[str, attrs.Attribute[Any]]:
-    """Return the attributes of *cls* that are properties of the document, by property name."""
+def properties_of(cls: type[Document]) -> Mapping[str, tuple[str, kinds.Kind[Any]]]:
+    """Return the properties of the document class *cls* by name: the field that holds each, and its kind."""
     known = _properties.get(cls)
     if known is None:
-        known = {json_name(a.name): a for a in cls.__attrs_attrs__ if KIND in a.metadata}
-        _properties[cls] = known
+        known = _properties[cls] = {json_name(name): (name, kind) for name, kind in cls.kinds()}
     return known
 
 
@@ -271,15 +283,10 @@ def document_decoder(cls: type[Document]) -> Decode:
 
 
 def _make_document_decoder(cls: type[Document]) -> Decode:
-    table = {
-        name: (attribute.name, decoder(attribute.metadata[KIND]))
-        for name, attribute in properties_of(cls).items()
-    }
-    required = tuple(
-        (name, attribute.name)
-        for name, attribute in properties_of(cls).items()
-        if attribute.default is attrs.NOTHING
-    )
+    properties = properties_of(cls)
+    table = {key: (name, decoder(kind)) for key, (name, kind) in properties.items()}
+    needed = cls.required_fields()
+    required = tuple((key, name) for key, (name, _) in properties.items() if name in needed)
 
     def decode(value: object) -> object:
         if not isinstance(value, dict):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from orlop_hookspecs.documents.base import KIND, Document
+from orlop_hookspecs.documents.base import Document
 from orlop_hookspecs.documents.names import json_name
 from orlop_hookspecs.errors import UNSET
 from orlop_hookspecs.frozen import Frozen, frozen
@@ -139,9 +139,7 @@ def _fields_of(cls: type[Document]) -> tuple[tuple[str, str], ...]:
     """Return attribute name and property name of each property of *cls*."""
     known = _fields.get(cls)
     if known is None:
-        known = _fields[cls] = tuple(
-            (a.name, json_name(a.name)) for a in cls.__attrs_attrs__ if KIND in a.metadata
-        )
+        known = _fields[cls] = tuple((name, json_name(name)) for name, _ in cls.kinds())
     return known
 
 

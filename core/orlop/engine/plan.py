@@ -12,8 +12,8 @@ from orlop_hookspecs.steps.hooks import RunHook
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-Late = dict[str, list[dict[str, Any]]]
-"""Kind of hook to the fields of its RunHook steps: what the lifecycle runs after the plan."""
+    Late = dict[str, list[dict[str, Any]]]
+    """Kind of hook to the fields of its RunHook steps: what the lifecycle runs after the plan."""
 
 LATE_KINDS = ("poststart", "poststop")
 """Hooks that stand in no phase (runtime.md, Lifecycle, steps 9 and 13)."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from orlop.documents.codec import decode_config, encode
 from orlop.engine import adjust
-from orlop.engine.plan import Late, make_plan
+from orlop.engine.plan import make_plan
 from orlop_hookspecs.errors import UNSET, ConfigError, DocumentError, PluginError
 from orlop_hookspecs.frozen import Frozen, frozen
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orlop.engine.coverage import Finding
+    from orlop.engine.plan import Late
     from orlop.plugins.compose import Composition
     from orlop_hookspecs.documents.config import Config
     from orlop_hookspecs.hooks.capability import Problem

@@ -6,11 +6,6 @@ everything that is wrong.
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
-
-import attrs
-
 from orlop.engine.coverage import Coverage
 from orlop.engine.features import Merged, merge
 from orlop.engine.known import KnownConfigs
@@ -20,41 +15,76 @@ from orlop.plugins.faults import PluginFault, RefusedPluginsError
 from orlop.plugins.specs import LIVE
 from orlop.plugins.verify import Verified, verify
 from orlop_hookspecs.errors import CompositionError, PluginError
+from orlop_hookspecs.frozen import Frozen, frozen
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from functools import cached_property
+    from typing import Any
 
     import pluggy
 
     from orlop.plugins.sources import Candidate
     from orlop_hookspecs.hooks.capability import Handle
-    from orlop_hookspecs.kernel import Platform  # noqa: TC004 - nobody evaluates the annotation
+    from orlop_hookspecs.kernel import Platform
     from orlop_hookspecs.record import Record
+else:
+
+    class cached_property:  # noqa: N801 - it stands for the one of functools, whose import is not free
+        """A method that is called once for each object, and whose answer the object keeps."""
+
+        def __init__(self, method: Callable[[Any], Any]) -> None:
+            """Keep the *method* and what it says of itself."""
+            self._method = method
+            self.__doc__ = method.__doc__
+
+        def __get__(self, instance: Any, owner: type | None = None) -> Any:  # noqa: ANN401 - whatever it answers
+            """Ask the method, and never again."""
+            if instance is None:
+                return self
+            value = instance.__dict__[self._method.__name__] = self._method(instance)
+            return value
 
 
-@attrs.frozen
-class Inactive:
+@frozen
+class Inactive(Frozen):
     """A known plugin that is not part of the composition, and why."""
 
     name: str
     reason: str
     source: str
-    load: Any = attrs.field(repr=False, eq=False)
+    load: Any
     """Returns the plugin; imports it when nobody has."""
 
 
-@attrs.frozen(slots=False)
 class Composition:
-    """Plugins that fit together, in their order, for one platform."""
+    """Plugins that fit together, in their order, for one platform.
 
-    platform_name: str
-    platform: Platform | None
-    """What supplies the kernel; ``None`` in a composition for a record, whose kernel is known."""
-    plugins: tuple[Verified, ...]
-    inactive: tuple[Inactive, ...]
-    hooks: Hooks
-    known: KnownConfigs = attrs.field(factory=KnownConfigs, init=False, eq=False, repr=False)
-    """Configs that have been decoded and found covered."""
+    Args:
+        platform_name: The platform's name.
+        platform: What supplies the kernel; ``None`` in a composition for a record, whose kernel is known.
+        plugins: The active plugins.
+        inactive: Those that are known and not active.
+        hooks: What calls the plugins.
+    """
+
+    def __init__(
+        self,
+        platform_name: str,
+        platform: Platform | None,
+        plugins: tuple[Verified, ...],
+        inactive: tuple[Inactive, ...],
+        hooks: Hooks,
+    ) -> None:
+        """Keep the parts."""
+        self.platform_name = platform_name
+        self.platform = platform
+        self.plugins = plugins
+        self.inactive = inactive
+        self.hooks = hooks
+        self.known = KnownConfigs()
+        """Configs that have been decoded and found covered."""
 
     @cached_property
     def names(self) -> list[str]:
@@ -126,7 +156,7 @@ def compose(
     composition = _assemble(name, wanted, tuple(block))
     if own is None:
         own = _find_platform(composition, name)
-    composition = attrs.evolve(composition, platform=own)
+    composition = Composition(name, own, composition.plugins, composition.inactive, composition.hooks)
     # Both are promises about the whole composition, so they are verified now and not at the first create.
     _refuse_plugin_errors(lambda: composition.coverage)
     if check_features:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform, overload
 
-import attrs
-
 from orlop_hookspecs.documents.names import json_name
-from orlop_hookspecs.frozen import Frozen, collect
+from orlop_hookspecs.frozen import MISSING, Frozen, collect
+from orlop_hookspecs.frozen import field as frozen_field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,14 +27,14 @@ KIND = "kind"
 def field(kind: Kind[T]) -> T: ...
 @overload
 def field(kind: Kind[T], *, default: None) -> T | None: ...
-def field(kind: Kind[Any], *, default: Any = attrs.NOTHING) -> Any:
+def field(kind: Kind[Any], *, default: Any = MISSING) -> Any:
     """Declare a property of *kind*: required by the schema, unless its default is ``None`` (absent)."""
-    return attrs.field(default=default, metadata={KIND: kind})
+    return frozen_field(default=default, metadata={KIND: kind})
 
 
 def note(*, default: T) -> T:
     """Declare an attribute that belongs to the object but is not a property of the document."""
-    return attrs.field(default=default)
+    return frozen_field(default=default)  # type: ignore[no-any-return]
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field, note))
@@ -53,7 +52,15 @@ class Document(Frozen):
 
     def properties(self) -> Iterator[tuple[str, Any]]:
         """Yield the name in the specification and the value of each property that is set."""
-        for attribute in self.__attrs_attrs__:
-            value = getattr(self, attribute.name)
-            if value is not None and KIND in attribute.metadata:
-                yield json_name(attribute.name), value
+        content = self.__dict__
+        for name in self.field_metadata():
+            value = content[name]
+            if value is not None:
+                yield json_name(name), value
+
+    @classmethod
+    def kinds(cls) -> Iterator[tuple[str, Kind[Any]]]:
+        """Yield the name of each field that is a property of the document, and its kind."""
+        for name, metadata in cls.field_metadata().items():
+            if KIND in metadata:
+                yield name, metadata[KIND]

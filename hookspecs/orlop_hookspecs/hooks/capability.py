@@ -11,9 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
-from orlop_hookspecs.frozen import Frozen, frozen
+from orlop_hookspecs.frozen import Frozen, field, frozen
 from orlop_hookspecs.hooks.markers import hookspec
 
 if TYPE_CHECKING:
@@ -47,9 +45,9 @@ class Adjustment(Frozen):
     Values are JSON data with the names of the spec.
     """
 
-    set: Mapping[str, Any] = attrs.field(factory=dict)
+    set: Mapping[str, Any] = field(factory=dict)
     """JSON pointer to value: creates or replaces. Two plugins that set overlapping pointers are an error."""
-    append: Mapping[str, Sequence[Any]] = attrs.field(factory=dict)
+    append: Mapping[str, Sequence[Any]] = field(factory=dict)
     """JSON pointer of an array to elements that are appended, in plugin order."""
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import attrs
 from hypothesis import strategies as st
 
 from orlop.documents.structure import properties_of
 from orlop_hookspecs.documents import Document, kinds
-from orlop_hookspecs.documents.base import KIND
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,12 +88,13 @@ _objects: dict[type[Document], st.SearchStrategy[dict[str, Any]]] = {}
 def _make_objects(cls: type[Document]) -> st.SearchStrategy[dict[str, Any]]:
     required: dict[str, st.SearchStrategy[Any]] = {}
     optional: dict[str, st.SearchStrategy[Any]] = {}
-    for name, attribute in properties_of(cls).items():
-        group = required if attribute.default is attrs.NOTHING else optional
+    needed = cls.required_fields()
+    for name, (field, kind) in properties_of(cls).items():
+        group = required if field in needed else optional
         if name.startswith("ociVersion"):
             group[name] = st.sampled_from(("1.0.0", "1.0.2-dev", "1.3.0"))
         else:
-            group[name] = data(attribute.metadata[KIND])
+            group[name] = data(kind)
     # A few properties at a time: all of them at once would be slow to make and hard to read.
     chosen = st.lists(st.sampled_from(sorted(optional)), unique=True, max_size=4) if optional else st.just([])
     return chosen.flatmap(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orlop.documents.codec import (
     converter,
@@ -19,6 +22,7 @@ from orlop.documents.codec import (
 )
 from orlop.documents.faults import InvalidDocumentError, pointer
 from orlop.documents.properties import null_properties, unknown_properties
+from orlop.documents.structure import _capitals_after
 from orlop_hookspecs.documents import (
     Config,
     Features,
@@ -369,3 +373,17 @@ def test_documents_nest_in_other_classes_by_cattrs() -> None:
     [inner] = caught.value.exceptions
     assert isinstance(inner, InvalidDocumentError)
     assert inner.pointer == "/defaultAction"
+
+
+@pytest.mark.parametrize("pattern", ["RLIMIT_[A-Z]+", "X[A-Z]+"])
+@given(rest=st.text(st.sampled_from("AZaz_0É\u01c5\n ")))
+def test_a_word_and_capitals_are_what_the_pattern_says(pattern: str, rest: str) -> None:
+    matches = _capitals_after(pattern)
+    assert matches is not None
+    for value in (rest, pattern.partition("[")[0] + rest):
+        assert matches(value) == bool(re.compile(pattern, re.ASCII).fullmatch(value))
+
+
+@pytest.mark.parametrize("pattern", ["CAP_[A-Z_]+", "[A-Z]+", "A.[A-Z]+", "A[A-Z]*", "a|b[A-Z]+"])
+def test_other_patterns_are_left_to_module_re(pattern: str) -> None:
+    assert _capitals_after(pattern) is None

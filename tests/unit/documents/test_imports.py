@@ -107,12 +107,15 @@ def _annotation(kind: kinds.Kind[Any]) -> str:
 def test_annotations_and_kinds_say_the_same(name: str) -> None:
     cls: type[Document] = getattr(package, name)
     assert cls.__doc__
-    for attribute in properties_of(cls).values():
+    view = {attribute.name: attribute for attribute in attrs.fields(cls)}
+    for field, kind in properties_of(cls).values():
+        attribute = view[field]
+        assert attribute.metadata == {KIND: kind}
         # A string, because these modules postpone the evaluation of their annotations.
         annotation: Any = attribute.type
-        expected = _annotation(attribute.metadata[KIND])
-        optional = attribute.default is None
-        assert optional or attribute.default is attrs.NOTHING
+        expected = _annotation(kind)
+        optional = field not in cls.required_fields()
+        assert attribute.default is (None if optional else attrs.NOTHING)
         assert annotation == (f"{expected} | None" if optional else expected), attribute.name
 
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import pytest
 from tests.unit.documents import published
 
 from orlop.documents.schema import ROOTS
 from orlop.documents.structure import properties_of
 from orlop_hookspecs.documents import kinds, vocabulary
-from orlop_hookspecs.documents.base import KIND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,9 +119,11 @@ def _kind_lines(kind: kinds.Kind[Any], path: str) -> Iterator[str]:
     elif isinstance(kind, (kinds.OneOrMany, kinds.Ref)):
         target = kind.item if isinstance(kind, kinds.OneOrMany) else kind
         assert isinstance(target, kinds.Ref)
-        for name, attribute in properties_of(target.resolve()).items():
-            required = "!" if attribute.default is attrs.NOTHING else ""
-            yield from _kind_lines(attribute.metadata[KIND], f"{path}.{required}{name}".lstrip("."))
+        cls = target.resolve()
+        needed = cls.required_fields()
+        for name, (field, below) in properties_of(cls).items():
+            required = "!" if field in needed else ""
+            yield from _kind_lines(below, f"{path}.{required}{name}".lstrip("."))
 
 
 def _limits(kind: kinds.Kind[Any]) -> str:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -217,10 +218,10 @@ def born(messages: list[tuple[bytes, bytes, int]]) -> tuple[Launch, subprocess.P
     channel = made._channel = Channel("box")
     made.pid, made.pidfd = child.pid, os.pidfd_open(child.pid)
     channel._heard = True
-    with channel.theirs as sock:
+    with closing(channel.theirs) as sock:
         for kind, payload, count in messages:
             protocol.send(sock, kind, payload, [0] * count)
-        made._kept = sock.dup()  # type: ignore[attr-defined] # it reads nothing
+        made._kept = socket.fromfd(sock.fileno(), socket.AF_UNIX, socket.SOCK_SEQPACKET)  # type: ignore[attr-defined] # it reads nothing
     return made, child
 
 
@@ -307,7 +308,7 @@ def test_trees_are_sent_as_they_are_asked_for(channel: Channel) -> None:
             sent.append(count)
             yield [0] * count
 
-    with channel.theirs as sock:
+    with closing(channel.theirs) as sock:
         protocol.send(sock, protocol.MORE)
         protocol.send(sock, protocol.READY)
         assert channel.serve(batches()) == (protocol.READY, b"", [])

@@ -6,10 +6,9 @@ is done.
 
 from __future__ import annotations
 
+import _socket as socket
 import errno
-import json
 import os
-import socket
 
 from orlop_linux.init import (
     cgroupfs,
@@ -19,6 +18,7 @@ from orlop_linux.init import (
     filters,
     hooks,
     identity,
+    jsontext,
     listener,
     mounts,
     names,
@@ -192,10 +192,10 @@ class Blueprint:
         kind, payload, fds = protocol.receive(channel)
         if kind != protocol.BUILD or not fds:
             die()
-        sizes = json.loads(payload)
+        sizes = jsontext.loads(payload)
         blob = os.pread(fds[0], sizes["plan"] + sizes["filters"], 0)
         os.close(fds[0])
-        plan = json.loads(blob[: sizes["plan"]])
+        plan = jsontext.loads(blob[: sizes["plan"]])
         programs = blob[sizes["plan"] :]
         self.phases: dict[str, list[tuple[str, dict[str, Any]]]] = plan["phases"]
         self.listener = socket.socket(fileno=fds[4])
@@ -304,7 +304,9 @@ def _await_commit(channel: socket.socket) -> None:
 def _await_start(listener: socket.socket) -> socket.socket:
     """Return the connection of the one who starts; connections that ask for nothing are probes."""
     while True:
-        connection, _ = listener.accept()
+        # What the public class wraps: a descriptor, closed on exec.
+        fd, _ = listener._accept()  # type: ignore[attr-defined] # noqa: SLF001 - see above
+        connection = socket.socket(fileno=fd)
         connection.settimeout(10)
         try:
             if connection.recv(1) == protocol.START_REQUEST:

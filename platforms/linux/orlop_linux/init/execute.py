@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # typeshed has only signal
 import errno
 import fcntl
 import os
-import signal
 import stat
 
 from orlop_linux.init import failure, syscalls

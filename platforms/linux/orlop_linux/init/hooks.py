@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # typeshed has only signal
 import errno
-import json
 import os
 import select
-import signal
 import time
 
-from orlop_linux.init import failure, syscalls
+from orlop_linux.init import failure, jsontext, syscalls
 from orlop_linux.init.failure import Failure
 
 TYPE_CHECKING = False
@@ -30,9 +29,9 @@ def _bytes(text: str) -> bytes:
 
 def _state_file(context: Context, kind: str) -> int:
     """Return a descriptor to read the state from; a file cannot block a hook that reads nothing."""
-    state = dict(json.loads(context.state), status=_STATUS[kind], pid=os.getpid())
+    state = dict(jsontext.loads(context.state), status=_STATUS[kind], pid=os.getpid())
     fd = syscalls.memory_file("state")
-    os.write(fd, json.dumps(state).encode())
+    os.write(fd, jsontext.dumps(state).encode())
     os.lseek(fd, 0, os.SEEK_SET)
     return fd
 

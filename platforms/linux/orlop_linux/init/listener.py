@@ -19,10 +19,10 @@ itself after a while. It ends by an access to no memory: exit_group(2) is a syst
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # typeshed has only signal
+import _socket as socket
 import mmap
 import os
-import signal
-import socket
 import time
 from itertools import repeat
 

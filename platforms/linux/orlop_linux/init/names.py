@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import _socket as socket
 import errno
 import fcntl
 import os
-import socket
 
 from orlop_linux.init import execute, failure, procfs, security, syscalls
 from orlop_linux.init.failure import Failure
@@ -36,12 +36,15 @@ def set_domainname(_context: Context, fields: dict[str, Any], _index: int) -> No
 
 def bring_up_loopback(_context: Context, _fields: dict[str, Any], _index: int) -> None:
     """Execute BringUpLoopback with the ioctls of netdevice(7)."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    try:
         request = bytearray(_IFREQ_SIZE)
         request[:2] = b"lo"
         fcntl.ioctl(sock.fileno(), _SIOCGIFFLAGS, request)
         request[_FLAGS_AT] |= _IFF_UP
         fcntl.ioctl(sock.fileno(), _SIOCSIFFLAGS, request)
+    finally:
+        sock.close()
 
 
 def sysctl_path(key: str) -> str:

@@ -43,9 +43,9 @@ answers is input for the engine and verified there.
 
 from __future__ import annotations
 
-import array
+import _socket as socket
 import os
-import socket
+import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class EndOfChannel(Exception):  # noqa: N818 - it is no error but the way a peer
 
 def send(sock: socket.socket, kind: bytes, payload: bytes = b"", fds: Sequence[int] = ()) -> None:
     """Send one message with at most :data:`FDS_PER_MESSAGE` descriptors."""
-    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))] if fds else []
     sock.sendmsg([kind + payload], ancillary, socket.MSG_NOSIGNAL)
 
 
@@ -89,12 +89,13 @@ def receive(sock: socket.socket) -> tuple[bytes, bytes, list[int]]:
     """
     space = socket.CMSG_LEN(4 * FDS_PER_MESSAGE)
     data, ancillary, flags, _ = sock.recvmsg(MESSAGE_LIMIT, space, socket.MSG_CMSG_CLOEXEC)
-    fds = array.array("i")
+    fds: list[int] = []
     for level, kind, content in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
+            count = len(content) // struct.calcsize("i")
+            fds += struct.unpack_from(f"{count}i", content)
     if not data or flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         for fd in fds:
             os.close(fd)
         raise EndOfChannel
-    return data[:1], data[1:], list(fds)
+    return data[:1], data[1:], fds

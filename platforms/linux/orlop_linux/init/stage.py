@@ -14,7 +14,7 @@ from orlop_linux.init import child, failure, protocol, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
+    import _socket as socket
     from typing import NoReturn
 
 CLOCKS = {"monotonic": 1, "boottime": 7}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import array
+import _socket as socket
 import errno
 import fcntl
 import os
-import socket
 import stat
+import struct
 
 from orlop_linux.init import resolve, syscalls
 
@@ -71,14 +71,17 @@ def open_terminal(context: Context, fields: dict[str, Any], _index: int) -> None
     """Execute OpenTerminal."""
     master, slave = _open_pair(context)
     if fields["height"] or fields["width"]:
-        size = array.array("H", (fields["height"] & 0xFFFF, fields["width"] & 0xFFFF, 0, 0))
-        fcntl.ioctl(master, _TIOCSWINSZ, size.tobytes())
+        size = struct.pack("4H", fields["height"] & 0xFFFF, fields["width"] & 0xFFFF, 0, 0)
+        fcntl.ioctl(master, _TIOCSWINSZ, size)
     os.fchown(slave, fields["uid"], -1)
     if "mount" in context.new_namespaces:
         _bind_console(context, slave)
-    with socket.socket(fileno=context.console_fd) as console:
-        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", (master,)))
+    console = socket.socket(fileno=context.console_fd)
+    try:
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", master))
         console.sendmsg([_NAME], [rights], socket.MSG_NOSIGNAL)
+    finally:
+        console.close()
     os.close(master)
     os.setsid()
     fcntl.ioctl(slave, _TIOCSCTTY, 0)

@@ -7,14 +7,13 @@ nothing but memory.
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # typeshed has only signal
+import _socket as socket
 import gc
-import json
 import os
-import signal
-import socket
 import sys
 
-from orlop_linux.init import child, failure, protocol, syscalls
+from orlop_linux.init import child, failure, jsontext, protocol, syscalls
 from orlop_linux.init.selfcheck import verify_self
 from orlop_linux.init.stage import run_stage
 
@@ -52,7 +51,7 @@ def prepare() -> None:
     os.umask(0)
     reset_signals()
     # Used once now, so that nothing has to be looked up later.
-    json.loads(json.dumps({"warm": ["up", 1, None, True, "\u00e9"]}))
+    jsontext.loads(jsontext.dumps({"warm": ["up", 1, None, True, "\u00e9"]}))
     "\udcff".encode("utf-8", "surrogateescape")
     str(OSError(2, "x"))
     seal()
@@ -69,7 +68,7 @@ def serve(control: socket.socket) -> None:
         except (protocol.EndOfChannel, ConnectionError):
             return
         if kind == protocol.SPAWN and fds:
-            spawn(control, json.loads(payload), fds.pop(0), fds)
+            spawn(control, jsontext.loads(payload), fds.pop(0), fds)
         for fd in fds:
             os.close(fd)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import _socket as socket
 import os
 import select
-import socket
 from typing import TYPE_CHECKING
 
 from orlop_hookspecs.errors import StepError

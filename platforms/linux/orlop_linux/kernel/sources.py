@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 from typing import TYPE_CHECKING
 
@@ -48,7 +47,8 @@ def _unescape(path: bytes) -> bytes:
     """Return a path of /proc/PID/mountinfo as it is: blanks and the like stand there in octal (proc(5))."""
     if b"\\" not in path:
         return path
-    return re.sub(rb"\\([0-7]{3})", lambda found: bytes((int(found[1], 8),)), path)
+    first, *rest = path.split(b"\\")
+    return first + b"".join(bytes((int(part[:3], 8),)) + part[3:] for part in rest)
 
 
 def _is_below(path: str, places: Sequence[str]) -> bool:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # typeshed has only signal
 import errno
 import fcntl
-import json
 import os
-import signal
-import socket
 import struct
 import time
 from typing import TYPE_CHECKING
 
 from orlop_hookspecs.errors import PlatformError, StepError
 from orlop_hookspecs.launch import LaunchOptions
-from orlop_linux.init import failure, protocol, syscalls
+from orlop_linux.init import failure, jsontext, protocol, syscalls
 from orlop_linux.kernel.channel import Channel, SilentEndError
 from orlop_linux.kernel.identity import prepare
 from orlop_linux.kernel.idmap import map_users, write_maps
@@ -26,6 +24,7 @@ from orlop_linux.live.failures import Outline, error_of
 from orlop_linux.live.process import start_time
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
@@ -240,6 +239,8 @@ class Launch:
             self._stage = (0, -1)
 
     def _send_pidfd(self) -> None:
+        import socket
+
         with _connect(self._options.pidfd_socket) as sock:
             socket.send_fds(sock, [b"standard"], [self.pidfd])
 
@@ -331,7 +332,7 @@ class Launch:
         *,
         needs_console: bool,
     ) -> None:
-        text = json.dumps(plan).encode()
+        text = jsontext.dumps(plan).encode()
         programs = b"".join(program for program, _ in filters.values())
         preserved = self._open_preserved()
         console = _connect(self._options.console_socket) if needs_console else None
@@ -347,7 +348,7 @@ class Launch:
             fds = [blob, *self._options.stdio, listener, *preserved]
             if console is not None:
                 fds.append(console.fileno())
-            self._open_channel().send(protocol.BUILD, json.dumps(sizes).encode(), fds)
+            self._open_channel().send(protocol.BUILD, jsontext.dumps(sizes).encode(), fds)
         finally:
             os.close(blob)
             if console is not None:
@@ -427,6 +428,8 @@ def _connect(path: str) -> socket.socket:
     Raises:
         StepError: Nobody listens there.
     """
+    import socket
+
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import _socket as socket
 import errno
-import json
 import os
-import socket
-from threading import Lock
+from _thread import allocate_lock
 from typing import TYPE_CHECKING
 
 from orlop_hookspecs.errors import PlatformError
-from orlop_linux.init import protocol
+from orlop_linux.init import jsontext, protocol
 from orlop_linux.live import warm
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ class Zygote:
 
     def __init__(self) -> None:
         """Begin; the process is started by the first request."""
-        self._lock = Lock()
+        self._lock = allocate_lock()
         self._control: socket.socket | None = None
         self._pid = 0
 
@@ -33,7 +32,7 @@ class Zygote:
         Raises:
             PlatformError: The zygote cannot be started.
         """
-        payload = json.dumps(request).encode()
+        payload = jsontext.dumps(request).encode()
         with self._lock:
             for attempt in (0, 1):
                 control = self._control or self._start()
