@@ -9,13 +9,26 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    Stamp = tuple[int, int, int] | None
+    Points = dict[
+        tuple[str, str, tuple[str, ...]],
+        tuple[tuple[tuple[str, Stamp], ...], tuple[tuple[str, str, str], ...]],
+    ]
+    """A question and the path that it was asked of: everything that was looked at, and the answer."""
+
 _SUFFIXES = (".dist-info", ".egg-info")
 _SIZE_LIMIT = 1 << 20
+_SETTLED = 2 * 10**9
+"""Nanoseconds after which a change is sure to show in a time stamp: file systems keep coarse ones."""
+
+known: Points = {}
+"""Answers, for as long as nothing changes that was looked at; the launcher keeps them in its packs."""
 
 
 class EntryPoint:
@@ -53,10 +66,26 @@ def entry_points(group: str, *, first: str = "") -> list[EntryPoint]:
         first: Return only this name, and look into distributions whose own name starts with ``orlop`` before
             others.
     """
+    question = group, first, tuple(sys.path)
+    answer = known.get(question)
+    if answer is not None and all(_stamp(path) == stamp for path, stamp in answer[0]):
+        return [EntryPoint(*parts) for parts in answer[1]]
+    looked: dict[str, Stamp] = {}
+    found = _find(group, first, looked)
+    newest = max((stamp[0] for stamp in looked.values() if stamp), default=0)
+    if looked and newest < time.time_ns() - _SETTLED:
+        parts = tuple((point.name, point.value, point.distribution) for point in found)
+        known[question] = tuple(looked.items()), parts
+    return found
+
+
+def _find(group: str, first: str, looked: dict[str, Stamp]) -> list[EntryPoint]:
+    """Search; everything that the answer depends on is noted in *looked*, before it is read."""
     found: list[EntryPoint] = []
     seen: set[str] = set()
     archives = False
     for directory in sys.path:
+        looked[directory or "."] = _stamp(directory or ".")
         distributions = _distributions(directory or ".", preferred="orlop" if first else "")
         archives = archives or distributions is None
         for distribution in distributions or ():
@@ -64,14 +93,25 @@ def entry_points(group: str, *, first: str = "") -> list[EntryPoint]:
             if key in seen:
                 continue
             seen.add(key)
-            for name, value in _read(os.path.join(directory, distribution, "entry_points.txt"), group):
+            file = os.path.join(directory, distribution, "entry_points.txt")
+            looked[file] = _stamp(file)
+            for name, value in _read(file, group):
                 point = EntryPoint(name, value, distribution.rpartition(".")[0])
                 if name == first:
                     return [point]
                 found.append(point)
     if archives and not found:
+        looked.clear()  # what is in archives is not looked at here
         found = _from_standard_library(group)
     return [point for point in found if point.name == first] if first else found
+
+
+def _stamp(path: str) -> Stamp:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _distributions(directory: str, *, preferred: str) -> list[str] | None:

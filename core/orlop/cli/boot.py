@@ -2,16 +2,16 @@
 
 The launcher (``scripts/orlop``) starts it in an interpreter that knows nothing but the standard library, as a
 program and not as a module. What it does is done for every command, so it imports nothing but :mod:`os` and
-what the import system itself is made of.
+what the import system itself is made of. Even the annotations are quoted one by one: the module that
+postpones their evaluation would have to be searched for.
 """
-
-from __future__ import annotations
 
 import sys
 
 before = frozenset(sys.modules)
 
-import os  # noqa: E402 - what was there before is to be known
+import gc  # noqa: E402 - what was there before is to be known
+import os  # noqa: E402 - as above
 from _frozen_importlib import ModuleSpec  # noqa: E402 - as above
 from _frozen_importlib_external import (  # noqa: E402 - as above
     ExtensionFileLoader,
@@ -21,6 +21,7 @@ from marshal import loads  # noqa: E402 - as above
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import CodeType
     from typing import Any
 
@@ -29,8 +30,14 @@ if TYPE_CHECKING:
 FORMAT = 2
 """Version of the layout of packs."""
 
-LARGE = frozenset(("create", "run", "features", "plugins", "check", "explain", "schema", "update"))
-"""Commands that load plugins."""
+SMALL = frozenset(("state", "start", "kill", "delete"))
+"""Commands that have a pack each, because engines call them again and again: all of it is loaded at once."""
+
+LAUNCH = frozenset(("create", "run"))
+"""Commands that make a container."""
+
+LARGE = frozenset(("features", "plugins", "check", "explain", "schema", "update"))
+"""Other commands that load plugins."""
 
 
 def reach(site: str) -> None:
@@ -51,27 +58,89 @@ def reach(site: str) -> None:
                         sys.path.append(place)
 
 
-def open_pack(arguments: list[str]) -> Kit:
+def kind_of(arguments: "list[str]") -> str:
+    """Return which pack a command line wants. A wrong guess costs time and nothing else."""
+    for word in arguments:
+        if word in SMALL:
+            return word
+        if word in LAUNCH:
+            return "launch"
+        if word in LARGE:
+            return "large"
+    return "small"
+
+
+def open_pack(arguments: "list[str]") -> "Kit":
     """Return the pack for a command line; it is empty where none fits. See :mod:`orlop.cli.pack`."""
-    size = "small" if LARGE.isdisjoint(arguments) else "large"
-    name = f"{size}.{sys.implementation.cache_tag}.pack"
+    kind = kind_of(arguments)
+    name = f"{kind}.{sys.implementation.cache_tag}.pack"
     # Which file a module's name stands for is decided by the path.
     header = (FORMAT, sys.version, tuple(sys.path))
-    for place in sys.path:
+    for place in reversed(sys.path):
         try:
             with open(f"{place}/orlop/cli/__pycache__/{name}", "rb", buffering=0) as file:
-                found, modules = loads(file.read())  # noqa: S302 - as a .pyc file
+                found, modules, order, points = loads(file.read())  # noqa: S302 - as a .pyc file
         except (OSError, ValueError, EOFError, TypeError):
             continue
         if found == header:
-            return name, header, modules, before
-    return name, header, {}, before
+            return kind, name, header, modules, order, points, before
+    return kind, name, header, {}, (), {}, before
+
+
+def load_at_once(modules: "Modules", order: "Iterable[str]") -> None:
+    """Load the modules named in *order*, each after those that it needs, without asking the import system.
+
+    One that is stale is left to it, when somebody imports it.
+    """
+    known = sys.modules
+    new = type(sys)
+    for name in order:
+        spec = spec_of(name, modules)
+        if spec is None or name in known or type(spec.loader) is not Loader:
+            continue
+        module: Any = new(name)
+        parent, _, child = name.rpartition(".")
+        module.__spec__ = spec
+        module.__loader__ = spec.loader
+        module.__file__ = spec.origin
+        module.__cached__ = spec.cached
+        module.__package__ = spec.parent
+        if spec.submodule_search_locations is not None:
+            module.__path__ = spec.submodule_search_locations
+        known[name] = module
+        try:
+            exec(spec.loader.get_code(name), module.__dict__)  # noqa: S102 - as the import system does
+        except BaseException:
+            del known[name]
+            raise
+        if parent:
+            setattr(known[parent], child, module)
+
+
+def spec_of(name: str, modules: "Modules") -> "Any":  # noqa: ANN401 - a spec, of a private type
+    """Return the spec of module *name* out of a pack; ``None`` if it is not there, or not any more."""
+    entry = modules.get(name)
+    if entry is None:
+        return None
+    source, stamp, cached, places, code = entry
+    try:
+        status = os.stat(source)
+    except OSError:
+        return None
+    if (status.st_mtime_ns, status.st_size) != stamp:
+        return None
+    loader = Loader(name, source, code) if code else ExtensionFileLoader(name, source)
+    spec = ModuleSpec(name, loader, origin=source)
+    spec.has_location = True
+    spec.cached = cached
+    spec.submodule_search_locations = places
+    return spec
 
 
 class Finder:
     """Finds modules in a pack, as long as their sources are what they were (:data:`sys.meta_path`)."""
 
-    def __init__(self, modules: Modules) -> None:
+    def __init__(self, modules: "Modules") -> None:
         """Keep the modules."""
         self._modules = modules
 
@@ -80,24 +149,9 @@ class Finder:
         name: str,
         path: object = None,  # noqa: ARG002 - the finder's interface
         target: object = None,  # noqa: ARG002 - the finder's interface
-    ) -> Any:  # noqa: ANN401 - a spec, of a private type
+    ) -> "Any":  # noqa: ANN401 - a spec, of a private type
         """Return the spec of module *name*, or ``None``."""
-        entry = self._modules.get(name)
-        if entry is None:
-            return None
-        source, stamp, cached, places, code = entry
-        try:
-            status = os.stat(source)
-        except OSError:
-            return None
-        if (status.st_mtime_ns, status.st_size) != stamp:
-            return None
-        loader = Loader(name, source, code) if code else ExtensionFileLoader(name, source)
-        spec = ModuleSpec(name, loader, origin=source)
-        spec.has_location = True
-        spec.cached = cached
-        spec.submodule_search_locations = places
-        return spec
+        return spec_of(name, self._modules)
 
 
 class Loader(SourceFileLoader):
@@ -108,7 +162,7 @@ class Loader(SourceFileLoader):
         super().__init__(name, path)
         self._code = code
 
-    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - the loader's interface
+    def get_code(self, fullname: str) -> "CodeType":  # noqa: ARG002 - the loader's interface
         """Return the module's code."""
         code: CodeType = loads(self._code)  # noqa: S302 - as a .pyc file
         return code
@@ -121,10 +175,18 @@ def boot() -> None:
     os.umask(mask)
     sys.dont_write_bytecode = mask & 0o022 != 0o022
     reach(sys._xoptions["orlop_site"])  # noqa: SLF001 - documented; the name is CPython's
-    kit = open_pack(sys.argv)
+    kit = open_pack(sys.argv[1:])
+    kind, _, _, modules, order, points, _ = kit
     finders: list[Any] = sys.meta_path
-    finders.insert(0, Finder(kit[2]))
+    finders.insert(0, Finder(modules))
+    if kind in SMALL:
+        # What so short a life leaves behind is not worth looking for.
+        gc.disable()
+        load_at_once(modules, order)
+    from orlop import entrypoints
     from orlop.cli.main import entry
+
+    entrypoints.known.update(points)
 
     entry(kit)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from orlop import entrypoints
 from orlop.cli import table
 from orlop.cli.flags import Parsed
 from orlop.cli.output import STDERR, write
@@ -50,23 +51,26 @@ def entry(kit: Kit | None = None) -> NoReturn:
         os.set_inheritable(descriptor, True)  # noqa: FBT003 - the function's only form
     os.close(descriptor)
     status = main()
-    if kit is not None and not sys.dont_write_bytecode:
+    if kit is not None and not status and not sys.dont_write_bytecode:
         _keep_modules(kit)
     # Finalizers have nothing to do here that is not done already, and cost a millisecond.
     os._exit(status)
 
 
 def _keep_modules(kit: Kit) -> None:
-    """Write the pack anew when modules had to be searched for."""
-    _, _, packed, before = kit
-    for name, module in sys.modules.items():
+    """Write the pack anew when modules or entry points had to be searched for."""
+    _, _, _, packed, _, points, before = kit
+    searched = entrypoints.known != points
+    for name, module in () if searched else sys.modules.items():
         if name not in before:
             loader = type(getattr(getattr(module, "__spec__", None), "loader", None)).__name__
             if loader == "SourceFileLoader" or (loader == "ExtensionFileLoader" and name not in packed):
-                from orlop.cli.pack import keep
+                searched = True
+                break
+    if searched:
+        from orlop.cli.pack import keep
 
-                keep(kit)
-                return
+        keep(kit)
 
 
 def main(arguments: Sequence[str] | None = None, parts: Parts | None = None) -> int:

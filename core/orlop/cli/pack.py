@@ -3,8 +3,8 @@
 The import system takes a quarter of a millisecond to find and open one cached module, and a command imports
 dozens. A pack holds their bytecode side by side. It lies beside the interpreter's own caches, in
 ``__pycache__``, and is trusted and treated like them: made by whoever may write there, never needed, and each
-module in it counts only as long as its source has the size and the time of change that it had. There are two:
-what small commands load need not be read together with what a create loads.
+module in it counts only as long as its source has the size and the time of change that it had. There are
+several: what one command loads need not be read together with what another one loads.
 
 :mod:`orlop.cli.boot` reads packs; this module writes them.
 """
@@ -14,12 +14,14 @@ from __future__ import annotations
 import os
 import sys
 from _frozen_importlib_external import ExtensionFileLoader, SourceFileLoader
-from marshal import dumps
+from marshal import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType
     from typing import Any
+
+    from orlop.entrypoints import Points
 
     Entry = tuple[str, tuple[int, int], str | None, list[str] | None, bytes]
     """Path of the source, its time of change and size; where its bytecode is cached otherwise; where a
@@ -27,9 +29,10 @@ if TYPE_CHECKING:
     """
     Modules = dict[str, Entry]
     Header = tuple[int, str, tuple[str, ...]]
-    Kit = tuple[str, Header, Modules, frozenset[str]]
-    """What :mod:`orlop.cli.boot` hands over: the name of a pack, what must be as it was for it to count, its
-    modules, and the names of those that the interpreter had imported before.
+    Kit = tuple[str, str, Header, Modules, tuple[str, ...], Points, frozenset[str]]
+    """What :mod:`orlop.cli.boot` hands over: the kind of a pack and its name, what must be as it was for it
+    to count, its modules and their order, what is known of entry points, and the names of the modules that
+    the interpreter had imported before.
     """
 
 _OURS = frozenset(("orlop", "orlop_hookspecs", "orlop_linux", "orlop_fake"))
@@ -42,7 +45,9 @@ def keep(kit: Kit) -> None:
 
     Where it cannot be written, nothing happens: it is only a cache.
     """
-    name, header, packed, before = kit
+    _, name, header, packed, order, points, before = kit
+    from orlop.entrypoints import known as found
+
     made = dict(packed)
     for known, module in list(sys.modules.items()):
         spec = getattr(module, "__spec__", None)
@@ -53,12 +58,38 @@ def keep(kit: Kit) -> None:
             entry = _entry(known, spec)
             if entry is not None:
                 made[known] = entry
-    if made != packed:
+    if made != packed or found != points:
         _compile_boot()
+        order = order if made == packed else _ordered(made)
         try:
-            _write(f"{os.path.dirname(__file__)}/__pycache__/{name}", dumps((header, made)))
+            _write(f"{os.path.dirname(__file__)}/__pycache__/{name}", dumps((header, made, order, found)))
         except OSError:
             pass
+
+
+def _ordered(modules: Modules) -> tuple[str, ...]:
+    """Return the names of *modules*, each after those that it imports at once, as far as that goes."""
+    done: dict[str, None] = {}
+    begun: set[str] = set()
+
+    def visit(name: str) -> None:
+        if name in begun or name not in modules:
+            return
+        begun.add(name)
+        visit(name.rpartition(".")[0])
+        code = modules[name][4]
+        if code:
+            # What a module imports is among the names that its code knows, modules of packages in two parts.
+            words = loads(code).co_names  # noqa: S302 - written by this program, just now or earlier
+            for word in words:
+                visit(word)
+                for other in words if word in modules else ():
+                    visit(f"{word}.{other}")
+            done[name] = None
+
+    for name in modules:
+        visit(name)
+    return tuple(done)
 
 
 def _compile_boot() -> None:

@@ -270,6 +270,63 @@ def test_the_pack_of_another_place_is_ignored(packed: Prefix, tmp_path: Path) ->
     assert packed.run("--version").stdout.startswith("orlop version ")
 
 
+def test_a_small_command_has_a_pack_of_its_own(packed: Prefix) -> None:
+    line = ("--root", str(packed.path / "state"), "delete", "--force", "nobody")
+    before = os.umask(0o022)
+    try:
+        # Not to be found is no success, and what errors need is not packed.
+        assert packed.run(*line[:2], "state", "nobody").returncode == 1
+        assert packed.run(*line).returncode == 0
+    finally:
+        os.umask(before)
+    assert [one.name.partition(".")[0] for one in sorted(packed.site.rglob("*.pack"))] == ["delete", "small"]
+    source = packed.site / "orlop" / "lifecycle" / "delete.py"
+    status = source.stat()
+    source.write_text(source.read_text() + "\nraise SystemExit(7)\n")
+    os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
+    changed = source.stat()
+    assert packed.run(*line).returncode == 7  # the size has changed
+    source.write_text(source.read_text().replace("\nraise SystemExit(7)\n", "\n"))
+    os.utime(source, ns=(changed.st_atime_ns, changed.st_mtime_ns + 10**9))
+    assert packed.run(*line).returncode == 0
+
+
+def test_modules_of_a_pack_are_what_the_import_system_makes(packed: Prefix) -> None:
+    boot = packed.site / "orlop" / "cli" / "boot.py"
+    program = f"""
+import sys
+sys._xoptions["orlop_site"] = {str(packed.site)!r}
+boot = {{"__name__": "boot"}}
+exec(compile(open({str(boot)!r}).read(), "boot", "exec"), boot)
+boot["reach"]({str(packed.site)!r})
+_, _, _, modules, order, _, _ = boot["open_pack"](["--version"])
+if sys.argv[1] == "at once":
+    boot["load_at_once"](modules, order)
+else:
+    for name in order:
+        __import__(name)
+import types
+for name in order:
+    module = sys.modules[name]
+    known = sorted(key for key, value in vars(module).items() if isinstance(value, types.ModuleType))
+    print(name, module.__file__, module.__cached__, module.__package__, known)
+    print(getattr(module, "__path__", ""))
+    print(module.__spec__.name, module.__spec__.parent, module.__spec__.submodule_search_locations)
+"""
+    made = [
+        subprocess.run(
+            [sys.executable, "-I", "-S", "-B", "-c", program, way],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for way in ("at once", "one by one")
+    ]
+    assert [one.stderr for one in made] == ["", ""]
+    assert made[0].stdout == made[1].stdout
+    assert "orlop.cli.main " in made[0].stdout
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- 2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_missing_standard_descriptors(prefix: Prefix, tmp_path: Path, closed: str) -> None:
     """Messages for a descriptor that is closed may not go to whatever gets its number."""

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.core.conftest import Compose
 from tests.unit.core.stub import Host, StubKernel, StubPlatform, config, info, plugins
 
-from orlop import Runtime
+from orlop import Runtime, entrypoints
 from orlop.entrypoints import entry_points
 from orlop.live import find_kernel
 from orlop.plugins import sources
@@ -146,6 +146,41 @@ def test_entry_points_are_found_and_loaded(tmp_path: Path, monkeypatch: pytest.M
         found[2].load()
     assert [one.name for one in entry_points("group", first="c")] == ["c"]
     assert entry_points("group", first="z") == []
+
+
+def test_entry_points_are_searched_for_again_when_something_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def settle() -> None:
+        for path in (*tmp_path.rglob("*"), tmp_path):
+            os.utime(path, (1, 1))
+
+    distribution(tmp_path, "alpha", "[group]\na = os\n")
+    (tmp_path / "beta-1.0.dist-info").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path / "missing")])
+    monkeypatch.setattr(entrypoints, "known", {})
+    assert [one.name for one in entry_points("group")] == ["a"]
+    assert entrypoints.known == {}  # a time stamp so fresh may hide another change
+    settle()
+    for _ in range(2):
+        assert [one.name for one in entry_points("group")] == ["a"]
+    assert len(entrypoints.known) == 1
+    monkeypatch.setattr(entrypoints, "_find", lambda *_: [])
+    assert [one.name for one in entry_points("group")] == ["a"]
+    assert entry_points("other") == []
+    monkeypatch.undo()
+    monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path / "missing")])
+    for change, found in (
+        (lambda: (tmp_path / "beta-1.0.dist-info/entry_points.txt").write_text("[group]\nb = os\n"), "ab"),
+        (lambda: (tmp_path / "alpha-1.0.dist-info/entry_points.txt").write_text("[group]\nx = os\n"), "xb"),
+        (lambda: distribution(tmp_path, "gamma", "[group]\nc = os\n"), "xbc"),
+        ((tmp_path / "missing").mkdir, "xbc"),
+        (lambda: distribution(tmp_path / "missing", "delta", "[group]\nd = os\n"), "xbcd"),
+    ):
+        assert entry_points("group")
+        change()
+        assert [one.name for one in entry_points("group")] == list(found)
+        settle()
 
 
 def test_entry_points_in_archives_are_found_by_the_standard_library(
