@@ -10,8 +10,6 @@ import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from orlop.advertised import since
 from orlop.advertised.peers import known_defects, runtime_of
 from orlop.advertised.report import ERROR, NOTE, SEVERITIES, WARNING, Remark, Report
@@ -21,7 +19,7 @@ from orlop.documents.structure import properties_of, text_fault
 from orlop.documents.versions import MAXIMUM
 from orlop.documents.versions import parse as parse_version
 from orlop_hookspecs.documents import kinds, vocabulary
-from orlop_hookspecs.documents.base import KIND, Document
+from orlop_hookspecs.documents.base import Document
 from orlop_hookspecs.documents.features import Features
 from orlop_hookspecs.errors import DocumentError
 
@@ -159,8 +157,9 @@ def _object(
     cls: type[Document], value: Mapping[str, Any], place: Place, newest: since.Release | None
 ) -> Iterator[Remark]:
     known = properties_of(cls)
-    for name, attribute in known.items():
-        if attribute.default is attrs.NOTHING and value.get(name) is None:
+    required = cls.required_fields()
+    for name, (field, _) in known.items():
+        if field in required and value.get(name) is None:
             what = "must not be null" if name in value else "is required"
             yield Remark(ERROR, "required", pointer((*place, name)), f"the property {what}")
     for name, item in value.items():
@@ -180,7 +179,7 @@ def _object(
                 hint=f"{_MAX} must be {since.spell(release)} or newer, or the property absent",
             )
         if item is not None:
-            yield from _walk(known[name].metadata[KIND], item, here, newest)
+            yield from _walk(known[name][1], item, here, newest)
 
 
 def _unknown(name: str, known: Mapping[str, object], place: Place, newest: since.Release | None) -> Remark:
@@ -330,10 +329,10 @@ def _silence(data: Mapping[str, Any], newest: since.Release | None) -> Iterator[
 
 def _leaves(cls: type[Document], path: str) -> Iterator[str]:
     """Yield the path of each optional property of the document that is no object of known properties."""
-    for name, attribute in properties_of(cls).items():
+    required = cls.required_fields()
+    for name, (field, kind) in properties_of(cls).items():
         here = f"{path}.{name}".lstrip(".")
-        kind = attribute.metadata[KIND]
         if isinstance(kind, kinds.Ref):
             yield from _leaves(kind.resolve(), here)
-        elif attribute.default is not attrs.NOTHING:
+        elif field not in required:
             yield here
