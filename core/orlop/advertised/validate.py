@@ -19,12 +19,13 @@ from orlop.documents.structure import properties_of, text_fault
 from orlop.documents.versions import MAXIMUM
 from orlop.documents.versions import parse as parse_version
 from orlop_hookspecs.documents import kinds, vocabulary
-from orlop_hookspecs.documents.base import Document
 from orlop_hookspecs.documents.features import Features
 from orlop_hookspecs.errors import DocumentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from orlop_hookspecs.documents.base import Document
 
     Place = tuple[str | int, ...]
 
