@@ -88,6 +88,7 @@ class Proxy:
         self._terminal = next((fd for fd in (0, 1, 2) if os.isatty(fd)), -1)
         self._saved: list[Any] | None = None
         self._to_master = b""
+        self._last = b"\n"
         self._reading = True
         self.open = True
         if self._terminal >= 0:
@@ -150,9 +151,29 @@ class Proxy:
             return
         except OSError:
             self._to_master = b""
-        if not self._to_master:
+        if self._to_master:
+            self._last = self._to_master[-1:]
+        else:
             self._reading = False
+            self._to_master = self._end_of_file()
         self._give()
+
+    def _end_of_file(self) -> bytes:
+        """Return what tells the program that a pipe or file has come to its end, as the end of a pipe would.
+
+        A terminal has no other way than a character that is typed, and only while it reads whole lines; after
+        an unfinished line the first one ends that line (termios(3), VEOF).
+        """
+        if os.isatty(_STDIN):
+            return b""
+        try:
+            mode = termios.tcgetattr(self._master)
+        except termios.error:
+            return b""
+        if not mode[_LOCAL] & termios.ICANON:
+            return b""
+        character: bytes = mode[_CHARACTERS][termios.VEOF]
+        return character if self._last == b"\n" else character * 2
 
     def _give(self) -> None:
         while self._to_master:

@@ -295,6 +295,23 @@ def test_all_output_arrives(run: Runtime, bundle: Bundle) -> None:
     assert not [name for name in set(os.listdir("/tmp")) - before if name.startswith("orlop-")]
 
 
+@pytest.mark.parametrize("given", [b"", b"one\n", b"one\ntwo", b"x" * 4000])
+def test_the_end_of_a_pipe_reaches_a_program_that_reads_lines(
+    run: Runtime, bundle: Bundle, given: bytes
+) -> None:
+    script(bundle, "n=$(wc -c); echo; echo $n", terminal=True)
+    done = subprocess.run(
+        run.arguments("run", "-b", str(bundle), "one"),
+        env={},
+        input=given,
+        capture_output=True,
+        check=False,
+        timeout=DEADLINE,
+    )
+    # What came in has been echoed before.
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, b"%d" % len(given))
+
+
 def _receiver(path: Path, act: Callable[[], subprocess.CompletedProcess[str]]) -> tuple[int, bytes, int]:
     """Listen on *path* while *act* runs; return its status, the message and the descriptor that came."""
     received: list[tuple[bytes, int]] = []
