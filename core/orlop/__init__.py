@@ -8,6 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from orlop.advertised.check import check_features as check_features
     from orlop.advertised.diff import diff_features as diff_features
     from orlop.advertised.key import features_key as features_key
     from orlop.advertised.source import read_features as read_features
@@ -85,6 +86,7 @@ _ERRORS = (
 )
 
 _ADVERTISED = {
+    "check_features": "check",
     "diff_features": "diff",
     "features_key": "key",
     "read_features": "source",

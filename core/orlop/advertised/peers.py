@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from orlop.advertised.report import NOTE, WARNING, Remark
+from orlop.advertised.report import Remark
+from orlop.severity import NOTE, WARNING
 from orlop_hookspecs.frozen import Frozen, frozen
 
 if TYPE_CHECKING:
@@ -65,6 +66,18 @@ def known_defects(data: Mapping[str, Any]) -> Iterator[Remark]:
             yield from defect(data, maker)
 
 
+def version_tells_nothing(data: Mapping[str, Any]) -> bool:
+    """Tell whether ``ociVersionMax`` does not say what the runtime implements.
+
+    The version of crun is a fixed text. That of runc 1.1 is the version of the package of the specification
+    that it was built with: Debian's runc 1.1.15 says 1.2.0 and knows nothing that is newer than 1.0.2.
+    """
+    maker = runtime_of(data)
+    if maker.name == "crun":
+        return "+" in str(data.get("ociVersionMax"))
+    return maker.name == "runc" and (1, 1) <= maker.numbers < (1, 2) and data.get("ociVersionMax") == "1.2.0"
+
+
 def _linux(data: Mapping[str, Any]) -> Mapping[str, Any]:
     linux = data.get("linux")
     return linux if isinstance(linux, dict) else {}
@@ -103,6 +116,18 @@ def _runc_annotations(data: Mapping[str, Any], maker: Maker) -> Iterator[Remark]
         )
 
 
+def _runc_version(data: Mapping[str, Any], _: Maker) -> Iterator[Remark]:
+    if version_tells_nothing(data):
+        yield Remark(
+            WARNING,
+            "constant",
+            "/ociVersionMax",
+            "this is the version of a package that runc 1.1 was built with; "
+            "it implements no property that is newer than 1.0.2",
+            data["ociVersionMax"],
+        )
+
+
 def _runc_checkpoint(data: Mapping[str, Any], _: Maker) -> Iterator[Remark]:
     key = "org.opencontainers.runc.checkpoint.enabled"
     if key in data.get("annotations", {}):
@@ -115,7 +140,7 @@ def _runc_checkpoint(data: Mapping[str, Any], _: Maker) -> Iterator[Remark]:
 
 
 def _crun_versions(data: Mapping[str, Any], _: Maker) -> Iterator[Remark]:
-    if "+" in str(data.get("ociVersionMax")):
+    if version_tells_nothing(data):
         yield Remark(
             WARNING,
             "constant",
@@ -141,6 +166,7 @@ _DEFECTS: tuple[tuple[str, Callable[[Mapping[str, Any], Maker], Iterator[Remark]
     ("runc", _runc_rdt),
     ("runc", _runc_rdma),
     ("runc", _runc_annotations),
+    ("runc", _runc_version),
     ("runc", _runc_checkpoint),
     ("crun", _crun_versions),
     ("crun", _crun_time),

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from orlop.severity import ERROR
 from orlop_hookspecs.errors import UNSET, printable, shorten
 from orlop_hookspecs.frozen import Frozen, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-ERROR, WARNING, NOTE = "error", "warning", "note"
-"""How much something matters: it breaks a rule or loses protection; it misleads; it is worth knowing."""
-
-SEVERITIES = (ERROR, WARNING, NOTE)
-"""From the most to the least important."""
 
 
 @frozen
@@ -22,7 +17,7 @@ class Remark(Frozen):
     """One thing that was found."""
 
     severity: str
-    """:data:`ERROR`, :data:`WARNING` or :data:`NOTE`."""
+    """One of :data:`orlop.severity.SEVERITIES`."""
     rule: str
     """Stable name of what was examined, such as ``version-gate``."""
     pointer: str

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from orlop.advertised import since
 from orlop.advertised.peers import known_defects, runtime_of
-from orlop.advertised.report import ERROR, NOTE, SEVERITIES, WARNING, Remark, Report
+from orlop.advertised.report import Remark, Report
 from orlop.documents.faults import InvalidDocumentError, pointer
 from orlop.documents.reader import parse
 from orlop.documents.structure import properties_of, text_fault
 from orlop.documents.versions import MAXIMUM
 from orlop.documents.versions import parse as parse_version
+from orlop.severity import ERROR, NOTE, SEVERITIES, WARNING
 from orlop_hookspecs.documents import kinds, vocabulary
 from orlop_hookspecs.documents.features import Features
 from orlop_hookspecs.errors import DocumentError

@@ -274,9 +274,16 @@ COMMANDS: tuple[Command, ...] = (
         "say whether a bundle's config would be accepted, without touching anything",
         usage="[BUNDLE]",
         most=1,
-        flags=(_FORMAT, _BUNDLE, _CONFIG),
+        flags=(
+            Flag(("features",), "ask what the runtime with this document makes of it", metavar="OTHER"),
+            _FORMAT,
+            _BUNDLE,
+            _CONFIG,
+        ),
         group=OWN,
-        text="Without BUNDLE, the current directory. The exit status is 1 when the config would be refused.",
+        text="Without BUNDLE, the current directory. The exit status is 1 when the config would be refused.\n"
+        "OTHER is a file, - for standard input, or a runtime, which is run with 'features'; the exit status\n"
+        "is then also 1 when something would be silently ignored.",
     ),
     Command(
         "explain",

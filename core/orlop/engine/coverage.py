@@ -240,7 +240,7 @@ def _mark(node: _Node) -> bool:
     return node.restricts or node.values is not None
 
 
-def _asks(value: object, path: str) -> bool:
+def asks(value: object, path: str) -> bool:
     """Tell whether a property with *value* at *path* asks for anything."""
     if value is False:
         return path not in FALSE_MEANS_ABSENT
@@ -269,7 +269,7 @@ def _walk(  # noqa: PLR0913 - a recursion carries its place
     if isinstance(value, Document):
         for attribute, name, path, child, free in _table(node, type(value)):
             item = getattr(value, attribute)
-            if item is None or (free and not report) or not _asks(item, path):
+            if item is None or (free and not report) or not asks(item, path):
                 continue
             _judge(item, child, path, owners, f"{pointer}/{name}", found, report=report)
     elif isinstance(value, tuple):
@@ -342,6 +342,6 @@ def _requests(value: object, path: str) -> bool:
     if not isinstance(value, Document):
         return True
     return any(
-        _asks(item, f"{path}.{name}") and _requests(item, f"{path}.{name}")
+        asks(item, f"{path}.{name}") and _requests(item, f"{path}.{name}")
         for name, item in value.properties()
     )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from orlop.documents.codec import decode_config
 from orlop.documents.faults import InvalidDocumentError
 from orlop.engine import prepare
-from orlop_hookspecs.errors import UNSET, DocumentError, OrlopError, shorten
+from orlop.severity import ERROR, WARNING
+from orlop_hookspecs.errors import UNSET, DocumentError, OrlopError, printable, shorten
 from orlop_hookspecs.frozen import Frozen, frozen
 
 if TYPE_CHECKING:
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 APPLIED, REFUSED, IGNORED = "applied", "refused", "ignored"
 """What becomes of a property: plugins apply it; create would fail; it has no effect, or is unknown."""
 
+UNKNOWN = "unknown"
+"""What becomes of it is not known; only of other runtimes, whose documents are silent."""
+
+_USUAL = {REFUSED: ERROR, IGNORED: WARNING}
+
 
 @frozen
 class Judgement(Frozen):
@@ -25,16 +31,27 @@ class Judgement(Frozen):
 
     pointer: str
     outcome: str
-    """:data:`APPLIED`, :data:`REFUSED` or :data:`IGNORED`."""
+    """:data:`APPLIED`, :data:`REFUSED`, :data:`IGNORED` or :data:`UNKNOWN`."""
     plugins: tuple[str, ...] = ()
     """Who applies it, objects to it, or ignores it."""
     message: str = ""
     value: Any = UNSET
     hint: str = ""
+    severity: str = ""
+    """One of :data:`orlop.severity.SEVERITIES`; empty: as usual for the outcome, see :attr:`weight`."""
+    feature: str = ""
+    """Dotted path in the features document that decided."""
+
+    @property
+    def weight(self) -> str:
+        """How much it matters: a refusal is an error, and what has no effect a warning; empty for neither."""
+        return self.severity or _USUAL.get(self.outcome, "")
 
     def as_data(self) -> dict[str, Any]:
         """Return the judgement as JSON data; empty parts are left out."""
         data: dict[str, Any] = {"pointer": self.pointer, "outcome": self.outcome}
+        if self.weight:
+            data["severity"] = self.weight
         if self.plugins:
             data["plugins"] = list(self.plugins)
         if self.message:
@@ -43,7 +60,21 @@ class Judgement(Frozen):
             data["value"] = shorten(self.value)
         if self.hint:
             data["hint"] = self.hint
+        if self.feature:
+            data["feature"] = self.feature
         return data
+
+    def as_text(self) -> str:
+        """Return the judgement as one line."""
+        text = f"{self.outcome:8} {self.pointer or 'the document'}"
+        if self.message:
+            text += f": {self.message}"
+        if self.value is not UNSET:
+            text += f" (value: {shorten(self.value)})"
+        who = ", ".join((*self.plugins, self.feature) if self.feature else self.plugins)
+        if who:
+            text += f" [{who}]"
+        return printable(f"{text}; {self.hint}" if self.hint else text)
 
 
 @frozen
@@ -79,17 +110,33 @@ class Verdict(Frozen):
     def as_text(self) -> str:
         """Return the verdict as lines for people: refusals first."""
         lines = ["accepted" if self.accepted else "refused"]
-        for one in (*self.refused, *self.ignored, *self.applied):
-            text = f"  {one.outcome:8} {one.pointer or 'the document'}"
-            if one.message:
-                text += f": {one.message}"
-            if one.value is not UNSET:
-                text += f" (value: {shorten(one.value)})"
-            if one.plugins:
-                text += f" [{', '.join(one.plugins)}]"
-            if one.hint:
-                text += f"; {one.hint}"
-            lines.append(text)
+        lines += [f"  {one.as_text()}" for one in (*self.refused, *self.ignored, *self.applied)]
+        return "\n".join(lines)
+
+
+class ForeignVerdict(Verdict):
+    """What another runtime makes of a config, as far as its features document tells."""
+
+    @property
+    def unknown(self) -> tuple[Judgement, ...]:
+        """What the document does not tell."""
+        return tuple(one for one in self.properties if one.outcome == UNKNOWN)
+
+    @property
+    def honoured(self) -> bool:
+        """Whether nothing is known to be refused or silently lost."""
+        return not (self.refused or self.ignored)
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the verdict as JSON data."""
+        return {"accepted": self.accepted, "honoured": self.honoured, **super().as_data()}
+
+    def as_text(self) -> str:
+        """Return the verdict as lines for people: what is lost first, each with how much that matters."""
+        silent = "accepted, and not all of it is applied" if self.ignored else "accepted"
+        lines = [silent if self.accepted else "refused"]
+        ordered = (*self.refused, *self.ignored, *self.unknown, *self.applied)
+        lines += [f"  {one.weight:7} {one.as_text()}" for one in ordered]
         return "\n".join(lines)
 
 

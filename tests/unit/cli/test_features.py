@@ -76,3 +76,61 @@ def test_bad_input_is_one_line(orlop_command: CommandLine, arguments: list[str],
     assert (status, out) == (1, "")
     assert words in err
     assert err.count("\n") == 1
+
+
+# -- check --features
+
+
+def test_check_against_another_runtime(orlop_command: CommandLine, tmp_path: Path) -> None:
+    run, bundle = orlop_command, str(orlop_command.bundle)
+    assert run("check", bundle, "--features", RUNC)[0] == 0
+    run.configure(scheduler={"policy": "SCHED_BATCH"})
+    status, out, err = run("check", bundle, "--features", RUNC)
+    assert (status, err) == (1, "")
+    lines = out.splitlines()
+    assert lines[0] == "accepted, and not all of it is applied"
+    assert lines[1].startswith("  warning ignored  /process/scheduler: the property is defined since 1.1.0")
+    status, out, _ = run("check", bundle, "--features", RUNC, "--format", "json")
+    data = json.loads(out)
+    assert (status, data["accepted"], data["honoured"]) == (1, True, False)
+    assert {
+        "pointer": "/process/scheduler",
+        "outcome": "ignored",
+        "severity": "warning",
+        "message": "the property is defined since 1.1.0, the runtime follows 1.0.2-dev "
+        "and ignores what it does not know",
+        "feature": "ociVersionMax",
+    } in data["properties"]
+    own = tmp_path / "own.json"
+    own.write_text(run("features")[1])
+    assert run("check", bundle, "--features", str(own))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--features", "/nonexistent/x"], "cannot read the features document: no such file or directory"),
+        (["--features", "{bundle}/config.json"], "this is no features document"),
+        (["/nonexistent/bundle", "--features", RUNC], "no such"),
+        (
+            ["--config", "missing.json", "--features", RUNC],
+            "cannot read the config: no such file or directory",
+        ),
+    ],
+)
+def test_bad_input_of_check_is_one_line(orlop_command: CommandLine, arguments: list[str], words: str) -> None:
+    bundle = str(orlop_command.bundle)
+    given = [one.format(bundle=bundle) for one in arguments]
+    if given[0].startswith("--"):
+        given.insert(0, bundle)
+    status, out, err = orlop_command("check", *given)
+    assert (status, out) == (1, "")
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_each_judgement_of_our_own_has_its_weight(orlop_command: CommandLine) -> None:
+    orlop_command.configure(rlimits=[{"type": "RLIMIT_DREAMS", "soft": 1, "hard": 1}])
+    data = json.loads(orlop_command("check", str(orlop_command.bundle), "--format", "json")[1])
+    weights = {one["outcome"]: one.get("severity") for one in data["properties"]}
+    assert weights == {"refused": "error", "applied": None}

@@ -156,10 +156,10 @@ def test_what_runc_gets_wrong() -> None:
         ("error", "version-gate", "/ociVersionMax"),
         ("warning", "version-release", "/ociVersionMax"),
     }
-    assert found(peer("runc-1.1.15")) == understated
-    assert found(peer("runc-1.1.15"), rule="constant") == {
-        ("note", "constant", "/annotations/org.opencontainers.runc.checkpoint.enabled")
-    }
+    assert found(peer("runc-1.1.15")) == understated | {("warning", "constant", "/ociVersionMax")}
+    assert ("note", "constant", "/annotations/org.opencontainers.runc.checkpoint.enabled") in found(
+        peer("runc-1.1.15"), rule="constant"
+    )
 
 
 def test_what_crun_gets_wrong() -> None:

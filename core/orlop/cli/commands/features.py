@@ -35,6 +35,10 @@ def run(context: Context) -> int:
         )
     as_json = line.text("format") == "json"
     if asked == ["validate"]:
+        if context.parts is None:
+            from orlop.cli.paths import complete
+
+            complete()
         return _validate(line.text("validate"), as_json=as_json)
     composed = runtime(context)
     if asked == ["provenance"]:
