@@ -1,0 +1,192 @@
+"""An engine's daemon for the tests: its own files, mounts, network and cgroups, and what is left in them."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from tests.leftovers import remove_cgroup
+
+PATIENCE = 60.0
+_ISOLATE = Path(__file__).with_name("isolate.sh")
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+def require(*programs: str, packages: str) -> None:
+    """Skip the test, and say what to install, where a program is missing."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)} (Debian packages {packages})")
+
+
+def until(done: Callable[[], object], otherwise: Callable[[], object], *watched: int) -> None:
+    """Look again and again until *done* holds; what *otherwise* returns explains why it did not.
+
+    Args:
+        done: The condition.
+        otherwise: Called when it does not come true in time, or when a watched process has ended.
+        watched: Pidfds; without these processes there is nothing to wait for.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while not done():
+        ended, _, _ = select.select(watched, [], [], 0.01)
+        assert not ended, f"the daemon has ended: {otherwise()}"
+        assert time.monotonic() < deadline, otherwise()
+
+
+def hierarchies() -> list[Path]:
+    """Return the roots of the host's cgroup hierarchies."""
+    if (_CGROUPS / "cgroup.procs").exists():
+        return [_CGROUPS]
+    return [place for place in _CGROUPS.iterdir() if (place / "cgroup.procs").exists()]
+
+
+def members(group: Path) -> set[int]:
+    """Return the processes of a cgroup and of all below it."""
+    found: set[int] = set()
+    for directory, _, _ in os.walk(group):
+        try:
+            found.update(map(int, Path(directory, "cgroup.procs").read_text().split()))
+        except OSError:  # it has just gone
+            continue
+    return found
+
+
+class Daemon:
+    """A program that serves its clients until it is told to stop; everything it makes is known by place.
+
+    Its containers' cgroups are to be made below ``/NAME``; it runs in ``/NAME/daemon`` itself.
+
+    Args:
+        kind: A word for names.
+    """
+
+    def __init__(self, kind: str) -> None:
+        """Make a directory with a short path, for sockets, and the cgroups."""
+        self.scratch = Path(tempfile.mkdtemp(prefix=f"oe-{kind}-"))
+        self.parent = f"orlop-{self.scratch.name}"
+        self.log = self.scratch / "log"
+        # Users of user namespaces are to find their root file systems below it.
+        self.scratch.chmod(0o711)
+        (self.scratch / "run").mkdir()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pidfd = -1
+
+    def start(self, command: Sequence[str], ready: Callable[[], bool], runtime: str) -> None:
+        """Start it and wait until it is *ready*; ``runc`` of its PATH is *runtime*."""
+        programs = self.scratch / "bin"
+        programs.mkdir()
+        # Some clients forget which runtime was asked for and fall back to this name.
+        (programs / "runc").symlink_to(runtime)
+        # A cpuset without CPUs cannot have members; a runtime gives it some on the way to its own.
+        own = [root / self.parent / "daemon" for root in hierarchies() if root.name != "cpuset"]
+        for group in own:
+            group.mkdir(parents=True)
+        join = "; ".join(f"echo $$ >{group}/cgroup.procs" for group in own)
+        wrapped = ["unshare", "--mount", "--net", "sh", str(_ISOLATE), str(self.scratch), *command]
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                ["sh", "-c", f'{join}; exec "$@"', "sh", *wrapped],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
+                start_new_session=True,
+            )
+        self._pidfd = os.pidfd_open(self._process.pid)
+        until(ready, lambda: self.log.read_text(errors="replace")[-3000:], self._pidfd)
+
+    @property
+    def pid(self) -> int:
+        """The daemon's process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def inside(self, path: str | Path) -> Path:
+        """Return how a path of the daemon's mount namespace is reached from here."""
+        return Path(f"/proc/{self.pid}/root") / str(path).lstrip("/")
+
+    def groups(self) -> set[str]:
+        """Return the cgroups of containers: those below the parent that are not the daemon's."""
+        found: set[str] = set()
+        for root in hierarchies():
+            top = root / self.parent
+            for directory, _, _ in os.walk(top):
+                if directory != str(top) and not directory.startswith(f"{top}/daemon"):
+                    found.add(directory)
+        return found
+
+    def processes(self) -> set[str]:
+        """Return the processes of the daemon and of its containers, each with its name."""
+        found: set[str] = set()
+        for root in hierarchies():
+            for pid in members(root / self.parent):
+                try:
+                    found.add(f"{pid} {Path(f'/proc/{pid}/comm').read_text().strip()}")
+                except OSError:  # it has just ended
+                    continue
+        return found
+
+    def mounts(self) -> set[str]:
+        """Return the mount points in the daemon's mount namespace."""
+        return {line.split()[4] for line in Path(f"/proc/{self.pid}/mountinfo").read_text().splitlines()}
+
+    def stop(self) -> None:
+        """End the daemon, whatever it has left running, its mounts with its namespaces, and its files."""
+        if self._process is not None:
+            self._process.terminate()
+            ended, _, _ = select.select([self._pidfd], [], [], PATIENCE / 2)
+            if not ended:
+                self._process.kill()
+            self._process.wait(PATIENCE)
+            os.close(self._pidfd)
+        tops = [root / self.parent for root in hierarchies()]
+        for pid in set().union(*map(members, tops)):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        for top in tops:
+            remove_cgroup(top)
+        # The last process of the mount namespace has gone from its cgroup a moment before its mounts go.
+        until(self._remove, lambda: f"{self.scratch} cannot be removed")
+
+    def _remove(self) -> bool:
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        return not self.scratch.exists()
+
+
+Left = dict[str, set[str]]
+
+
+def left_by(daemon: Daemon, *states: str) -> Left:
+    """Return all that a container could leave: processes, mounts, cgroups, entries of state directories."""
+    return {
+        "processes": daemon.processes(),
+        "mounts": daemon.mounts(),
+        "cgroups": daemon.groups(),
+        "state": {str(entry) for state in states for entry in _entries(daemon.inside(state))},
+    }
+
+
+def _entries(directory: Path) -> Iterator[Path]:
+    if directory.is_dir():
+        yield from directory.iterdir()
+
+
+def nothing_left(before: Left, now: Callable[[], Left]) -> None:
+    """Wait until nothing is there that was not there *before*; shims end a moment after their containers."""
+
+    def more() -> Left:
+        found = now()
+        return {kind: found[kind] - before[kind] for kind in found if found[kind] - before[kind]}
+
+    until(lambda: not more(), lambda: f"left behind: {more()}")

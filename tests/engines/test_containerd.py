@@ -1,0 +1,230 @@
+"""containerd on orlop, driven by ctr: what its shim asks of a runtime, and what comes of it."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from tests.engines.conftest import orlop_command
+from tests.engines.containerd import Containerd
+from tests.engines.daemon import members, nothing_left, until
+from tests.engines.terminal import Session
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Containerd]:
+    engine = Containerd(orlop_command())
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def containerd(daemon: Containerd) -> Iterator[Containerd]:
+    """Provide containerd; whatever a test has done, nothing of it is left."""
+    before = daemon.left()
+    yield daemon
+    daemon.clear()
+    nothing_left(before, daemon.left)
+
+
+def test_a_container_runs_and_its_output_arrives(containerd: Containerd) -> None:
+    done = containerd.run("one", "sh", "-c", "echo out; echo err >&2; exit 7", options=("--rm",))
+    assert (done.returncode, done.stdout) == (7, "out\n")
+    assert done.stderr.splitlines()[0] == "err"
+
+
+def test_a_pipe_reaches_the_container(containerd: Containerd) -> None:
+    # ctr of this version does not pass the end of its input on.
+    script = "head -c 100000 | wc -c; echo end"
+    done = containerd.run("one", "sh", "-c", script, options=("--rm",), feed="x" * 100_000)
+    assert (done.returncode, done.stdout.split()) == (0, ["100000", "end"]), done
+
+
+def test_a_terminal_reaches_the_container(containerd: Containerd) -> None:
+    script = "tty; read word; stty size; echo got $word; exit 5"
+    command = containerd.client(*containerd.command("one", "sh", "-c", script, options=("--rm", "--tty")))
+    with Session(command) as session:
+        session.until(b"pts")
+        session.type(b"hello\r")
+        session.until(b"got hello")
+        assert session.end() == 5
+    assert b"/dev/pts/0" in session.shown
+    assert b"33 77" in session.shown
+
+
+def test_the_life_of_a_task(containerd: Containerd) -> None:
+    pid = containerd.start("one", "sh", "-c", "sleep 1000 & exec sleep 1001")
+    assert containerd.tasks() == {"one": (pid, "RUNNING")}
+    listed = {int(line.split()[0]) for line in containerd.call("tasks", "ps", "one").splitlines()[1:]}
+    assert pid in listed
+    assert listed == members(containerd.group("one", "pids"))
+    containerd.call("tasks", "pause", "one")
+    assert containerd.status("one") == "PAUSED"
+    containerd.call("tasks", "resume", "one")
+    assert containerd.status("one") == "RUNNING"
+    containerd.call("tasks", "kill", "--signal=SIGKILL", "one")
+    containerd.stopped("one")
+    assert "exit code 137" in containerd.ctr("tasks", "delete", "one").stderr
+    containerd.call("containers", "delete", "one")
+
+
+def test_limits_reach_the_kernel_and_the_shim_reads_what_is_used(containerd: Containerd) -> None:
+    limits = (f"--memory-limit={64 << 20}", "--cpus=0.5", "--cpu-shares=300")
+    containerd.start("one", "sleep", "1000", options=limits)
+    metrics = containerd.metrics("one")
+    assert metrics["memory"]["usage"]["limit"] == 64 << 20
+    assert metrics["pids"] == {"current": 1}
+    assert metrics["cpu"]["usage"]["total"] > 0
+    group = containerd.group("one", "cpu")
+    if (group / "cpu.max").exists():
+        assert (group / "cpu.max").read_text().split() == ["50000", "100000"]
+    else:
+        found = [(group / f"cpu.{name}").read_text().strip() for name in ("cfs_quota_us", "shares")]
+        assert found == ["50000", "300"]
+
+
+def test_signals_go_to_the_task(containerd: Containerd) -> None:
+    script = "trap 'exit 9' USR1; echo up; while :; do sleep 0.05; done"
+    containerd.start("one", "sh", "-c", script, options=(f"--log-uri=file://{containerd.scratch}/out",))
+    until(lambda: "up" in containerd.daemon.inside(f"{containerd.scratch}/out").read_text(), containerd.log)
+    containerd.call("tasks", "kill", "--signal=SIGUSR1", "one")
+    containerd.stopped("one")
+    assert "exit code 9" in containerd.ctr("tasks", "delete", "one").stderr
+
+
+def test_all_processes_of_a_task_can_be_killed(containerd: Containerd) -> None:
+    # Without a pid namespace of its own, the end of the first process does not end the others.
+    spec = (f"--with-ns=pid:/proc/{os.getpid()}/ns/pid",)
+    containerd.start("one", "sh", "-c", "sleep 1000 & exec sleep 1001", options=spec)
+    group = containerd.group("one", "pids")
+    until(lambda: len(members(group)) == 2, lambda: members(group))
+    containerd.call("tasks", "kill", "--all", "--signal=SIGKILL", "one")
+    containerd.stopped("one")
+    assert members(group) == set()
+
+
+def test_a_running_task_is_deleted_by_force(containerd: Containerd) -> None:
+    containerd.start("one", "sleep", "1000")
+    refused = containerd.ctr("tasks", "delete", "one")
+    assert refused.returncode == 1
+    assert "must be stopped before deletion" in refused.stderr
+    containerd.ctr("tasks", "delete", "--force", "one")
+    assert containerd.tasks() == {}
+
+
+def test_what_has_ended_is_not_found(containerd: Containerd) -> None:
+    containerd.start("one", "true")
+    containerd.stopped("one")
+    done = containerd.ctr("tasks", "kill", "one")
+    assert done.returncode == 1
+    assert "process already finished: not found" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("no-such-program", "executable file not found in $PATH"),
+        ("/no/such/program", "no such file or directory"),
+        ("/etc/plain", "permission denied"),
+    ],
+)
+def test_a_program_that_cannot_run_is_the_shims_error(
+    containerd: Containerd, program: str, words: str
+) -> None:
+    done = containerd.run("one", program, options=("--rm",))
+    assert done.returncode == 1
+    # The shim finds this in the runtime's log, as one JSON object a line.
+    assert "OCI runtime create failed: " in done.stderr
+    assert words in done.stderr
+
+
+def test_mounts_and_their_recursive_options(containerd: Containerd) -> None:
+    place = containerd.scratch / "volume"
+    place.mkdir(exist_ok=True)
+    mounts = (
+        f"--mount=type=bind,src={place},dst=/rw,options=rbind:rw",
+        f"--mount=type=bind,src={containerd.scratch},dst=/rro,options=rbind:rro",
+        "--mount=type=tmpfs,dst=/t,options=size=1m",
+    )
+    script = "echo data >/rw/file; touch /rro/volume/no; grep ' /t ' /proc/mounts"
+    done = containerd.run("one", "sh", "-c", script, options=("--rm", *mounts))
+    assert done.returncode == 0, done
+    assert "size=1024k" in done.stdout
+    assert "Read-only file system" in done.stderr
+    assert (place / "file").read_text() == "data\n"
+
+
+def test_a_read_only_root_environment_directory_and_confinement(containerd: Containerd) -> None:
+    script = "touch /x; pwd; echo $WORD; grep -E 'Seccomp:|NoNewPrivs' /proc/self/status"
+    options = ("--rm", "--read-only", "--cwd=/home", "--env=WORD=value", "--seccomp")
+    done = containerd.run("one", "sh", "-c", script, options=options)
+    assert done.stdout.split() == ["/home", "value", "NoNewPrivs:", "1", "Seccomp:", "2"], done
+    assert "Read-only file system" in done.stderr
+
+
+def test_root_of_a_user_namespace_is_nobody_special(containerd: Containerd) -> None:
+    maps = ("--uidmap=0:100000:1000", "--gidmap=0:100000:1000")
+    pid = containerd.start("one", "sleep", "1000", options=maps)
+    # With these options ctr forgets the others, and asks for "runc", which is orlop here.
+    assert containerd.daemon.inside("/run/containerd/runc/default/one/record.json").exists()
+    status = Path(f"/proc/{pid}/status").read_text()
+    assert "\nUid:\t100000\t100000\t100000\t100000\n" in status
+
+
+def test_a_privileged_container_may_mount(containerd: Containerd) -> None:
+    done = containerd.run(
+        "one", "mount", "-t", "tmpfs", "none", "/tmp", options=("--rm", "--privileged", "--net-host")
+    )
+    assert done.returncode == 0, done
+
+
+def test_the_events_of_a_life_are_told(containerd: Containerd) -> None:
+    with subprocess.Popen(
+        containerd.client("events"), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
+    ) as listening:
+        assert listening.stdout is not None
+        seen = []
+        try:
+            # Nobody knows when ctr has subscribed: what is done until it tells something is not for it.
+            poller = select.poll()
+            poller.register(listening.stdout, select.POLLIN)
+            while not poller.poll(100):
+                containerd.call("content", "prune", "references")
+                containerd.call("namespaces", "label", "default", "turn=1")
+            containerd.run("one", "true", options=("--rm",))
+            while "/tasks/delete" not in seen:
+                seen += [word for word in listening.stdout.readline().decode().split() if "/tasks/" in word]
+        finally:
+            listening.kill()
+    assert seen == ["/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete"]
+
+
+def test_a_killed_shim_takes_its_container_with_it(containerd: Containerd) -> None:
+    before = containerd.daemon.processes()
+    pid = containerd.start("one", "sleep", "1000")
+    shims = [one for one in containerd.daemon.processes() - before if "containerd-shim" in one]
+    assert len(shims) == 1
+    process = os.pidfd_open(pid)
+    os.kill(int(shims[0].split()[0]), signal.SIGKILL)
+    # containerd notices, and starts another shim that asks the runtime to delete by force.
+    assert select.select([process], [], [], 60)[0]
+    os.close(process)
+
+
+def test_fifty_in_a_row_and_twenty_at_once_leave_nothing(containerd: Containerd) -> None:
+    """The fixture looks for what is left."""
+
+    def one(number: int) -> tuple[int, str]:
+        done = containerd.run(f"c{number}", "sh", "-c", f"echo {number}; exit 3", options=("--rm",))
+        return done.returncode, done.stdout + done.stderr
+
+    for number in range(50):
+        assert one(number) == (3, f"{number}\n")
+    with ThreadPoolExecutor(20) as pool:
+        assert list(pool.map(one, range(20))) == [(3, f"{number}\n") for number in range(20)]
