@@ -210,7 +210,8 @@ COMMANDS: tuple[Command, ...] = (
                 ("kernel-memory-tcp",), "accepted for compatibility and ignored", metavar="BYTES", hidden=True
             ),
         ),
-        text="What is not given stays as it is. Sizes may end in b, k, m, g, t or p; -1 stands for no limit.",
+        text="What is not given stays as it is; so does a limit, share, period or weight of 0.\n"
+        "Sizes may end in b, k, m, g, t or p; -1 stands for no limit.",
     ),
     Command(
         "ps",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orlop.cli.commands.update import INTEGERS, SIZES, WORDS, integer, size
+from orlop.cli.commands.update import INTEGERS, SIZES, UNCHANGED_BY_ZERO, WORDS, integer, size
 
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import CommandLine
@@ -72,6 +72,25 @@ def test_a_file_counts_alone(web: CommandLine, tmp_path: Path) -> None:
     file.write_text(json.dumps({"pids": {"limit": 23}}))
     assert web("update", "--resources", str(file), "--pids-limit", "99", "web") == (0, "", "")
     assert 23 in _numbers(stats(web)["pids"])
+
+
+def test_a_zero_leaves_a_limit_as_it_is(web: CommandLine, tmp_path: Path) -> None:
+    """Docker sends a zero for every limit that it has no wish about."""
+    assert web("update", "--memory", "64m", "--cpu-share", "300", "web")[0] == 0
+    before = stats(web)
+    file = tmp_path / "resources.json"
+    zeros = {family: dict.fromkeys(keys, 0) for family, keys in UNCHANGED_BY_ZERO.items()}
+    zeros["cpu"] |= {"cpus": "", "mems": ""}
+    file.write_text(json.dumps(zeros))
+    assert web("update", "--resources", str(file), "web") == (0, "", "")
+    assert web("update", "--memory", "0", "--blkio-weight=0", "web") == (0, "", "")
+    assert stats(web) == before
+    zeros["memory"]["limit"] = 96 * MIB
+    file.write_text(json.dumps(zeros))
+    assert web("update", "--resources", str(file), "web") == (0, "", "")
+    assert 96 * MIB in _numbers(stats(web)["memory"])
+    file.write_text(json.dumps({"memory": {"limit": False}}))
+    assert web("update", "--resources", str(file), "web")[0] == 1
 
 
 def test_standard_input(web: CommandLine) -> None:

@@ -47,6 +47,14 @@ SCHEMATA: Mapping[str, str] = {"l3-cache-schema": "l3CacheSchema", "mem-bw-schem
 OBSOLETE = ("kernel-memory", "kernel-memory-tcp")
 """Limits that kernels have no more; engines still name them."""
 
+UNCHANGED_BY_ZERO: Mapping[str, tuple[str, ...]] = {
+    "memory": ("limit", "reservation", "swap", "kernel", "kernelTCP"),
+    "cpu": ("shares", "quota", "period", "realtimeRuntime", "realtimePeriod", "cpus", "mems"),
+    "blockIO": ("weight", "leafWeight"),
+}
+"""Properties for which a zero, or an empty list, says that they stay as they are: Docker sends one for each
+limit that it has no wish about, as no kernel takes a zero for one of them but as an error or a verdict."""
+
 _UNITS = {unit: 1 << 10 * power for power, unit in enumerate("bkmgtp")}
 _DIGITS = frozenset("0123456789")
 _INPUT_MAX = 16 << 20
@@ -62,6 +70,7 @@ def run(context: Context) -> int:
     line = context.line
     source = line.text("resources")
     data = _read(source) if source else _asked(line)
+    _leave_out_zeros(data)
     wanted = decode(data, Resources)
     for name in OBSOLETE:
         if not source and line.text(name):
@@ -87,6 +96,20 @@ def _read(source: str) -> dict[str, Any]:
         why = (error.strerror or str(error)).lower()
         raise DocumentError(f"cannot read the resources: {why}", path=source) from error
     return parse(text, path=source)
+
+
+def _leave_out_zeros(data: dict[str, Any]) -> None:
+    """Remove from a ``linux.resources`` object what says by a zero that it says nothing."""
+    for family, keys in UNCHANGED_BY_ZERO.items():
+        values = data.get(family)
+        if not isinstance(values, dict):
+            continue
+        # False is no zero: whoever reads the rest refuses it.
+        silent = [k for k in keys if values.get(k) == "" or (type(values.get(k)) is int and not values[k])]
+        for key in silent:
+            del values[key]
+        if silent and not values:
+            del data[family]
 
 
 def _standard_input() -> bytes:

@@ -1,0 +1,246 @@
+"""Docker on orlop: as a runtime that is chosen for a container, and as the default one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from tests.engines import image
+from tests.engines.conftest import orlop_command
+from tests.engines.daemon import members, nothing_left, until
+from tests.engines.docker import Docker
+from tests.engines.terminal import Session
+
+
+@pytest.fixture(scope="module", params=["chosen", "default"])
+def daemon(request: pytest.FixtureRequest) -> Iterator[Docker]:
+    engine = Docker(orlop_command(), default=request.param == "default")
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def docker(daemon: Docker) -> Iterator[Docker]:
+    """Provide Docker; whatever a test has done, nothing of it is left."""
+    before = daemon.left()
+    yield daemon
+    daemon.clear()
+    nothing_left(before, daemon.left)
+
+
+def test_the_daemon_knows_the_runtime(docker: Docker) -> None:
+    info = json.loads(docker.call("info", "--format={{json .}}"))
+    assert info["Runtimes"]["orlop"]["path"] == orlop_command()
+    assert info["DefaultRuntime"] == ("orlop" if docker.default else "runc")
+
+
+def test_a_container_runs_and_its_output_arrives(docker: Docker) -> None:
+    done = docker.run("sh", "-c", "echo out; echo err >&2; exit 7", options=("--rm",))
+    assert (done.returncode, done.stdout, done.stderr) == (7, "out\n", "err\n")
+
+
+def test_it_is_orlop_that_runs_it(docker: Docker) -> None:
+    docker.start("one", "sleep", "1000")
+    assert docker.inspect("one")["HostConfig"]["Runtime"] == "orlop"
+    ident = docker.inspect("one")["Id"]
+    state = docker.daemon.inside(f"{docker.scratch}/exec/runtime-runc/moby/{ident}")
+    assert (state / "record.json").exists()
+
+
+def test_a_pipe_reaches_the_container_with_its_end(docker: Docker) -> None:
+    options = ("--rm", "--interactive")
+    done = docker.run("sh", "-c", "wc -c; echo end", options=options, feed="x" * 100_000)
+    assert (done.returncode, done.stdout.split()) == (0, ["100000", "end"]), done
+
+
+def test_a_terminal_reaches_the_container(docker: Docker) -> None:
+    # The client tells the size only once the program runs.
+    script = "tty; until stty size | grep .; do sleep 0.05; done; read word; echo got $word; exit 5"
+    options = ("--rm", "--interactive", "--tty")
+    with Session(docker.client(*docker.command("sh", "-c", script, options=options))) as session:
+        session.until(b"33 77")
+        session.type(b"hello\r")
+        session.until(b"got hello")
+        assert session.end() == 5
+    assert b"/dev/pts/0" in session.shown
+
+
+def test_logs_stop_and_removal(docker: Docker) -> None:
+    script = "echo up; trap 'echo down; exit 3' TERM; while :; do sleep 0.05; done"
+    docker.start("one", "sh", "-c", script)
+    until(lambda: docker.call("logs", "one") == "up", docker.log)
+    docker.call("stop", "--time=30", "one")
+    assert docker.call("logs", "one") == "up\ndown"
+    assert docker.inspect("one")["State"]["ExitCode"] == 3
+    docker.call("rm", "one")
+
+
+def test_signals(docker: Docker) -> None:
+    script = "trap 'exit 9' USR1; echo up; while :; do sleep 0.05; done"
+    docker.start("one", "sh", "-c", script)
+    until(lambda: docker.call("logs", "one") == "up", docker.log)
+    docker.call("kill", "--signal=USR1", "one")
+    assert docker.call("wait", "one") == "9"
+    docker.call("start", "one")
+    docker.call("kill", "one")
+    assert docker.call("wait", "one") == "137"
+
+
+def test_a_container_that_ignores_the_polite_signal_is_killed(docker: Docker) -> None:
+    docker.start("one", "sleep", "1000")  # the first process of a pid namespace ignores it
+    docker.call("stop", "--time=0", "one")
+    assert docker.inspect("one")["State"]["ExitCode"] == 137
+
+
+def test_pausing(docker: Docker) -> None:
+    docker.start("one", "sleep", "1000")
+    docker.call("pause", "one")
+    assert docker.status("one") == "paused"
+    docker.call("unpause", "one")
+    assert docker.status("one") == "running"
+    docker.call("pause", "one")
+    docker.call("stop", "--time=0", "one")
+    assert docker.status("one") == "exited"
+
+
+def test_processes_and_statistics(docker: Docker) -> None:
+    docker.start("one", "sh", "-c", "sleep 1000 & exec sleep 1001", options=("--memory=64m",))
+    group = docker.group("one", "pids")
+    until(lambda: len(members(group)) == 2, lambda: members(group))
+    shown = docker.call("top", "one", "-eo", "pid,args").splitlines()
+    assert {int(line.split()[0]) for line in shown[1:]} == members(group)
+    assert sorted(line.split(maxsplit=1)[1] for line in shown[1:]) == ["sleep 1000", "sleep 1001"]
+    statistics = json.loads(docker.call("stats", "--no-stream", "--format={{json .}}", "one"))
+    assert statistics["PIDs"] == "2"
+    assert statistics["MemUsage"].endswith("/ 64MiB")
+
+
+def _limits(docker: Docker, name: str) -> list[str]:
+    """Return what the kernel has of a container: processes, memory, quota."""
+    pids, memory, cpu = (docker.group(name, controller) for controller in ("pids", "memory", "cpu"))
+    if (memory / "memory.max").exists():
+        files = [pids / "pids.max", memory / "memory.max", cpu / "cpu.max"]
+    else:
+        files = [pids / "pids.max", memory / "memory.limit_in_bytes", cpu / "cpu.cfs_quota_us"]
+    return [file.read_text().split()[0] for file in files]
+
+
+def test_limits_reach_the_kernel_and_can_be_changed(docker: Docker) -> None:
+    limits = ("--memory=64m", "--memory-swap=64m", "--pids-limit=17", "--cpus=0.5")
+    docker.start("one", "sleep", "1000", options=limits)
+    assert _limits(docker, "one") == ["17", str(64 << 20), "50000"]
+    docker.call("update", "--memory=96m", "--memory-swap=96m", "--pids-limit=18", "--cpus=0.25", "one")
+    assert _limits(docker, "one") == ["18", str(96 << 20), "25000"]
+
+
+def test_who_uses_too_much_memory_is_killed_and_docker_is_told(docker: Docker) -> None:
+    place = docker.scratch / "signal"
+    place.mkdir(exist_ok=True)
+    # The shim listens from the moment that "docker run" returns.
+    program = """awk 'BEGIN { while (1) a = a sprintf("%1000000s", "x") }'"""
+    script = f"while [ ! -e /signal/go ]; do sleep 0.05; done; exec {program}"
+    options = ("--memory=16m", "--memory-swap=16m", f"--volume={place}:/signal")
+    docker.start("one", "sh", "-c", script, options=options)
+    (place / "go").touch()
+    assert docker.call("wait", "one") == "137"
+    (place / "go").unlink()
+    until(lambda: docker.inspect("one")["State"]["OOMKilled"], docker.log)
+
+
+def test_restart_policy(docker: Docker) -> None:
+    docker.start("one", "sh", "-c", "exit 4", options=("--restart=on-failure:2",))
+
+    def settled() -> bool:
+        state = docker.inspect("one")
+        return state["RestartCount"] == 2 and state["State"]["Status"] == "exited"
+
+    until(settled, lambda: docker.inspect("one"))
+    assert docker.inspect("one")["State"]["ExitCode"] == 4
+
+
+def test_a_container_is_restarted(docker: Docker) -> None:
+    first = docker.start("one", "sleep", "1000")
+    docker.call("restart", "--time=0", "one")
+    again = docker.inspect("one")["State"]
+    assert (again["Status"], again["Pid"] == first) == ("running", False)
+
+
+@pytest.mark.parametrize(
+    ("program", "status", "words"),
+    [
+        ("no-such-program", 127, "executable file not found in $PATH"),
+        ("/no/such/program", 127, "no such file or directory"),
+        ("/etc/plain", 126, "permission denied"),
+    ],
+)
+def test_a_program_that_cannot_run(docker: Docker, program: str, status: int, words: str) -> None:
+    done = docker.run(program, options=("--rm",))
+    assert done.returncode == status, done
+    assert words in done.stderr
+
+
+def test_mounts_volumes_and_read_only_roots(docker: Docker) -> None:
+    place = docker.scratch / "volume"
+    place.mkdir(exist_ok=True)
+    options = (
+        *("--rm", "--read-only", "--tmpfs=/t:size=1m", f"--volume={place}:/rw", "--volume=/anonymous"),
+        f"--mount=type=bind,src={docker.scratch},dst=/ro,readonly",
+    )
+    script = "echo data >/rw/file; touch /ro/no /x /anonymous/y; grep ' /t ' /proc/mounts; ls /anonymous"
+    done = docker.run("sh", "-c", script, options=options)
+    assert done.returncode == 0, done
+    assert "size=1024k" in done.stdout
+    assert done.stdout.splitlines()[-1] == "y"
+    assert done.stderr.count("Read-only file system") == 2
+    assert (place / "file").read_text() == "data\n"
+
+
+def test_the_process_is_confined_as_docker_wants_it(docker: Docker) -> None:
+    options = ("--rm", "--user=plain", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--hostname=box")
+    script = "id -u; hostname; grep -E '^(Seccomp|NoNewPrivs|CapBnd):' /proc/self/status"
+    done = docker.run("sh", "-c", script, options=options)
+    assert done.stdout.split() == [
+        *(str(image.PLAIN), "box", "CapBnd:", "0" * 16, "NoNewPrivs:", "1", "Seccomp:", "2"),
+    ], done
+
+
+def test_an_init_reaps_orphans(docker: Docker) -> None:
+    pid = docker.start("one", "sh", "-c", "(sleep 0.01 &) ; exec sleep 1000", options=("--init",))
+    assert Path(f"/proc/{pid}/comm").read_text().strip() in {"docker-init", "tini-static"}
+    until(lambda: len(members(docker.group("one", "pids"))) == 2, docker.log)
+
+
+def test_containers_share_namespaces(docker: Docker) -> None:
+    first = docker.start("one", "sleep", "1000", options=("--ipc=shareable",))
+    shared = ("--pid=container:one", "--ipc=container:one")
+    second = docker.start("two", "sleep", "1000", options=shared)
+    for kind in ("pid", "ipc"):
+        assert Path(f"/proc/{first}/ns/{kind}").readlink() == Path(f"/proc/{second}/ns/{kind}").readlink()
+
+
+def test_a_privileged_container_may_mount(docker: Docker) -> None:
+    done = docker.run("mount", "-t", "tmpfs", "none", "/tmp", options=("--rm", "--privileged"))
+    assert done.returncode == 0, done
+
+
+def test_containers_that_are_created_first_and_started_later(docker: Docker) -> None:
+    create = docker.command("echo", "later", options=("--name=one",))
+    docker.call("create", *create[1:])
+    assert docker.status("one") == "created"
+    assert docker.call("start", "--attach", "one") == "later"
+
+
+def test_fifty_in_a_row_and_twenty_at_once_leave_nothing(docker: Docker) -> None:
+    """The fixture looks for what is left."""
+
+    def one(number: int) -> tuple[int, str]:
+        done = docker.run("sh", "-c", f"echo {number}; exit 3", options=("--rm",))
+        return done.returncode, done.stdout + done.stderr
+
+    for number in range(50):
+        assert one(number) == (3, f"{number}\n")
+    with ThreadPoolExecutor(20) as pool:
+        assert list(pool.map(one, range(20))) == [(3, f"{number}\n") for number in range(20)]
