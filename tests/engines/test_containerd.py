@@ -42,8 +42,8 @@ def test_pipes_lead_to_the_container_and_from_it(containerd: Containerd) -> None
     # ctr of this version does not pass the end of its input on.
     script = "echo err >&2; head -c 100000 | wc -c; read word; exit 7"
     command = containerd.client(*containerd.command("one", "sh", "-c", script, options=("--rm",)))
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
         assert process.stdin
         assert process.stdout
         assert process.stderr

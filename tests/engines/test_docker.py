@@ -15,33 +15,45 @@ from tests.engines.docker import Docker
 from tests.engines.terminal import Session
 
 
-@pytest.fixture(scope="module", params=["chosen", "default"])
-def daemon(request: pytest.FixtureRequest) -> Iterator[Docker]:
-    engine = Docker(orlop_command(), default=request.param == "default")
-    yield engine
-    engine.close()
+@pytest.fixture(scope="module")
+def daemons() -> Iterator[dict[str, Docker]]:
+    """Provide the daemons that have been started, by how orlop is their runtime."""
+    started: dict[str, Docker] = {}
+    yield started
+    for engine in started.values():
+        engine.close()
 
 
 @pytest.fixture
-def docker(daemon: Docker) -> Iterator[Docker]:
+def docker(daemons: dict[str, Docker], request: pytest.FixtureRequest) -> Iterator[Docker]:
     """Provide Docker; whatever a test has done, nothing of it is left."""
-    before = daemon.left()
-    yield daemon
-    daemon.clear()
-    nothing_left(before, daemon.left)
+    how = getattr(request, "param", "chosen")
+    if how not in daemons:
+        daemons[how] = Docker(orlop_command(), default=how == "default")
+    engine = daemons[how]
+    before = engine.left()
+    yield engine
+    engine.clear()
+    nothing_left(before, engine.left)
 
 
+both = pytest.mark.parametrize("docker", ["chosen", "default"], indirect=True)
+
+
+@both
 def test_the_daemon_knows_the_runtime(docker: Docker) -> None:
     info = json.loads(docker.call("info", "--format={{json .}}"))
     assert info["Runtimes"]["orlop"]["path"] == orlop_command()
     assert info["DefaultRuntime"] == ("orlop" if docker.default else "runc")
 
 
+@both
 def test_a_container_runs_and_its_output_arrives(docker: Docker) -> None:
     done = docker.run("sh", "-c", "echo out; echo err >&2; exit 7", options=("--rm",))
     assert (done.returncode, done.stdout, done.stderr) == (7, "out\n", "err\n")
 
 
+@both
 def test_it_is_orlop_that_runs_it(docker: Docker) -> None:
     docker.start("one", "sleep", "1000")
     assert docker.inspect("one")["HostConfig"]["Runtime"] == "orlop"
@@ -56,6 +68,7 @@ def test_a_pipe_reaches_the_container_with_its_end(docker: Docker) -> None:
     assert (done.returncode, done.stdout.split()) == (0, ["100000", "end"]), done
 
 
+@both
 def test_a_terminal_reaches_the_container(docker: Docker) -> None:
     # The client tells the size only once the program runs.
     script = "tty; until stty size | grep .; do sleep 0.05; done; read word; echo got $word; exit 5"
@@ -68,6 +81,7 @@ def test_a_terminal_reaches_the_container(docker: Docker) -> None:
     assert b"/dev/pts/0" in session.shown
 
 
+@both
 def test_logs_stop_and_removal(docker: Docker) -> None:
     script = "echo up; trap 'echo down; exit 3' TERM; while :; do sleep 0.05; done"
     docker.start("one", "sh", "-c", script)
@@ -95,6 +109,7 @@ def test_a_container_that_ignores_the_polite_signal_is_killed(docker: Docker) ->
     assert docker.inspect("one")["State"]["ExitCode"] == 137
 
 
+@both
 def test_pausing(docker: Docker) -> None:
     docker.start("one", "sleep", "1000")
     docker.call("pause", "one")
@@ -106,6 +121,7 @@ def test_pausing(docker: Docker) -> None:
     assert docker.status("one") == "exited"
 
 
+@both
 def test_processes_and_statistics(docker: Docker) -> None:
     docker.start("one", "sh", "-c", "sleep 1000 & exec sleep 1001", options=("--memory=64m",))
     group = docker.group("one", "pids")
@@ -128,6 +144,7 @@ def _limits(docker: Docker, name: str) -> list[str]:
     return [file.read_text().split()[0] for file in files]
 
 
+@both
 def test_limits_reach_the_kernel_and_can_be_changed(docker: Docker) -> None:
     limits = ("--memory=64m", "--memory-swap=64m", "--pids-limit=17", "--cpus=0.5")
     docker.start("one", "sleep", "1000", options=limits)
@@ -150,12 +167,13 @@ def test_who_uses_too_much_memory_is_killed_and_docker_is_told(docker: Docker) -
     until(lambda: docker.inspect("one")["State"]["OOMKilled"], docker.log)
 
 
+@both
 def test_restart_policy(docker: Docker) -> None:
     docker.start("one", "sh", "-c", "exit 4", options=("--restart=on-failure:2",))
 
     def settled() -> bool:
         state = docker.inspect("one")
-        return state["RestartCount"] == 2 and state["State"]["Status"] == "exited"
+        return (state["RestartCount"], state["State"]["Status"]) == (2, "exited")
 
     until(settled, lambda: docker.inspect("one"))
     assert docker.inspect("one")["State"]["ExitCode"] == 4

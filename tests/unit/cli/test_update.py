@@ -79,7 +79,9 @@ def test_a_zero_leaves_a_limit_as_it_is(web: CommandLine, tmp_path: Path) -> Non
     assert web("update", "--memory", "64m", "--cpu-share", "300", "web")[0] == 0
     before = stats(web)
     file = tmp_path / "resources.json"
-    zeros = {family: dict.fromkeys(keys, 0) for family, keys in UNCHANGED_BY_ZERO.items()}
+    zeros: dict[str, dict[str, Any]] = {
+        family: dict.fromkeys(keys, 0) for family, keys in UNCHANGED_BY_ZERO.items()
+    }
     zeros["cpu"] |= {"cpus": "", "mems": ""}
     file.write_text(json.dumps(zeros))
     assert web("update", "--resources", str(file), "web") == (0, "", "")
