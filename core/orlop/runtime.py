@@ -84,6 +84,7 @@ class Runtime:
         *,
         warn: Callable[[str], None] | None = None,
         check_features: bool = True,
+        deadline: float | None = None,
     ) -> Self:
         """Return a runtime; nothing on the host is touched.
 
@@ -94,12 +95,14 @@ class Runtime:
             root: Directory that holds the containers; by default the kernel's own store, or the user's state
                 root.
             config: Settings, or the path of a TOML file with them: ``platform``, ``plugins``, ``block``,
-                ``root`` as above and the table ``kernel`` with options of the platform's kernel. Arguments
-                have precedence.
+                ``root``, ``deadline`` as here and the table ``kernel`` with options of the platform's kernel.
+                Arguments have precedence.
             block: Names of installed plugins that stay out.
             warn: Receives each warning as one line; by default they are dropped.
             check_features: Merge the features document at once, so that plugins which contradict each other
                 are refused here; false spares a command that never asks for it a few milliseconds.
+            deadline: Seconds that one call of a plugin may take; one that takes longer is an error that names
+                it. ``None``: no limit, and no price for one.
 
         Raises:
             CompositionError: The plugins do not fit together; the error reports everything that is wrong.
@@ -112,7 +115,11 @@ class Runtime:
             plugins = settings.get("plugins")
         chosen_root = root if root is not None else settings.get("root")
         composition = compose(
-            platform, plugins, tuple(block) or tuple(settings.get("block", ())), check_features=check_features
+            platform,
+            plugins,
+            tuple(block) or tuple(settings.get("block", ())),
+            check_features=check_features,
+            deadline=settings.get("deadline") if deadline is None else deadline,
         )
         made = composition.platform
         assert made is not None  # noqa: S101 - compose() found it

@@ -10,7 +10,7 @@ from orlop_hookspecs.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_KNOWN = frozenset(("platform", "plugins", "block", "root", "kernel"))
+_KNOWN = frozenset(("platform", "plugins", "block", "root", "kernel", "deadline"))
 
 
 def read_settings(config: Mapping[str, Any] | str | os.PathLike[str] | None) -> Mapping[str, Any]:
@@ -40,6 +40,10 @@ def read_settings(config: Mapping[str, Any] | str | os.PathLike[str] | None) -> 
             raise UsageError(f"unknown setting: {key}", path=path)
         if key in {"plugins", "block"} and not isinstance(value, list | tuple):
             raise UsageError(f"expected a list of names for {key}", path=path, value=value)
+        if key == "deadline" and (
+            not isinstance(value, int | float) or isinstance(value, bool) or value <= 0
+        ):
+            raise UsageError("expected seconds for deadline", path=path, value=value)
         if key == "kernel" and not all(isinstance(name, str) for name in _require_table(value, path)):
             raise UsageError("expected names as keys of kernel", path=path)
     return settings

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Self
+    from typing import NoReturn, Self
 
     import attrs
 
@@ -174,6 +174,25 @@ def _frozen_error() -> Exception:
     from attrs.exceptions import FrozenInstanceError
 
     return FrozenInstanceError()
+
+
+class FrozenMap(dict[str, Any]):
+    """A mapping inside of a frozen object: a dict that is read like any other and refuses to be changed.
+
+    Copies, also deep ones, are ordinary dicts.
+    """
+
+    __slots__ = ()
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("documents are not changed in place: a plugin proposes an Adjustment")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    update = setdefault = pop = popitem = clear = _refuse
+
+    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
+        """Let copies and pickles be ordinary dicts."""
+        return dict, (dict(self),)
 
 
 class _Later:

@@ -271,6 +271,26 @@ COMMANDS: tuple[Command, ...] = (
         group=OWN,
     ),
     Command(
+        "plugin",
+        "check the plugins of a distribution",
+        usage="check DISTRIBUTION",
+        least=2,
+        most=2,
+        flags=(
+            _FORMAT,
+            Flag(("linux",), "check: containers live on this host's kernel; needs root", kind=SWITCH),
+            Flag(("samples",), "check: JSON array of further samples to try", metavar="FILE"),
+            Flag(
+                ("deadline",), "check: seconds that each rule may take", kind=COUNT, default=60, metavar="N"
+            ),
+            Flag(("rules",), "check: try only these rules", metavar="NAME,..."),
+            Flag(("verbose",), "check: show the rules that are kept as well", kind=SWITCH),
+        ),
+        group=OWN,
+        text="check tries every rule of the conformance kit with each plugin that the distribution, the\n"
+        "installed plugin or the module of this name holds; the status is 1 when one is broken.",
+    ),
+    Command(
         "check",
         "say whether a bundle's config would be accepted, without touching anything",
         usage="[BUNDLE]",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from orlop.documents.faults import FAULT_LIMIT, Fault, Mismatch
 from orlop_hookspecs.documents import kinds
 from orlop_hookspecs.documents.names import json_name
+from orlop_hookspecs.frozen import FrozenMap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -165,7 +166,7 @@ def _map(kind: kinds.MapOf[Any]) -> Decode:
         if not isinstance(value, dict):
             raise _refuse(kind, value)
         try:
-            return dict(zip(value, map(decode_item, value.items()), strict=True))
+            return FrozenMap(zip(value, map(decode_item, value.items()), strict=True))
         except Mismatch:
             entries = ((key, (key, item)) for key, item in value.items())
             raise Mismatch(_faults_of_items(decode_item, entries)) from None

@@ -138,6 +138,7 @@ def compose(
     block: Sequence[str] = (),
     *,
     check_features: bool = True,
+    deadline: float | None = None,
 ) -> Composition:
     """Return the composition of *plugins* for *platform*.
 
@@ -147,13 +148,14 @@ def compose(
         block: Names of plugins that stay out although they are installed; a name of none is refused.
         check_features: Merge the features at once; without it, contradictions are told when they are first
             asked for.
+        deadline: Seconds that one call of a plugin may take; ``None``: for ever.
 
     Raises:
         CompositionError: A plugin does not keep the contract, or they do not fit together; the error reports
             every fault.
     """
     own, name, wanted = _platform_argument(platform, plugins)
-    composition = _assemble(name, wanted, tuple(block))
+    composition = _assemble(name, wanted, tuple(block), deadline)
     if own is None:
         own = _find_platform(composition, name)
     composition = Composition(name, own, composition.plugins, composition.inactive, composition.hooks)
@@ -225,7 +227,9 @@ def _find_platform(composition: Composition, name: str) -> Platform:
     return found[0][1]
 
 
-def _assemble(platform: str, wanted: Sequence[object] | None, block: tuple[str, ...]) -> Composition:
+def _assemble(
+    platform: str, wanted: Sequence[object] | None, block: tuple[str, ...], deadline: float | None = None
+) -> Composition:
     faults: list[PluginFault] = []
     inactive: list[Inactive] = []
     found, rest = sources.candidates(wanted, platform, faults)
@@ -254,7 +258,7 @@ def _assemble(platform: str, wanted: Sequence[object] | None, block: tuple[str, 
             )
         elif name in loaded:
             message = f"two plugins have this name: {loaded[name][1].source} and {candidate.source}"
-            faults.append(PluginFault(name, message))
+            faults.append(PluginFault(name, message, "duplicate-name"))
         else:
             loaded[name] = (verified, candidate)
 
@@ -267,7 +271,7 @@ def _assemble(platform: str, wanted: Sequence[object] | None, block: tuple[str, 
         raise RefusedPluginsError(faults)
     active = tuple(loaded[name][0] for name in ordered)
     inactive.sort(key=lambda one: one.name)
-    return Composition(platform, None, active, tuple(inactive), Hooks(active))
+    return Composition(platform, None, active, tuple(inactive), Hooks(active, deadline))
 
 
 def _resolve(
@@ -296,10 +300,14 @@ def _resolve(
             if needed not in loaded:
                 why = f" ({reasons[needed]})" if needed in reasons else " (not installed)"
                 faults.append(
-                    PluginFault(name, f"it requires plugin {needed}, which is not in the composition{why}")
+                    PluginFault(
+                        name,
+                        f"it requires plugin {needed}, which is not in the composition{why}",
+                        "requirement",
+                    )
                 )
         faults.extend(
-            PluginFault(name, f"it conflicts with plugin {other}")
+            PluginFault(name, f"it conflicts with plugin {other}", "conflict")
             for other in verified.info.conflicts
             if other in loaded and other != name
         )

@@ -15,6 +15,7 @@ from orlop_hookspecs.errors import ConfigError, OrlopError, PluginError
 from orlop_hookspecs.hooks import capability, commands, lifecycle, live, platform
 from orlop_hookspecs.hooks.capability import Adjustment, Handle, Problem, Remark
 from orlop_hookspecs.hooks.commands import Command
+from orlop_hookspecs.record import Record
 from orlop_hookspecs.steps.base import Step
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from orlop_hookspecs.documents import Config, IntelRdt, Resources
     from orlop_hookspecs.kernel import LiveKernel, Platform
     from orlop_hookspecs.launch import PlanContext
-    from orlop_hookspecs.record import Record
 
     Call = Callable[..., Any]
 
@@ -66,12 +66,17 @@ def _call_of_two(function: Call, places: Sequence[int]) -> Call:
 class Hooks:
     """One method per hook; each asks the plugins in their declared order."""
 
-    def __init__(self, plugins: Iterable[Verified]) -> None:
-        """Resolve every implementation to a plain call."""
+    def __init__(self, plugins: Iterable[Verified], deadline: float | None = None) -> None:
+        """Resolve every implementation to a plain call; *deadline*: seconds that one call may take."""
         self._calls: dict[str, list[tuple[str, Call]]] = {}
         for verified in plugins:
             for hook, implementation in verified.implementations.items():
-                self._calls.setdefault(hook, []).append((verified.info.name, _call(implementation)))
+                call = _call(implementation)
+                if deadline is not None:
+                    from orlop.plugins.deadline import bounded
+
+                    call = bounded(call, deadline)
+                self._calls.setdefault(hook, []).append((verified.info.name, call))
         self._handles = self._of(capability.orlop_handles)
         self._features = self._of(capability.orlop_features)
         self._adjust = self._of(capability.orlop_adjust)
@@ -141,7 +146,7 @@ class Hooks:
         for plugin, call in self._validate:
             try:
                 answer = call(config, context)
-            except Exception as error:
+            except RAISED as error:
                 raise _raised(plugin, capability.orlop_validate, error, context.container) from error
             if answer is None or (not answer and isinstance(answer, list | tuple)):
                 continue
@@ -165,7 +170,7 @@ class Hooks:
         for plugin, call in self._plan:
             try:
                 answer = call(config, context)
-            except Exception as error:
+            except RAISED as error:
                 raise _raised(plugin, capability.orlop_plan, error, context.container) from error
             if answer is None or (not answer and isinstance(answer, list | tuple)):
                 continue
@@ -344,12 +349,33 @@ def _ask(
     plugin: str, spec: Callable[..., Any], call: Call, *arguments: object, container: str = ""
 ) -> object:
     try:
-        return call(*arguments)
-    except Exception as error:
+        return call(*map(_own, arguments))
+    except RAISED as error:
         raise _raised(plugin, spec, error, container) from error
 
 
-def _raised(plugin: str, spec: Callable[..., Any], error: Exception, container: str) -> OrlopError:
+def _own(argument: object) -> object:
+    """Return *argument* as a plugin may have it: what could be changed in place is a copy of its own."""
+    if isinstance(argument, dict):
+        return _own_items(argument)
+    if isinstance(argument, list):
+        return [_own(value) for value in argument]
+    if isinstance(argument, Record):
+        fields = argument.to_data()
+        del fields["record"]
+        return Record(directory=argument.directory, **_own_items(fields))
+    return argument
+
+
+def _own_items(mapping: dict[str, Any]) -> dict[str, Any]:
+    return {name: _own(value) for name, value in mapping.items()}
+
+
+RAISED = (Exception, SystemExit)
+"""What a plugin may raise and the engine contains; a program that ends is not for a plugin to end."""
+
+
+def _raised(plugin: str, spec: Callable[..., Any], error: BaseException, container: str) -> OrlopError:
     """Return the error for a plugin that raised *error*; a ConfigError says that it refuses the config."""
     if isinstance(error, ConfigError):
         return ConfigError(
@@ -362,6 +388,8 @@ def _raised(plugin: str, spec: Callable[..., Any], error: Exception, container: 
             container=error.container or container,
             hint=error.hint,
         )
+    if isinstance(error, TimeoutError) and hasattr(error, "deadline"):
+        return PluginError(f"{spec.__name__} {error}", plugin=plugin, container=container)
     reason = str(error) if isinstance(error, OrlopError) else f"{type(error).__name__}: {error}"
     return PluginError(f"{spec.__name__} raised {reason}", plugin=plugin, container=container)
 

@@ -19,6 +19,8 @@ class PluginFault(Frozen):
     """The plugin's name, or where it comes from when it has none."""
     message: str
     """What is wrong, in lower case, without the plugin."""
+    rule: str = ""
+    """Stable name of the rule that is broken (``default-parameter``, ``order-cycle``), for programs."""
 
     def __str__(self) -> str:
         """Return the fault as one line."""

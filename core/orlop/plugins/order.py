@@ -46,9 +46,8 @@ def sort(infos: Mapping[str, PluginInfo], faults: list[PluginFault]) -> list[str
                 heappush(ready, follower)
     if len(ordered) != len(infos):
         cycle = _cycle({name: others for name, others in waiting.items() if others}, ordered)
-        faults.append(
-            PluginFault(cycle[0], f"the order contains a cycle: {' after '.join([*cycle, cycle[0]])}")
-        )
+        message = f"the order contains a cycle: {' after '.join([*cycle, cycle[0]])}"
+        faults.append(PluginFault(cycle[0], message, "order-cycle"))
     return ordered
 
 

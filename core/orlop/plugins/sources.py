@@ -57,7 +57,7 @@ def duplicates() -> list[PluginFault]:
         other = owners.setdefault(point.name, point)
         if other is not point:
             message = f"two distributions supply it: {other.distribution} and {point.distribution}"
-            faults.append(PluginFault(point.name, message))
+            faults.append(PluginFault(point.name, message, "duplicate-name"))
     return faults
 
 
@@ -115,18 +115,19 @@ def not_installed(name: str, available: Iterable[str]) -> PluginFault:
 
     close = difflib.get_close_matches(name, list(available), 1)
     suggestion = f"; did you mean {close[0]}?" if close else ""
-    return PluginFault(name, f"no plugin of this name is installed{suggestion}")
+    return PluginFault(name, f"no plugin of this name is installed{suggestion}", "not-installed")
 
 
 def load(candidate: Candidate, faults: list[PluginFault]) -> object | None:
     """Return the candidate's plugin, or ``None`` and a fault when it cannot be imported."""
     try:
         plugin = candidate.load()
-    except Exception as error:  # noqa: BLE001 - importing a module runs anything
-        faults.append(PluginFault(candidate.name, f"cannot be imported: {type(error).__name__}: {error}"))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - importing a module runs anything
+        message = f"cannot be imported: {type(error).__name__}: {error}"
+        faults.append(PluginFault(candidate.name, message, "not-importable"))
         return None
     if plugin is None:
-        faults.append(PluginFault(candidate.name, f"{candidate.source} is None"))
+        faults.append(PluginFault(candidate.name, f"{candidate.source} is None", "not-importable"))
     return plugin
 
 

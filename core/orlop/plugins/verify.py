@@ -25,6 +25,9 @@ PREFIX = "orlop_"
 _IMPL = "orlop_impl"
 _SPEC = "orlop_spec"
 _IDENTITY = identity.orlop_plugin.__name__
+_Found = tuple[str, str, str]
+"""One fault: the rule that it breaks, the function that it is in, and what is wrong."""
+
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 # Bits of co_flags (the documentation of module inspect, "Code Objects Bit Flags").
@@ -54,37 +57,37 @@ class Verified(Frozen):
 
 def verify(plugin: object, source: str, faults: list[PluginFault]) -> Verified | None:
     """Return *plugin* with its identity and hooks, or ``None`` and *faults* with all that is wrong."""
-    found: list[tuple[str, str]] = []
+    found: list[_Found] = []
     implementations: dict[str, Implementation] = {}
     for name, function, options in _functions(plugin, found):
         hook = (options or {}).get("specname") or name
         spec = SPECS.get(hook)
         if spec is None:
             if not (options or {}).get("optionalhook"):
-                found.append((name, "no such hook" + _suggestion(hook)))
+                found.append(("unknown-hook", name, "no such hook" + _suggestion(hook)))
             continue
         if options is None:
-            found.append((name, "the function is not marked with @hookimpl"))
+            found.append(("unmarked-hook", name, "the function is not marked with @hookimpl"))
             continue
         if hook in implementations:
-            found.append((name, f"a second implementation of {hook}"))
+            found.append(("second-implementation", name, f"a second implementation of {hook}"))
             continue
         before = len(found)
-        found.extend((name, problem) for problem in _option_problems(options))
+        found.extend(("pluggy-option", name, problem) for problem in _option_problems(options))
         parameters = _parameters(function, spec, name, found)
         if len(found) == before:
             implementations[hook] = Implementation(spec, function, parameters)
     info = _identity(implementations, found)
     name = info.name if info is not None else source
-    faults.extend(PluginFault(name, f"{place}: {message}" if place else message) for place, message in found)
+    faults.extend(
+        PluginFault(name, f"{place}: {message}" if place else message, rule) for rule, place, message in found
+    )
     if found or info is None:
         return None
     return Verified(info, plugin, source, implementations)
 
 
-def _functions(
-    plugin: object, found: list[tuple[str, str]]
-) -> Iterator[tuple[str, Any, dict[str, Any] | None]]:
+def _functions(plugin: object, found: list[_Found]) -> Iterator[tuple[str, Any, dict[str, Any] | None]]:
     """Yield name, function and marker options of everything in *plugin* that is, or looks like, a hook."""
     for name, value in _attributes(plugin, found):
         try:
@@ -100,7 +103,7 @@ def _functions(
         yield name, value, options
 
 
-def _attributes(plugin: object, found: list[tuple[str, str]]) -> list[tuple[str, Any]]:
+def _attributes(plugin: object, found: list[_Found]) -> list[tuple[str, Any]]:
     """Return what may be a hook: of an object, its methods and whatever has a hook's name."""
     if isinstance(plugin, types.ModuleType):
         return list(vars(plugin).items())
@@ -113,7 +116,7 @@ def _attributes(plugin: object, found: list[tuple[str, str]]) -> list[tuple[str,
         try:
             pairs.append((name, getattr(plugin, name)))
         except Exception as error:  # noqa: BLE001 - whatever a plugin's property raises is its fault
-            found.append((name, f"cannot be read: {type(error).__name__}: {error}"))
+            found.append(("unreadable", name, f"cannot be read: {type(error).__name__}: {error}"))
     return pairs
 
 
@@ -132,11 +135,11 @@ def _option_problems(options: dict[str, Any]) -> Iterator[str]:
         yield "tryfirst and trylast are refused: declare before and after in the plugin's info"
 
 
-def _parameters(function: object, spec: HookSpec, name: str, found: list[tuple[str, str]]) -> tuple[str, ...]:
+def _parameters(function: object, spec: HookSpec, name: str, found: list[_Found]) -> tuple[str, ...]:
     """Return the parameters of *function*, and report all that keep it from being called as *spec* says."""
     plain = getattr(function, "__func__", function)
     if type(plain) is not types.FunctionType:
-        found.append((name, f"expected a function or method, found {type(plain).__name__}"))
+        found.append(("not-a-function", name, f"expected a function or method, found {type(plain).__name__}"))
         return ()
     code = plain.__code__
     names = code.co_varnames[: code.co_argcount]
@@ -144,55 +147,57 @@ def _parameters(function: object, spec: HookSpec, name: str, found: list[tuple[s
         names = names[1:]
     flags = code.co_flags
     if flags & (_COROUTINE | _ASYNC_GENERATOR):
-        found.append((name, "async functions are refused: hooks are plain functions"))
+        found.append(("async", name, "async functions are refused: hooks are plain functions"))
     elif flags & _GENERATOR:
-        found.append((name, "generators are refused: return a sequence"))
+        found.append(("generator", name, "generators are refused: return a sequence"))
     if flags & (_VARARGS | _VARKEYWORDS):
-        found.append((name, "*args and **kwargs are refused: name the parameters"))
+        found.append(("star-parameter", name, "*args and **kwargs are refused: name the parameters"))
     if code.co_kwonlyargcount:
-        found.append((name, "keyword-only parameters are refused"))
+        found.append(("keyword-only-parameter", name, "keyword-only parameters are refused"))
     if plain.__defaults__:
-        found.append((name, "parameters with defaults are refused"))
+        found.append(("default-parameter", name, "parameters with defaults are refused"))
     unknown = [parameter for parameter in names if parameter not in spec.parameters]
     if unknown:
         allowed = ", ".join(spec.parameters) or "none"
-        found.append((name, f"unknown parameter {', '.join(unknown)} (the hook has: {allowed})"))
+        message = f"unknown parameter {', '.join(unknown)} (the hook has: {allowed})"
+        found.append(("unknown-parameter", name, message))
     if "return" not in plain.__annotations__:
-        found.append((name, "the return annotation is missing"))
+        found.append(("no-return-annotation", name, "the return annotation is missing"))
     return names
 
 
-def _identity(implementations: dict[str, Implementation], found: list[tuple[str, str]]) -> PluginInfo | None:
+def _identity(implementations: dict[str, Implementation], found: list[_Found]) -> PluginInfo | None:
     own = implementations.get(_IDENTITY)
     if own is None:
-        if not any(place == _IDENTITY for place, _ in found):
-            found.append(("", f"it does not implement {_IDENTITY}"))
+        if not any(place == _IDENTITY for _, place, _ in found):
+            found.append(("no-identity", "", f"it does not implement {_IDENTITY}"))
         return None
     try:
         info = own.function()
-    except Exception as error:  # noqa: BLE001 - whatever a plugin raises is its fault
-        found.append((_IDENTITY, f"raised {type(error).__name__}: {error}"))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises is its fault
+        found.append(("identity-raises", _IDENTITY, f"raised {type(error).__name__}: {error}"))
         return None
     if not isinstance(info, PluginInfo):
-        found.append((_IDENTITY, f"expected a PluginInfo, got {type(info).__name__}"))
+        found.append(("identity-type", _IDENTITY, f"expected a PluginInfo, got {type(info).__name__}"))
         return None
     return info if _usable(info, found) else None
 
 
-def _usable(info: PluginInfo, found: list[tuple[str, str]]) -> bool:
+def _usable(info: PluginInfo, found: list[_Found]) -> bool:
     """Report what is wrong with *info*; tell whether its name and its place among others can be used."""
     name: object = info.name
     usable = isinstance(name, str) and name != "" and _NAME.issuperset(name) and name[0] != "-"
     if not usable:
-        found.append((_IDENTITY, f"name {name!r} is not made of lower-case letters, digits and hyphens"))
+        message = f"name {name!r} is not made of lower-case letters, digits and hyphens"
+        found.append(("name", _IDENTITY, message))
     for field in ("requires", "conflicts", "after", "before", "platforms"):
         value = getattr(info, field)
         if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
-            found.append((_IDENTITY, f"{field} is not a tuple of names"))
+            found.append(("names", _IDENTITY, f"{field} is not a tuple of names"))
             usable = False
     problem = contract_problem(info.contract)
     if problem:
-        found.append((_IDENTITY, problem))
+        found.append(("contract-version", _IDENTITY, problem))
     return usable
 
 

@@ -1,0 +1,65 @@
+"""``orlop plugin``: check the plugins of a distribution."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orlop.cli.output import to_json, write
+from orlop.cli.parse import WrongUsageError
+from orlop.cli.paths import complete
+from orlop_hookspecs.errors import UsageError
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from orlop.cli.context import Context
+
+_INDENT = "    "
+_BROKEN = 1
+_PLATFORM = "linux"
+
+
+def run(context: Context) -> int:
+    """Do what the first argument says."""
+    verb, name = context.line.arguments
+    if verb == "check":
+        return _check(context, name)
+    raise WrongUsageError(f"plugin {verb} is unknown: check is expected", context.line.command)
+
+
+def _check(context: Context, name: str) -> int:
+    from orlop.kit import check_distribution
+
+    complete()
+    line = context.line
+    reports = check_distribution(
+        name,
+        samples=_samples(line.text("samples")),
+        platform=_PLATFORM if line.on("linux") else "",
+        deadline=line.count("deadline"),
+        rules=[word for word in line.text("rules").split(",") if word],
+    )
+    if line.text("format") == "json":
+        write(to_json([report.as_data() for report in reports], _INDENT) + "\n")
+    else:
+        for report in reports:
+            write(report.as_text(verbose=line.on("verbose")) + "\n")
+    return 0 if all(report.kept for report in reports) else _BROKEN
+
+
+def _samples(path: str) -> list[Any]:
+    if not path:
+        return []
+    import json
+
+    try:
+        with open(path, "rb") as file:
+            found = json.load(file)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(f"cannot read the samples: {reason}", path=path, errno=error.errno) from None
+    except ValueError as error:
+        raise UsageError(f"malformed samples: {error}", path=path) from None
+    if not isinstance(found, list):
+        raise UsageError("expected an array of samples", path=path)
+    return found
