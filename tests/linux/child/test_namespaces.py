@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.linux.child.support import Box, environment_of, namespaces_of, status_of
+from tests.linux.child.support import Box, environment_of, fds_of, namespaces_of, status_of
 
 import orlop
+from orlop_linux.kernel.cgroups.session import Session
 
 ALL = ("cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts")
 FILES = {kind: {"mount": "mnt", "network": "net"}.get(kind, kind) for kind in ALL}
@@ -228,6 +229,41 @@ def test_a_link_to_a_namespace_is_one(box: Box, owner: int, tmp_path: Path) -> N
     made = box.start(box.config(linux=namespaces("mount", "pid", ipc=str(tmp_path / "link"))), "b")
     assert namespaces_of(made.pid)["ipc"] == namespaces_of(owner)["ipc"]
     made.delete(force=True)
+
+
+@pytest.mark.parametrize("kind", ["ipc", "network"])
+def test_what_was_verified_is_what_is_joined(
+    box: Box, owner: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """The path is of something else by the time the process is made."""
+    link, other = tmp_path / "link", tmp_path / "other"
+    link.symlink_to(f"/proc/{owner}/ns/{FILES[kind]}")
+    other.symlink_to("/dev/null")
+    birth = Session.birth
+
+    def exchange(session: Session) -> tuple[int | None, list[int]]:
+        other.replace(link)
+        return birth(session)
+
+    monkeypatch.setattr(Session, "birth", exchange)
+    before = fds_of("self")
+    made = box.start(box.config(linux=namespaces("mount", "pid", **{kind: str(link)})), "b")
+    assert os.readlink(link) == "/dev/null"
+    assert namespaces_of(made.pid)[FILES[kind]] == namespaces_of(owner)[FILES[kind]]
+    made.delete(force=True)
+    assert fds_of("self") == before
+
+
+def test_a_refused_creation_keeps_no_namespace_open(box: Box, owner: int) -> None:
+    before, left = fds_of("self"), box.left()
+    paths = {"ipc": f"/proc/{owner}/ns/ipc", "network": f"/proc/{owner}/ns/uts"}
+    with pytest.raises(orlop.StepError, match="cannot join the network namespace"):
+        box.create(box.config(linux=namespaces("mount", "pid", **paths)))
+    changes = namespaces("mount", "pid", ipc=paths["ipc"], uts=f"/proc/{os.getpid()}/ns/uts")
+    with pytest.raises(orlop.StepError, match="is the runtime's own"):
+        box.create(box.config(linux=changes, hostname="taken"))
+    assert fds_of("self") == before
+    assert box.left() == left
 
 
 def test_namespaces_of_a_process_that_is_gone(box: Box) -> None:

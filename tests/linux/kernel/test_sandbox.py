@@ -48,7 +48,15 @@ class Child:
         self.filters: dict[int, tuple[bytes, int]] = {}
         self.listener_was_open = False
 
-    def clone(self, steps: Sequence[Any], *, cgroup_fd: int | None, task_fds: Sequence[int]) -> None:
+    def clone(
+        self,
+        steps: Sequence[Any],
+        *,
+        namespaces: dict[tuple[str, str], int],
+        cgroup_fd: int | None,
+        task_fds: Sequence[int],
+    ) -> None:
+        assert namespaces == {}
         self.calls.append(f"clone {len(steps)} {cgroup_fd is not None} {len(task_fds) > 0}")
         self.pid, self.start_time = self.process.pid, start_time(self.process.pid)
 

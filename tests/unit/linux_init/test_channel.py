@@ -152,7 +152,7 @@ def test_any_birth_ends_in_an_error(messages: list[tuple[bytes, bytes, int]]) ->
     before = open_fds()
     made = launch(messages)
     with pytest.raises((StepError, PlatformError)) as caught:
-        made.clone(CLONE, cgroup_fd=None, task_fds=[])
+        made.clone(CLONE, namespaces={}, cgroup_fd=None, task_fds=[])
     assert str(caught.value)
     made.abort()
     made.close()
@@ -175,7 +175,7 @@ def test_a_process_that_fails_at_its_birth_is_reaped(order: str) -> None:
 
     made._zygote.request = request  # type: ignore[method-assign, assignment]
     with pytest.raises(StepError, match="no space left"):
-        made.clone(CLONE, cgroup_fd=None, task_fds=[])
+        made.clone(CLONE, namespaces={}, cgroup_fd=None, task_fds=[])
     os.close(pidfd)
     made.abort()
     with pytest.raises(ChildProcessError):
@@ -199,7 +199,12 @@ def test_the_stage_may_be_told_of_after_its_child() -> None:
     made._zygote.request = request  # type: ignore[method-assign, assignment]
     join = JoinNamespace(because="/linux/namespaces/0", type="network", path="/proc/self/ns/net")
     try:
-        made.clone((PlannedStep(join, "clone", "join", "test"),), cgroup_fd=None, task_fds=[])
+        opened = {("network", join.path): os.open(join.path, os.O_RDONLY | os.O_CLOEXEC)}
+        try:
+            steps = (PlannedStep(join, "clone", "join", "test"),)
+            made.clone(steps, namespaces=opened, cgroup_fd=None, task_fds=[])
+        finally:
+            os.close(opened.popitem()[1])
         assert made.pid == child.pid
         with pytest.raises(ChildProcessError):
             os.waitpid(stage.pid, os.WNOHANG)

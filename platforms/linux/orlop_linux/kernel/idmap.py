@@ -98,7 +98,12 @@ def map_users(born: Launch, uid: Maps, gid: Maps) -> int:
 
     steps = (NewNamespace(because="", type="user"), SetIdMappings(because="", uid=uid, gid=gid))
     try:
-        born.clone([PlannedStep(one, one.phase, one.slot, "") for one in steps], cgroup_fd=None, task_fds=())
+        born.clone(
+            [PlannedStep(one, one.phase, one.slot, "") for one in steps],
+            namespaces={},
+            cgroup_fd=None,
+            task_fds=(),
+        )
         return os.open(f"/proc/{born.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     finally:
         born.abort()

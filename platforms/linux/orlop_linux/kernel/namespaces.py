@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from orlop_hookspecs.plan import Plan, PlannedStep
 
+    Opened = dict[tuple[str, str], int]
+    """Descriptors of namespaces by type and path."""
+
 FLAGS = {
     "mount": syscalls.CLONE_NEWNS,
     "uts": syscalls.CLONE_NEWUTS,
@@ -57,18 +60,17 @@ def _open(path: str) -> int:
         os.close(place)
 
 
-def open_namespace(planned: PlannedStep) -> tuple[int, int]:
-    """Return a descriptor and the flag of the namespace that a JoinNamespace step names, verified.
+def open_namespace(planned: PlannedStep) -> int:
+    """Return a descriptor of the namespace that a JoinNamespace step names, verified.
 
     Raises:
         StepError: The path is missing or is not a namespace of that kind.
     """
     step: Any = planned.step
-    wanted = FLAGS[step.type]
     fd = -1
     try:
         fd = _open(step.path)
-        _verify(fd, wanted)
+        _verify(fd, FLAGS[step.type])
     except OSError as error:
         if fd >= 0:
             os.close(fd)
@@ -79,7 +81,7 @@ def open_namespace(planned: PlannedStep) -> tuple[int, int]:
             plugin=planned.plugin,
             errno=error.errno,
         ) from error
-    return fd, wanted
+    return fd
 
 
 def is_own(fd: int, kind: str) -> bool:
@@ -91,26 +93,35 @@ def is_own(fd: int, kind: str) -> bool:
     return os.path.samestat(mine, os.fstat(fd))
 
 
-def check(plan: Plan) -> None:
-    """Refuse paths that are no such namespaces, and changes of the runtime's own ones; nothing is touched.
+def open_all(plan: Plan) -> Opened:
+    """Return a descriptor of each namespace that is joined; nothing is touched.
+
+    They are opened once: what was verified is what is joined, whatever becomes of the path meanwhile. Paths
+    that are no such namespaces, and changes of the runtime's own ones, are refused.
 
     Raises:
         StepError: The step that would be refused, or would do harm.
     """
-    own: dict[str, str] = {}
-    for planned in plan.steps("clone"):
-        step: Any = planned.step
-        if type(step).__name__ == "JoinNamespace":
-            fd, _ = open_namespace(planned)
-            try:
-                if is_own(fd, step.type):
-                    own[step.type] = step.path
-            finally:
-                os.close(fd)
+    opened: Opened = {}
+    try:
+        for planned in plan.steps("clone"):
+            step: Any = planned.step
+            if type(step).__name__ == "JoinNamespace" and (step.type, step.path) not in opened:
+                opened[step.type, step.path] = open_namespace(planned)
+        _spare_own(plan, opened)
+    except BaseException:
+        for fd in opened.values():
+            os.close(fd)
+        raise
+    return opened
+
+
+def _spare_own(plan: Plan, opened: Opened) -> None:
+    own = {kind: path for (kind, path), fd in opened.items() if is_own(fd, kind)}
     if not own:
         return
     for planned in (*plan.steps("host-with-pid"), *plan.steps("confined")):
-        step = planned.step
+        step: Any = planned.step
         name = type(step).__name__
         kind = step.namespace if name == "SetSysctl" else _SETTERS.get(name, "")
         if kind in own:

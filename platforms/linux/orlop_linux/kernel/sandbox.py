@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from orlop_hookspecs.plan import Plan, PlannedStep
     from orlop_hookspecs.record import Record
     from orlop_linux.kernel.kernel import LinuxKernel
+    from orlop_linux.kernel.namespaces import Opened
     from orlop_linux.kernel.resctrl import Resctrl
     from orlop_linux.kernel.spawn import Launch
 
@@ -45,6 +46,7 @@ class Sandbox:
         self._resctrl: Resctrl | None = None
         self._launch: Launch | None = None
         self._warnings: list[str] = []
+        self._namespaces: Opened = {}
         self._checked = False
         self._pinned = False
         self._scored = False
@@ -87,10 +89,11 @@ class Sandbox:
             launch = self._launch = self._kernel.launch(self._record, self._options, self._cgroups.carrier)
             if self._kernel.unprivileged():
                 launch.while_mapping = self._score_while_mapping
-            launch.clone(steps, cgroup_fd=cgroup_fd, task_fds=tasks)
+            launch.clone(steps, namespaces=self._namespaces, cgroup_fd=cgroup_fd, task_fds=tasks)
         finally:
             for fd in tasks:
                 os.close(fd)
+            self._close_namespaces()
         self._journal.intend("process", pid=launch.pid, start_time=launch.start_time)
 
     def host_with_pid(self, planned: PlannedStep, state: bytes) -> None:
@@ -159,6 +162,7 @@ class Sandbox:
 
     def close(self) -> None:
         """Release the descriptors of the creation. Idempotent."""
+        self._close_namespaces()
         if self._launch is not None:
             self._launch.close()
         self._cgroups.close()
@@ -172,10 +176,14 @@ class Sandbox:
         if self._checked:
             return
         self._checked = True
-        from orlop_linux.kernel.namespaces import check as check_namespaces
+        from orlop_linux.kernel.namespaces import open_all
 
-        check_namespaces(self._plan)
+        self._namespaces = open_all(self._plan)
         self._check_host()
+
+    def _close_namespaces(self) -> None:
+        while self._namespaces:
+            os.close(self._namespaces.popitem()[1])
 
     def _check_host(self) -> None:
         hierarchies = self._cgroups.hierarchies()

@@ -17,7 +17,7 @@ from orlop_linux.kernel.channel import Channel, SilentEndError
 from orlop_linux.kernel.identity import prepare
 from orlop_linux.kernel.idmap import map_users, write_maps
 from orlop_linux.kernel.mountfailures import refine
-from orlop_linux.kernel.namespaces import FLAGS, is_own, open_namespace
+from orlop_linux.kernel.namespaces import FLAGS, is_own
 from orlop_linux.kernel.sources import Sources
 from orlop_linux.kernel.unprivileged import birth_hint, may_make_nodes, may_mount
 from orlop_linux.live.failures import Outline, error_of
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from orlop_hookspecs.plan import PlannedStep
     from orlop_hookspecs.record import Record
+    from orlop_linux.kernel.namespaces import Opened
     from orlop_linux.kernel.zygote import Zygote
 
 _PLAIN = LaunchOptions()
@@ -81,18 +82,26 @@ class Launch:
 
     # --- clone
 
-    def clone(self, steps: Sequence[PlannedStep], *, cgroup_fd: int | None, task_fds: Sequence[int]) -> None:
+    def clone(
+        self,
+        steps: Sequence[PlannedStep],
+        *,
+        namespaces: Opened,
+        cgroup_fd: int | None,
+        task_fds: Sequence[int],
+    ) -> None:
         """Make the process in its namespaces and cgroups; it then waits for :meth:`build`.
 
         Args:
             steps: Phase ``clone``.
+            namespaces: What :func:`orlop_linux.kernel.namespaces.open_all` has opened.
             cgroup_fd: Directory of the v2 cgroup in which the process is born.
             task_fds: Open ``tasks`` files (v1) that it enters before anything else.
         """
         self._birth = [Outline.of(planned) for planned in steps]
         joins: list[tuple[int, int]] = []
         try:
-            clocks = self._sort(steps, joins)
+            clocks = self._sort(steps, namespaces, joins)
             flags = 0
             for kind in self._new:
                 flags |= FLAGS[kind]
@@ -116,14 +125,13 @@ class Launch:
             raise PlatformError(
                 "the zygote ended before it made a process", container=self._record.id
             ) from None
-        finally:
-            for fd, _ in joins:
-                os.close(fd)
         self._reap_stage()
         if self._options.pidfd_socket:
             self._send_pidfd()
 
-    def _sort(self, steps: Sequence[PlannedStep], joins: list[tuple[int, int]]) -> list[tuple[str, int, int]]:
+    def _sort(
+        self, steps: Sequence[PlannedStep], namespaces: Opened, joins: list[tuple[int, int]]
+    ) -> list[tuple[str, int, int]]:
         """Note what the steps of phase ``clone`` ask for, add to *joins*, and return the clocks."""
         clocks: list[tuple[str, int, int]] = []
         for planned in steps:
@@ -132,11 +140,11 @@ class Launch:
             if name == "NewNamespace":
                 self._new.append(step.type)
             elif name == "JoinNamespace":
-                joins.append(open_namespace(planned))
-                if step.type == "user" and is_own(joins[-1][0], "user"):
+                fd = namespaces[step.type, step.path]
+                if step.type == "user" and is_own(fd, "user"):
                     # setns(2) refuses to enter the user namespace where one is already.
-                    os.close(joins.pop()[0])
                     continue
+                joins.append((fd, FLAGS[step.type]))
                 self._joined.append(step.type)
             elif name == "SetIdMappings":
                 self._maps = (step.uid, step.gid)
