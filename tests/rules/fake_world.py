@@ -40,7 +40,9 @@ class FakeWorld(World):
     def __init__(self, place: Path, cgroups: str = "hybrid") -> None:
         self.kernel = MarkingKernel(cgroups=cgroups, resctrl=Resctrl(closids=6))
         self.kernel.show_disk(str(place))
-        super().__init__(orlop.Runtime(_composition(), FakePlatform(self.kernel)), place)
+        warnings: list[str] = []
+        runtime = orlop.Runtime(_composition(), FakePlatform(self.kernel), warn=warnings.append)
+        super().__init__(runtime, place, warnings)
         self._states: dict[str, Config] = {}
 
     def _make_image(self, root: Path) -> None:

@@ -137,6 +137,38 @@ def without_capabilities_there_are_none(w: World) -> None:
 
 
 @rule
+def a_capability_that_is_not_known_is_left_out_with_a_warning(w: World) -> None:
+    sets = {
+        "bounding": ["CAP_DREAM", "CAP_KILL"],
+        "effective": ["CAP_KILL", "dream\n"],
+        "permitted": ["CAP_KILL", "CAP_DREAM"],
+        "inheritable": [""],
+        "ambient": ["CAP_DREAM"],
+    }
+    facts = w.facts(change={"process": {"capabilities": sets}})
+    assert (facts["CapEff"], facts["CapBnd"]) == (f"{_KILL:016x}", f"{_KILL:016x}")
+    assert (facts["CapInh"], facts["CapAmb"]) == ("0" * 16, "0" * 16)
+    why, at = "is left out: no capability of this name is known", "/process/capabilities"
+    assert [text.partition(": ")[2] for text in w.warnings] == [
+        f"capability 'CAP_DREAM' {why} ({at}/bounding/0, {at}/permitted/1, {at}/ambient/0)",
+        f"capability 'dream\\n' {why} ({at}/effective/1)",
+        f"capability '' {why} ({at}/inheritable/0)",
+    ]
+
+
+@rule
+def an_ambient_capability_that_no_kernel_raises_is_left_out_with_a_warning(w: World) -> None:
+    one = ["CAP_KILL"]
+    sets = {"bounding": one, "permitted": one, "effective": [], "ambient": one}
+    assert w.facts(change={"process": {"capabilities": sets}})["CapAmb"] == "0" * 16
+    (text,) = w.warnings
+    assert text.endswith(
+        "capability CAP_KILL is left out: it is not both permitted and inheritable"
+        " (/process/capabilities/ambient/0)"
+    )
+
+
+@rule
 def resource_limits_are_set(w: World) -> None:
     limits = [{"type": "RLIMIT_NOFILE", "soft": 123, "hard": 456}]
     assert w.facts(change={"process": {"rlimits": limits}})["nofile"] == "123"

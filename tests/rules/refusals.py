@@ -85,12 +85,6 @@ def an_unknown_namespace_is_refused(w: World) -> None:
 
 
 @rule
-def an_unknown_capability_is_refused(w: World) -> None:
-    sets = {"bounding": ["CAP_DREAM"], "effective": [], "permitted": []}
-    _refused(w, w.bundle(change={"process": {"capabilities": sets}}), "CAP_DREAM")
-
-
-@rule
 def an_unknown_resource_limit_is_refused(w: World) -> None:
     limits = [{"type": "RLIMIT_DREAM", "soft": 1, "hard": 1}]
     _refused(w, w.bundle(change={"process": {"rlimits": limits}}))

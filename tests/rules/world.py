@@ -78,6 +78,20 @@ def rule(function: Rule) -> Rule:
     return function
 
 
+NEEDS: dict[str, tuple[str, ...]] = {}
+"""What a real machine may lack that a rule needs, in the words of tests/needs.py."""
+
+
+def needs(*words: str) -> Callable[[Rule], Rule]:
+    """Declare what a real machine has to have for a rule; the fake has everything."""
+
+    def declare(function: Rule) -> Rule:
+        NEEDS[function.__name__] = words
+        return function
+
+    return declare
+
+
 def merge(base: Any, change: Any) -> Any:
     """Return *base* with *change* merged in: objects by member, ``None`` removes, all else replaces."""
     if not (isinstance(base, dict) and isinstance(change, dict)):
@@ -98,7 +112,7 @@ class World(ABC):
     shell = ""
     """Path of a static busybox for the image."""
 
-    def __init__(self, runtime: orlop.Runtime, place: Path) -> None:
+    def __init__(self, runtime: orlop.Runtime, place: Path, warnings: list[str]) -> None:
         self.runtime = runtime
         self.place = place
         self.name = f"orlop-rules-{os.getpid()}-{place.name}"
@@ -106,6 +120,8 @@ class World(ABC):
         self.containers: dict[str, orlop.Container] = {}
         self.systemd = False
         """Whether systemd makes the cgroups of the containers that are created."""
+        self.warnings = warnings
+        """What the runtime has warned of."""
         self._bundles = 0
 
     # Bundles ------------------------------------------------------------
@@ -234,7 +250,7 @@ class World(ABC):
 
     @abstractmethod
     def rdma_device(self) -> str:
-        """Return the name of an RDMA device; a machine without one skips the rule."""
+        """Return the name of an RDMA device (needs ``rdma``)."""
 
     @abstractmethod
     def cgroup_owners(self, container: str, *files: str) -> list[int] | None:
@@ -242,7 +258,7 @@ class World(ABC):
 
     @abstractmethod
     def by_systemd(self) -> None:
-        """Let systemd make the cgroups from now on; a machine without it skips the rule."""
+        """Let systemd make the cgroups from now on (needs ``systemd``)."""
 
     @abstractmethod
     def unit(self, name: str) -> str:
@@ -254,7 +270,7 @@ class World(ABC):
 
     @abstractmethod
     def schemata(self, clos: str) -> str:
-        """Return the schemata of the class *clos*; a machine without resctrl skips the rule."""
+        """Return the schemata of the class *clos* (needs ``resctrl``)."""
 
     @abstractmethod
     def resctrl_groups(self) -> list[str]:

@@ -91,10 +91,10 @@ class SetUser(Step):
 
 @step
 class SetCapabilities(Step):
-    """Set the five capability sets (capabilities(7)) to exactly these names.
+    """Set the five capability sets (capabilities(7)) to these names, in the order of the config.
 
-    A capability that the host does not know or the caller does not have is left out with a warning, as
-    config.md demands ("MUST NOT fail").
+    A name that nobody knows, and a capability that the caller does not have, is left out with a warning
+    (config.md, Linux Process: "MUST be logged as a warning").
     """
 
     PHASE = "exec"
@@ -106,6 +106,14 @@ class SetCapabilities(Step):
     permitted: tuple[str, ...] = ()
     inheritable: tuple[str, ...] = ()
     ambient: tuple[str, ...] = ()
+
+    def places(self) -> dict[str, dict[str, str]]:
+        """Return each name once: the sets that it is in, each with the JSON pointer of its first place."""
+        found: dict[str, dict[str, str]] = {}
+        for kind in ("bounding", "effective", "permitted", "inheritable", "ambient"):
+            for index, name in enumerate(getattr(self, kind)):
+                found.setdefault(name, {}).setdefault(kind, f"{self.because}/{kind}/{index}")
+        return found
 
 
 @step

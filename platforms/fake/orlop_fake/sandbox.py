@@ -133,7 +133,7 @@ class FakeSandbox:
             run_step(HANDLERS, context, planned)
         for planned in execute:
             if type(planned.step).__name__ == "SetCapabilities":
-                context.warnings += capability_warnings(planned.step, process.credentials.permitted)  # type: ignore[arg-type]
+                context.warnings += capability_warnings(planned.step, process.credentials)  # type: ignore[arg-type]
 
     def _refuse_ids(self, planned: PlannedStep) -> None:
         """Refuse now what setuid(2), setgid(2) and setgroups(2) would refuse at start."""

@@ -24,7 +24,10 @@ class Box:
         self.kernel.add_files({SOURCE: {"file": "content"}, HOOK: b""})
         self.kernel.hooks[HOOK] = lambda _: 0
         self.kernel.agents[AGENT] = lambda _: None
-        self.runtime = orlop.Runtime.compose(platform=FakePlatform(self.kernel), block=block)
+        self.warnings: list[str] = []
+        self.runtime = orlop.Runtime.compose(
+            platform=FakePlatform(self.kernel), block=block, warn=self.warnings.append
+        )
         self.features: dict[str, Any] = self.runtime.composition.features.data
 
     def accepts(self, config: dict[str, Any], options: LaunchOptions | None = None) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.plugins.support import call, config, objections, pointers, steps
 
+from orlop_hookspecs.hooks.capability import Remark
 from orlop_hookspecs.steps import (
     CheckExecutable,
     Execute,
@@ -114,10 +115,7 @@ def test_there_are_41_capabilities() -> None:
     assert capabilities.NAMES.index("CAP_CHOWN") == 0
     assert capabilities.NAMES.index("CAP_SYS_ADMIN") == 21
     assert capabilities.NAMES.index("CAP_CHECKPOINT_RESTORE") == 40
-    for handle in call("capabilities", "orlop_handles"):
-        if not handle.exact:
-            assert handle.values == frozenset(capabilities.NAMES)
-            assert handle.feature == "linux.capabilities"
+    assert call("capabilities", "orlop_features") == {"linux.capabilities": list(capabilities.NAMES)}
 
 
 def test_capability_sets() -> None:
@@ -135,11 +133,11 @@ def test_capability_sets() -> None:
     assert steps("capabilities", wanted) == [
         SetCapabilities(
             because="/process/capabilities",
-            bounding=("CAP_CHOWN", "CAP_KILL"),
+            bounding=("CAP_KILL", "CAP_CHOWN", "CAP_KILL"),
             effective=("CAP_KILL",),
-            permitted=("CAP_CHOWN", "CAP_KILL"),
+            permitted=("CAP_KILL", "CAP_CHOWN"),
             inheritable=("CAP_CHOWN",),
-            ambient=("CAP_CHOWN", "CAP_KILL"),
+            ambient=("CAP_KILL", "CAP_CHOWN"),
         )
     ]
 
@@ -154,6 +152,32 @@ def test_effective_capabilities_must_be_permitted() -> None:
     sets = {"effective": ["CAP_KILL", "CAP_CHOWN"], "permitted": ["CAP_KILL"]}
     wanted = config(process={"capabilities": sets})
     assert pointers("capabilities", wanted) == ["/process/capabilities/effective/1"]
+
+
+def test_an_unknown_name_may_be_effective_alone() -> None:
+    """It is left out of every set."""
+    wanted = config(process={"capabilities": {"effective": ["CAP_DREAM"], "permitted": []}})
+    assert pointers("capabilities", wanted) == []
+
+
+def test_capabilities_that_are_left_out_everywhere_are_told() -> None:
+    sets = {
+        "bounding": ["CAP_KILL", "CAP_DREAM", "sys_admin"],
+        "permitted": ["CAP_KILL", "CAP_CHOWN"],
+        "inheritable": ["CAP_KILL"],
+        "ambient": ["CAP_KILL", "CAP_CHOWN"],
+    }
+    unknown = "no capability of this name is known: it is left out with a warning"
+    assert call("capabilities", "orlop_remark", config=config(process={"capabilities": sets})) == (
+        Remark("/process/capabilities/bounding/1", unknown, "CAP_DREAM"),
+        Remark("/process/capabilities/bounding/2", unknown, "sys_admin", "did you mean CAP_SYS_ADMIN?"),
+        Remark(
+            "/process/capabilities/ambient/1",
+            "it is not both permitted and inheritable: it is left out with a warning",
+            "CAP_CHOWN",
+        ),
+    )
+    assert call("capabilities", "orlop_remark", config=config()) == ()
 
 
 def test_limits() -> None:

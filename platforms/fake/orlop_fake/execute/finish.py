@@ -17,7 +17,7 @@ from orlop_hookspecs.steps import LoadSeccomp
 if TYPE_CHECKING:
     from orlop_fake.execute.context import Context, Handler
     from orlop_fake.machine import Machine
-    from orlop_fake.processes import Process
+    from orlop_fake.processes import Credentials, Process
     from orlop_hookspecs.plan import Plan
     from orlop_hookspecs.steps import (
         Execute,
@@ -137,12 +137,12 @@ def set_user(context: Context, step: SetUser) -> None:
 def set_capabilities(context: Context, step: SetCapabilities) -> None:
     """Set the five capability sets; what cannot be granted is left out, as the spec demands."""
     mine = context.process.credentials
-    held = mine.permitted
+    held, within = mine.permitted, mine.bounding | mine.inheritable
     bounding = frozenset(step.bounding) & ALL_CAPABILITIES & mine.bounding
     mine.bounding = bounding
     mine.permitted = frozenset(step.permitted) & held
     mine.effective = frozenset(step.effective) & mine.permitted
-    mine.inheritable = frozenset(step.inheritable) & held
+    mine.inheritable = frozenset(step.inheritable) & held & within
     mine.ambient = frozenset(step.ambient) & mine.permitted & mine.inheritable
 
 
@@ -177,15 +177,21 @@ def _home(process: Process) -> str:
     return "/"
 
 
-def capability_warnings(step: SetCapabilities, kernel_has: frozenset[str]) -> list[str]:
-    """Return a warning for each capability of *step* that cannot be granted."""
-    asked = {*step.bounding, *step.effective, *step.permitted, *step.inheritable, *step.ambient}
+def capability_warnings(step: SetCapabilities, caller: Credentials) -> list[str]:
+    """Return a warning for each capability of *step* that *caller* cannot grant, with its places."""
     possible = set(step.permitted) & set(step.inheritable)
-    return [f"capability {name} cannot be granted" for name in sorted(asked - kernel_has)] + [
-        f"ambient capability {name} is left out: it is not both permitted and inheritable"
-        for name in step.ambient
-        if name not in possible
-    ]
+    found = []
+    for name, places in step.places().items():
+        granted = {"bounding": caller.bounding, "inheritable": caller.permitted & caller.bounding}
+        lacking = [place for kind, place in places.items() if name not in granted.get(kind, caller.permitted)]
+        why = "the caller does not have it"
+        if name not in ALL_CAPABILITIES:
+            name, why = f"{name!a}", "no capability of this name is known"  # noqa: PLW2901 - for the message
+        elif not lacking and "ambient" in places and name not in possible:
+            lacking, why = [places["ambient"]], "it is not both permitted and inheritable"
+        if lacking:
+            found.append(f"capability {name} is left out: {why} ({', '.join(lacking)})")
+    return found
 
 
 HANDLERS: dict[str, Handler] = {

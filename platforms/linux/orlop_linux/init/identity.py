@@ -141,36 +141,40 @@ def set_user(_context: Context, fields: dict[str, Any], _index: int) -> None:
 
 
 def _mask(names: list[str]) -> int:
-    return sum(1 << NUMBER[name] for name in set(names))
+    """Return the capabilities of *names*; of those that there are not, the host has warned."""
+    return sum(1 << NUMBER[name] for name in set(names) if name in NUMBER)
 
 
-def _drop_bounding(keep: int) -> None:
+def _bounding() -> int:
+    """Return our bounding set."""
+    found = 0
     for number in range(_LAST):
-        if keep >> number & 1:
-            continue
         try:
-            if syscalls.prctl(syscalls.PR_CAPBSET_READ, number):
-                syscalls.prctl(syscalls.PR_CAPBSET_DROP, number)
+            found |= syscalls.prctl(syscalls.PR_CAPBSET_READ, number) << number
         except OSError as error:
             if error.errno == errno.EINVAL:
-                return  # the kernel knows no higher number
+                break  # the kernel knows no higher number
             raise
+    return found
 
 
 def set_capabilities(_context: Context, fields: dict[str, Any], _index: int) -> None:
     """Execute SetCapabilities: what the process does not have cannot be given and is left out."""
-    _, had, _ = syscalls.capget()
+    _, had, inherited = syscalls.capget()
+    limit = _bounding()
     bounding = _mask(fields["bounding"])
     permitted = _mask(fields["permitted"]) & had
     effective = _mask(fields["effective"]) & permitted
-    inheritable = _mask(fields["inheritable"]) & had
     # Before the bounding set shrinks: it limits what the inheritable one can get, not what it has.
+    inheritable = _mask(fields["inheritable"]) & had & (limit | inherited)
     syscalls.capset(had, had, inheritable)
-    _drop_bounding(bounding)
+    for number in range(_LAST):
+        if limit & ~bounding & 1 << number:
+            syscalls.prctl(syscalls.PR_CAPBSET_DROP, number)
     syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_CLEAR_ALL)
     syscalls.capset(effective, permitted, inheritable)
     for name in fields["ambient"]:
-        if permitted & inheritable & 1 << NUMBER[name]:
+        if permitted & inheritable & _mask([name]):
             syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_RAISE, NUMBER[name])
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
 

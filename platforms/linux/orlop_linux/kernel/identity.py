@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 
 from orlop_hookspecs.errors import StepError
 from orlop_linux.init.identity import NUMBER, RLIMITS
-from orlop_linux.init.syscalls import capget
+from orlop_linux.init.syscalls import PR_CAPBSET_READ, capget, prctl
 from orlop_linux.kernel.unprivileged import refuse_groups
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
     from orlop_hookspecs.plan import PlannedStep
+    from orlop_hookspecs.steps.exec import SetCapabilities
 
 
 def prepare(execute: Sequence[PlannedStep], pid: int, *, user_namespace: bool) -> list[str]:
@@ -105,18 +106,37 @@ def _ids(step: Any) -> Iterator[tuple[str, int, str]]:  # noqa: ANN401 - as abov
         yield f"{step.because}/additionalGids/{index}", gid, "gid"
 
 
-def _left_out(step: Any, *, user_namespace: bool) -> list[str]:  # noqa: ANN401 - as above
-    """Return warnings of capabilities that cannot be granted (config.md: they SHOULD NOT fail)."""
-    found = []
-    if not user_namespace:
-        _, had, _ = capget()
-        asked = {*step.bounding, *step.effective, *step.permitted, *step.inheritable, *step.ambient}
-        missing = sorted(name for name in asked if not had >> NUMBER[name] & 1)
-        if missing:
-            found.append(f"capabilities that cannot be granted are left out: {', '.join(missing)}")
+def _left_out(step: SetCapabilities, *, user_namespace: bool) -> Iterator[str]:
+    """Yield a warning for each capability that cannot be granted (config.md: they SHOULD NOT fail)."""
+    _, had, inherited = capget()
     possible = set(step.permitted) & set(step.inheritable)
-    idle = [name for name in step.ambient if name not in possible]
-    if idle:
-        why = "ambient capabilities that are not both permitted and inheritable are left out"
-        found.append(f"{why}: {', '.join(idle)}")
-    return found
+    for name, places in step.places().items():
+        if name not in NUMBER:
+            yield _warning(f"{name!a}", "no capability of this name is known", places.values())
+            continue
+        number = NUMBER[name]
+        bounded = _bounded(number)
+        if bounded is None:
+            yield _warning(name, "this kernel does not have it", places.values())
+            continue
+        # In a user namespace of its own the process has all that there are.
+        held = user_namespace or bool(had >> number & 1)
+        within = user_namespace or bounded or bool(inherited >> number & 1)
+        granted = {"bounding": user_namespace or bounded, "inheritable": held and within}
+        lacking = [place for kind, place in places.items() if not granted.get(kind, held)]
+        if lacking:
+            yield _warning(name, "the caller does not have it", lacking)
+        elif "ambient" in places and name not in possible:
+            yield _warning(name, "it is not both permitted and inheritable", [places["ambient"]])
+
+
+def _bounded(number: int) -> bool | None:
+    """Tell whether a capability is in our bounding set; ``None`` when the kernel does not know it."""
+    try:
+        return bool(prctl(PR_CAPBSET_READ, number))
+    except OSError:
+        return None
+
+
+def _warning(name: str, why: str, places: Iterable[str]) -> str:
+    return f"capability {name} is left out: {why} ({', '.join(places)})"

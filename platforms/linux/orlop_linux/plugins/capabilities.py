@@ -1,8 +1,8 @@
 """Plugin ``capabilities``: ``process.capabilities`` (config.md, Linux Process; capabilities(7)).
 
-A name that is not in the table is refused rather than warned about, because the features document lists
-exactly what is accepted. A known capability that the host or the caller lacks is left out with a warning by
-the executor.
+"Any value which cannot be mapped to a relevant kernel interface, or cannot be granted otherwise MUST be
+logged as a warning by the runtime": the executor does, and leaves it out. The features document lists the
+names that are known.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orlop_hookspecs.hooks import hookimpl
-from orlop_hookspecs.hooks.capability import Handle, Problem
+from orlop_hookspecs.hooks.capability import Handle, Problem, Remark
 from orlop_hookspecs.steps.exec import SetCapabilities
 from orlop_linux.plugins.shared import containers, plugin_info
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
 
     from orlop_hookspecs.documents import Config
     from orlop_hookspecs.hooks.identity import PluginInfo
@@ -78,14 +79,16 @@ def orlop_plugin() -> PluginInfo:
 @hookimpl
 def orlop_handles() -> Sequence[Handle]:
     """Return the five sets."""
-    names = frozenset(NAMES)
     return (
         *containers("process.capabilities", *(f"process.capabilities.{name}" for name in SETS)),
-        *(
-            Handle(f"process.capabilities.{name}[]", values=names, feature="linux.capabilities")
-            for name in SETS
-        ),
+        *(Handle(f"process.capabilities.{name}[]") for name in SETS),
     )
+
+
+@hookimpl
+def orlop_features() -> Mapping[str, Any]:
+    """List the names that are known (features-linux.md, Capabilities)."""
+    return {"linux.capabilities": list(NAMES)}
 
 
 @hookimpl
@@ -102,23 +105,43 @@ def orlop_validate(config: Config) -> Sequence[Problem]:
             name,
         )
         for index, name in enumerate(wanted.effective or ())
-        if name not in permitted
+        if name not in permitted and name in NAMES
     )
 
 
-def _ordered(names: Sequence[str] | None) -> tuple[str, ...]:
-    """Return each of *names* once, in the order of their numbers."""
-    wanted = set(names or ())
-    return tuple(name for name in NAMES if name in wanted)
+@hookimpl
+def orlop_remark(config: Config) -> Sequence[Remark]:
+    """Tell of what is left out on every host: unknown names, and ambient ones that no kernel raises."""
+    return tuple(_idle(config))
+
+
+def _idle(config: Config) -> Iterator[Remark]:
+    wanted = config.process and config.process.capabilities
+    if not wanted:
+        return
+    possible = set(wanted.permitted or ()) & set(wanted.inheritable or ())
+    for kind in SETS:
+        for index, name in enumerate(getattr(wanted, kind) or ()):
+            pointer = f"/process/capabilities/{kind}/{index}"
+            if name not in NAMES:
+                message = "no capability of this name is known: it is left out with a warning"
+                yield Remark(pointer, message, name, _close(name))
+            elif kind == "ambient" and name not in possible:
+                message = "it is not both permitted and inheritable: it is left out with a warning"
+                yield Remark(pointer, message, name)
+
+
+def _close(name: str) -> str:
+    from difflib import get_close_matches
+
+    upper = name.upper()
+    close = get_close_matches(upper if upper.startswith("CAP_") else f"CAP_{upper}", NAMES, 1, 0.8)
+    return f"did you mean {close[0]}?" if close else ""
 
 
 @hookimpl
 def orlop_plan(config: Config) -> Sequence[Step]:
-    """Plan the sets; what is not listed is dropped.
-
-    An ambient capability counts only while it is permitted and inheritable (capabilities(7), Ambient); the
-    kernel does not let others be raised, so the executor leaves them out with a warning.
-    """
+    """Plan the sets as they are listed; what is not listed is dropped."""
     if config.process is None:
         return ()
     wanted = config.process.capabilities
@@ -127,10 +150,10 @@ def orlop_plan(config: Config) -> Sequence[Step]:
     return (
         SetCapabilities(
             because="/process/capabilities",
-            bounding=_ordered(wanted.bounding),
-            effective=_ordered(wanted.effective),
-            permitted=_ordered(wanted.permitted),
-            inheritable=_ordered(wanted.inheritable),
-            ambient=_ordered(wanted.ambient),
+            bounding=tuple(wanted.bounding or ()),
+            effective=tuple(wanted.effective or ()),
+            permitted=tuple(wanted.permitted or ()),
+            inheritable=tuple(wanted.inheritable or ()),
+            ambient=tuple(wanted.ambient or ()),
         ),
     )
