@@ -34,7 +34,7 @@ test: ## set up, then every check and every test; what CI runs
 	ORLOP_LANE=host $(BIN)/python -m pytest tests/unit --numprocesses auto $(ARGS) || failed+=" unit"
 	ORLOP_LANE=host $(BIN)/python -m pytest --ignore tests/unit --ignore tests/vm $(ARGS) || failed+=" real"
 	$(BIN)/python -m pytest tests/vm $(ARGS) || failed+=" vm"
-	$(BIN)/python -m tests.lanes || failed+=" lanes"
+	$(BIN)/python -m tests.lanes $(if $(ARGS),--partial) || failed+=" lanes"
 	if [ -n "$$failed" ]; then echo "make test: failed:$$failed" >&2; exit 1; fi
 
 .PHONY: lint

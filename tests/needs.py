@@ -82,6 +82,11 @@ def _rdma() -> str:
     return "the host has no RDMA device"
 
 
+def _resctrl() -> str:
+    mounted = Path("/sys/fs/resctrl/schemata").exists()
+    return "" if mounted else "no resctrl is mounted: it takes a processor with RDT or QoS"
+
+
 def _numa() -> str:
     nodes = list(Path("/sys/devices/system/node").glob("node[0-9]*"))
     return "" if len(nodes) > 1 else "the host has one NUMA node only"
@@ -144,6 +149,7 @@ NEEDS: dict[str, Callable[[], str]] = {
     "numa": _numa,
     "plain-user": _plain_user,
     "rdma": _rdma,
+    "resctrl": _resctrl,
     "rt-group": _real_time_group,
     "selinux": _selinux,
     "systemd": _systemd,
@@ -172,9 +178,14 @@ def lacks(need: str) -> str:
 
 
 HOST = frozenset({"cgroup-v1", "disk", "hugetlb", "plain-user", "rt-group"})
-"""What a development machine usually has; the virtual machine has all the rest."""
+"""What a development machine usually has; the virtual machine has all the rest, but for hardware."""
+
+HARDWARE = frozenset({"resctrl"})
+"""What only few processors have, and no emulation: see tests/nowhere.toml."""
 
 
 def lane(need: str) -> str:
-    """Return where a test with that need runs at the latest: ``host`` or ``VM``."""
+    """Return where a test with that need runs at the latest: ``host`` or ``VM``, or nowhere that we know."""
+    if need in HARDWARE:
+        return ""
     return "host" if need in HOST else "VM"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.rules.linux_world import LinuxWorld
 from tests.rules.load import RULES
+from tests.rules.world import NEEDS
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/bin/busybox"), reason="needs a static busybox")
 
@@ -30,7 +31,8 @@ _OF_GROUPS = ("tests.rules.lifecycle", "tests.rules.resources", "tests.rules.sco
 
 
 def _marks(name: str) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.every_lane] if RULES[name].__module__ in _OF_GROUPS else []
+    of_groups = [pytest.mark.every_lane] if RULES[name].__module__ in _OF_GROUPS else []
+    return [pytest.mark.needs(*NEEDS.get(name, ())), *of_groups]
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=_marks(name)) for name in RULES])

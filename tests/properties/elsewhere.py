@@ -9,8 +9,6 @@ _PLAN = "tests/unit/plugins/test_intel_rdt.py"
 _LISTENER = "tests/linux/child/test_listener.py"
 _SECCOMP = "tests/unit/plugins/test_seccomp.py"
 _RDT = "tests/unit/linux_kernel/test_resctrl.py"
-_CHILD = "tests/unit/linux_init/test_security.py"
-_FAKE = "tests/unit/fake/test_security.py"
 _SECURITY = "tests/linux/child/test_security.py"
 _TERMINAL = "tests/linux/child/test_terminal.py"
 _WRITE = "tests/unit/plugins/test_resources.py"
@@ -19,15 +17,14 @@ TESTS: dict[str, tuple[str, ...]] = {
     "process.terminal": (f"{_TERMINAL}::test_streams_and_controlling_terminal",),
     "process.consoleSize.height": (f"{_TERMINAL}::test_size",),
     "process.consoleSize.width": (f"{_TERMINAL}::test_size",),
-    # No lane has SELinux with a policy: files stand for the kernel's, and hosts without it refuse.
+    # The effects are read in the virtual machine that has SELinux; these tests show more.
     "process.selinuxLabel": (
-        f"{_CHILD}::test_a_label_is_written_in_one_piece",
-        f"{_FAKE}::test_profile_and_label_are_those_of_the_program_from_its_first_instruction_on",
+        f"{_SECURITY}::test_the_label_is_enforced",
+        f"{_SECURITY}::test_a_label_that_the_policy_does_not_have",
         f"{_SECURITY}::test_a_host_without_selinux_refuses_before_anything_is_touched",
     ),
     "linux.mountLabel": (
-        "tests/unit/plugins/test_security.py::test_new_file_systems_get_the_label_as_their_context",
-        f"{_FAKE}::test_a_keyring_and_a_mount_with_a_label",
+        f"{_SECURITY}::test_new_file_systems_have_the_label_of_mounts",
         f"{_SECURITY}::test_a_host_without_selinux_refuses_before_anything_is_touched",
     ),
     # Kernels since 5.16 have no limit for kernel memory, and since 5.0 no leaf weights.

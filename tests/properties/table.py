@@ -12,6 +12,7 @@ from tests.properties.case import load
 from tests.properties.catalogue import Property, musts, properties
 from tests.properties.elsewhere import TESTS
 from tests.rules.load import RULES as ALL_RULES
+from tests.rules.world import NEEDS as RULE_NEEDS
 
 import orlop
 from orlop.plugins.sources import installed
@@ -163,10 +164,12 @@ def _lanes_of(test: str) -> tuple[str, ...]:
     name, _, parameter = function.partition("[")
     if test.startswith(f"{EFFECTS}["):
         needs = load()[parameter.removesuffix("]")].needs
+    elif name == "test_rule":
+        needs = RULE_NEEDS.get(parameter.removesuffix("]"), ())
     else:
         needs = _functions(file)[name]
-    lanes = {lane(need) for need in needs}
-    return tuple(lanes) if lanes else ("host",)
+    lanes = {lane(need) for need in needs} or {"host"}
+    return tuple(one for one in lanes if one)
 
 
 ABOUT = """\
@@ -178,7 +181,8 @@ fails when a property or a demand has no row, or its row no test.
 
 *Lanes*: **host** runs real containers on the machine at hand, **VM** in the virtual machine with what a host may lack, **unit**
 on the fake platform or on a model of the kernel's files. What runs on the host runs in the VM as well, unless it needs cgroup
-version 1.
+version 1. Every test of a row has to pass on its lane; only rules of resctrl, for which there is neither a machine nor an emulator,
+are shown by the fake platform alone, and by real trees where a machine has one.
 """  # noqa: E501 - lines of the page
 
 

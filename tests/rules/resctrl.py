@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.rules.world import World, rule
+from tests.rules.world import World, needs, rule
 
 from orlop_hookspecs.errors import OrlopError, StepError
 
@@ -37,6 +37,7 @@ def _named(w: World) -> Iterator[str]:
 
 
 @rule
+@needs("resctrl")
 def without_a_closid_the_class_is_the_containers_own(w: World) -> None:
     before = w.resctrl_groups()
     c = w.create(w.name, change=_rdt(l3CacheSchema=_cache(w, bits=4)))
@@ -48,6 +49,7 @@ def without_a_closid_the_class_is_the_containers_own(w: World) -> None:
 
 
 @rule
+@needs("resctrl")
 def an_own_class_may_not_be_there(w: World) -> None:
     w.schemata("/")
     w.make_class(w.name)
@@ -61,6 +63,7 @@ def an_own_class_may_not_be_there(w: World) -> None:
 
 
 @rule
+@needs("resctrl")
 def a_class_that_was_asked_for_is_made_and_stays(w: World) -> None:
     with _named(w) as name:
         c = w.create("c", change=_rdt(closID=name, schemata=[_cache(w, bits=4)]))
@@ -72,6 +75,7 @@ def a_class_that_was_asked_for_is_made_and_stays(w: World) -> None:
 
 
 @rule
+@needs("resctrl")
 def a_class_with_other_schemata_is_refused_and_unchanged(w: World) -> None:
     with _named(w) as name:
         w.schemata("/")
@@ -84,6 +88,7 @@ def a_class_with_other_schemata_is_refused_and_unchanged(w: World) -> None:
 
 
 @rule
+@needs("resctrl")
 def without_a_schema_the_class_must_be_there(w: World) -> None:
     with _named(w) as name:
         w.schemata("/")
@@ -98,6 +103,7 @@ def without_a_schema_the_class_must_be_there(w: World) -> None:
 
 
 @rule
+@needs("resctrl")
 def a_class_is_removed_when_its_creation_failed(w: World) -> None:
     with _named(w) as name:
         before = w.resctrl_groups()
@@ -109,6 +115,7 @@ def a_class_is_removed_when_its_creation_failed(w: World) -> None:
 
 
 @rule
+@needs("resctrl")
 def a_class_that_was_there_outlives_a_failed_start(w: World) -> None:
     with _named(w) as name:
         w.schemata("/")
@@ -123,6 +130,7 @@ def a_class_that_was_there_outlives_a_failed_start(w: World) -> None:
 
 
 @rule
+@needs("resctrl")
 def the_default_class_has_a_name(w: World) -> None:
     before = w.schemata("/")
     c = w.create("c", change=_rdt(closID="/", schemata=[_cache(w)], enableMonitoring=True))
@@ -135,6 +143,7 @@ def the_default_class_has_a_name(w: World) -> None:
 
 
 @rule
+@needs("resctrl")
 def the_monitoring_group_goes_also_where_the_class_stays(w: World) -> None:
     with _named(w) as name:
         w.schemata("/")
@@ -149,6 +158,7 @@ def the_monitoring_group_goes_also_where_the_class_stays(w: World) -> None:
 
 
 @rule
+@needs("resctrl")
 def the_program_runs_in_its_class(w: World) -> None:
     with _named(w) as name:
         w.schemata("/")
@@ -158,6 +168,7 @@ def the_program_runs_in_its_class(w: World) -> None:
 
 
 @rule
+@needs("resctrl")
 def the_schemata_of_an_own_class_can_be_changed(w: World) -> None:
     c = w.create(w.name, change=_rdt(l3CacheSchema=_cache(w, bits=4)))
     c.update({}, {"l3CacheSchema": _cache(w, bits=5)})
@@ -171,6 +182,7 @@ def the_schemata_of_an_own_class_can_be_changed(w: World) -> None:
 
 
 @rule
+@needs("resctrl")
 def the_schemata_of_others_are_not_changed(w: World) -> None:
     with _named(w) as name:
         w.schemata("/")

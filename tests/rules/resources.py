@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.rules.world import World, rule
+from tests.rules.world import World, needs, rule
 
 from orlop_hookspecs.errors import OrlopError
 
@@ -223,6 +223,7 @@ def _rdma_limits(w: World) -> set[str]:
 
 
 @rule
+@needs("rdma")
 def rdma_limits_are_set_and_changed(w: World) -> None:
     device = w.rdma_device()
     c = w.create("c", change=_limits(rdma={device: {"hcaHandles": 3, "hcaObjects": 2000}}))
@@ -236,6 +237,7 @@ def rdma_limits_are_set_and_changed(w: World) -> None:
 
 
 @rule
+@needs("rdma")
 def rdma_limits_are_changed_all_or_none(w: World) -> None:
     device = w.rdma_device()
     c = w.create("c", change=_limits(rdma={device: {"hcaHandles": 3, "hcaObjects": 2000}}))

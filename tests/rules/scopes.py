@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.rules.world import World, rule
+from tests.rules.world import World, needs, rule
 
 from orlop_hookspecs.errors import ConfigError, OrlopError
 
@@ -17,6 +17,7 @@ def _unit(w: World, name: str, **resources: Any) -> dict[str, Any]:
 
 
 @rule
+@needs("systemd")
 def systemd_makes_a_scope_and_forgets_it(w: World) -> None:
     w.by_systemd()
     c = w.create("c", change=_unit(w, "c", pids={"limit": 17}))
@@ -29,6 +30,7 @@ def systemd_makes_a_scope_and_forgets_it(w: World) -> None:
 
 
 @rule
+@needs("systemd")
 def a_scope_that_is_there_is_refused(w: World) -> None:
     w.by_systemd()
     first = w.start("first", change=_unit(w, "c"))
@@ -39,6 +41,7 @@ def a_scope_that_is_there_is_refused(w: World) -> None:
 
 
 @rule
+@needs("systemd")
 def a_failed_creation_leaves_no_scope(w: World) -> None:
     w.by_systemd()
     with pytest.raises(OrlopError):
@@ -48,6 +51,7 @@ def a_failed_creation_leaves_no_scope(w: World) -> None:
 
 
 @rule
+@needs("systemd")
 def a_container_of_systemd_is_changed_and_paused_as_any_other(w: World) -> None:
     w.by_systemd()
     c = w.start("c", change=_unit(w, "c", pids={"limit": 17}))
@@ -60,6 +64,7 @@ def a_container_of_systemd_is_changed_and_paused_as_any_other(w: World) -> None:
 
 
 @rule
+@needs("systemd")
 def with_systemd_the_path_is_slice_prefix_and_name(w: World) -> None:
     w.by_systemd()
     with pytest.raises(ConfigError, match="slice:prefix:name") as caught:

@@ -11,8 +11,9 @@ from tests.needs import lacks
 
 # What a machine lacks however it is made; whatever else may be lacking is a reason to skip, found there.
 LACKS = {
-    "v2": {"cgroup-v1", "net_cls", "net_prio", "rt-group"},
-    "v1": {"cgroup-v2", "rt-group"},
+    "v2": {"cgroup-v1", "net_cls", "net_prio", "resctrl", "rt-group", "selinux"},
+    "v1": {"cgroup-v2", "resctrl", "rt-group", "selinux"},
+    "selinux": {"apparmor", "cgroup-v1", "net_cls", "net_prio", "resctrl", "rt-group"},
 }
 
 

@@ -14,6 +14,8 @@ from tests.vm.rootfs import failed
 USER = "tester"
 ENVIRONMENT = Path("/opt/venv")
 DISK_SIZE = "4G"
+PLACE = Path("/usr/local/lib/orlop-vm")
+POLICY_VERSION = "33"
 # What would wake up in the middle of a test, or wait for a network that there is not.
 MASKED = (
     "apt-daily-upgrade.timer",
@@ -76,9 +78,9 @@ def _python(tree: Path) -> None:
 
 
 def _files(tree: Path) -> None:
-    library = _below(tree, "/usr/local/lib/orlop-vm")
+    library = _below(tree, PLACE)
     library.mkdir(parents=True)
-    for name in ("agent.py", "warm"):
+    for name in ("agent.py", "policy.cil", "warm"):
         shutil.copy(recipe.GUEST / name, library / name)
     (library / "warm").chmod(0o755)
     shutil.copy(recipe.GUEST / "fstab", tree / "etc/fstab")
@@ -104,7 +106,12 @@ def _units(tree: Path) -> None:
 
 
 def _security(tree: Path) -> None:
-    """Take the packages' profiles away: to parse a hundred takes long, and some are for our peers."""
+    """Make the policy for SELinux, and take the packages' profiles for AppArmor away.
+
+    To parse a hundred takes long, and some are for our peers.
+    """
+    made = [str(PLACE / "policy"), "--filecontext", "/dev/null", str(PLACE / "policy.cil")]
+    _run(["chroot", str(tree), "secilc", "--policyvers", POLICY_VERSION, "--output", *made])
     directory = tree / "etc/apparmor.d"
     for file in directory.iterdir():
         if file.is_file():

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from tests import lanes
@@ -49,7 +49,7 @@ class Case(NamedTuple):
 
 
 def collect() -> list[Case]:
-    """Return the lane's tests, as the host sees them."""
+    """Return the lane's tests, as the host sees them, in the order in which they run: by machine."""
     with tempfile.NamedTemporaryFile(prefix="orlop-lane-", suffix=".json") as file:
         command = [
             sys.executable,
@@ -74,7 +74,12 @@ def collect() -> list[Case]:
         )
         if done.returncode:
             raise RuntimeError(f"the lane's tests cannot be collected:\n{done.stdout}{done.stderr}")
-        return [Case(*one) for one in json.load(file)]
+        return by_machine(Case(*one) for one in json.load(file))
+
+
+def by_machine(tests: Iterable[Case]) -> list[Case]:
+    """Return the tests of one machine before those of the next."""
+    return sorted(tests, key=lambda one: list(KINDS).index(one.machine))
 
 
 class Run:
@@ -82,7 +87,7 @@ class Run:
 
     def __init__(self, tests: Sequence[Case]) -> None:
         """Take tests, in the order in which they run; one machine is done before the next begins."""
-        self.tests = sorted(tests, key=lambda one: list(KINDS).index(one.machine))
+        self.tests = by_machine(tests)
         self.said = bytearray()
         self._outcomes: dict[str, Outcome] = {}
         self._current = ""

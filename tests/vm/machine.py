@@ -39,6 +39,8 @@ KINDS = {
     "v2": "",
     # Controllers on cgroup v1, and v2 beside it for systemd: the hybrid layout.
     "v1": "systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1",
+    # In place of AppArmor; the policy is loaded, and enforced, before the state is saved.
+    "selinux": "security=selinux enforcing=0",
 }
 """The machines that there are, with what each adds to the kernel's command line."""
 

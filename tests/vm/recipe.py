@@ -36,6 +36,7 @@ PACKAGES = (
     "python3",
     "rdma-core",
     "runc",
+    "secilc",  # compiles the policy for SELinux
     "strace",
     "systemd",
     "systemd-sysv",

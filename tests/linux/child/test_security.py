@@ -141,6 +141,8 @@ LABELS = (
     ("u:r:payload_t:s0:c1,c2", "u:object_r:files_t:s0:c1,c2"),
 )
 """Labels of a process and of its files in policies that know containers."""
+FORBIDDEN = "u:object_r:secret_t:s0"
+"""What the program with the last of these labels must not open, see tests/vm/guest/policy.cil."""
 
 
 def is_valid(label: str) -> bool:
@@ -169,6 +171,22 @@ def test_the_program_has_its_label(box: Box, labels: tuple[str, str]) -> None:
     assert current.read_text().rstrip("\0\n") != labels[0]
     made.start()
     assert current.read_text().rstrip("\0\n") == labels[0]
+
+
+@pytest.mark.needs("selinux")
+@pytest.mark.parametrize("private", [True, False], ids=["private", "no new privileges"])
+@pytest.mark.parametrize("linux", [{}, USERS], ids=["", "user namespace"])
+def test_the_label_is_enforced(box: Box, private: bool, linux: dict[str, Any]) -> None:
+    if not is_valid(FORBIDDEN):
+        pytest.skip("needs the policy of the virtual machine, which forbids a program the secret")
+    for name in ("open", "secret"):
+        (box.rootfs / name).write_text(name)
+    os.setxattr(box.rootfs / "secret", "security.selinux", FORBIDDEN.encode())
+    config = box.script("cat /open; cat /secret || echo denied", linux=linux)
+    config["process"]["noNewPrivileges"] = not private
+    assert box.run(config).output == "opensecret"
+    config["process"]["selinuxLabel"] = "u:r:payload_t:s0:c1,c2"
+    assert box.run(config).output.endswith("denied\n")
 
 
 @pytest.mark.needs("selinux")

@@ -105,3 +105,67 @@ def test_what_no_lane_ran_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )
     lanes.write("vm", {"a": one("passed"), "b": one("skipped", "v")})
     assert lanes.run_nowhere() == {"b": {"host": "y", "vm": "v"}, "d": {"host": "z"}}
+
+
+LISTED = """
+[ship]
+reason = "there is no ship"
+tests = ["a", "b"]
+
+[dock]
+reason = "few have a dock"
+sometimes = true
+tests = ["c", "d"]
+"""
+
+
+@pytest.fixture
+def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Provide a list of tests that need not run, and no lanes."""
+    monkeypatch.setattr(lanes, "DIRECTORY", tmp_path / "lanes")
+    monkeypatch.setattr(lanes, "NOWHERE", tmp_path / "nowhere.toml")
+    lanes.NOWHERE.write_text(LISTED)
+
+
+def lane(name: str, **came: str) -> None:
+    lanes.write(name, {test: {"outcome": one, "text": "why", "seconds": 0.0} for test, one in came.items()})
+
+
+@pytest.mark.usefixtures("listed")
+def test_what_ran_nowhere_has_to_be_listed() -> None:
+    lane("host", a="skipped", b="skipped", c="skipped", d="skipped", e="skipped", f="skipped")
+    lane("vm", a="skipped", f="failed")
+    assert list(lanes.faults()) == [
+        "no lane ran e (host: why), and nowhere.toml does not say why",
+    ]
+
+
+@pytest.mark.usefixtures("listed")
+def test_an_entry_of_the_list_may_not_be_stale() -> None:
+    lane("host", a="skipped", c="skipped", d="passed")
+    lane("vm", a="passed")
+    assert list(lanes.faults()) == [
+        "nowhere.toml names a, which has run",
+        "nowhere.toml names b, and no lane has such a test",
+    ]
+
+
+@pytest.mark.usefixtures("listed")
+def test_what_is_judged_and_when(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    lane("host", a="skipped", b="skipped", c="skipped", d="skipped", e="skipped")
+    # Without the machine nobody can show everything; nor can a run of some tests.
+    assert lanes.main([]) == 0
+    monkeypatch.setenv("CI", "true")
+    assert lanes.main([]) == 1
+    assert lanes.main(["--partial"]) == 0
+    monkeypatch.delenv("CI")
+    lane("vm", f="passed")
+    assert lanes.main([]) == 1
+    said = capsys.readouterr().out
+    assert "e: host: why" in said
+    assert "hostname is not proven" in said
+
+
+def test_each_entry_of_the_list_has_a_reason() -> None:
+    assert all(len(group.reason) > 20 and group.tests for group in lanes.excused())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.lanes import excused
 from tests.properties.proofs import unproven
 from tests.properties.table import must_rows, property_rows
+from tests.rules.world import NEEDS
 
 ALL = [test for row in (*property_rows(), *must_rows()) for test in row.tests]
 
@@ -28,18 +30,49 @@ def test_what_was_skipped_or_failed_everywhere_is_not_proven() -> None:
     assert unproven({"host": rest | outcomes(test, outcome="skipped"), "vm": outcomes(test)}) == {}
 
 
-def test_one_case_stands_for_a_test_with_parameters() -> None:
+def unproven_tests(outcome: dict[str, dict[str, Any]], *excused: str) -> list[str]:
+    return [one for tests in unproven({"host": outcome}, set(excused)).values() for one in tests]
+
+
+def test_all_cases_of_a_test_have_to_pass() -> None:
     plain = next(test for test in ALL if "[" not in test)
-    assert plain not in [
-        one for tests in unproven({"host": outcomes(f"{plain}[some]")}).values() for one in tests
-    ]
+    passed = outcomes(f"{plain}[one]")
+    assert plain not in unproven_tests(passed)
+    other = f"{plain}[other]"
+    assert other in unproven_tests(passed | outcomes(other, outcome="skipped"))
 
 
-def test_a_rule_may_be_proven_on_either_platform() -> None:
-    rule = "tests/linux/test_rules.py::test_rule[start_runs_the_program]"
-    fake = outcomes(rule.replace("linux/", "unit/fake/"))
-    assert rule not in [one for tests in unproven({"host": fake}).values() for one in tests]
+RULE = "tests/linux/test_rules.py::test_rule[the_default_class_has_a_name]"
+ON_FAKE = RULE.replace("linux/", "unit/fake/")
+
+
+def test_a_rule_has_to_pass_on_both_platforms() -> None:
+    assert RULE in ALL
+    assert RULE in unproven_tests(outcomes(ON_FAKE))
+    assert ON_FAKE in unproven_tests(outcomes(RULE))
+
+
+def test_the_fake_stands_in_for_a_rule_that_no_machine_can_run() -> None:
+    assert RULE not in unproven_tests(outcomes(ON_FAKE), RULE, ON_FAKE)
+    assert ON_FAKE in unproven_tests({}, RULE, ON_FAKE)
+
+
+def test_nothing_stands_in_for_any_other_test() -> None:
+    (test,) = (test for row in property_rows() if row.subject == "hostname" for test in row.tests)
+    assert test in unproven_tests({}, test)
 
 
 def test_without_lanes_nothing_is_proven() -> None:
     assert len(unproven({})) == len({row.subject for row in (*property_rows(), *must_rows())})
+
+
+def test_no_proof_is_excused_but_rules_of_resctrl() -> None:
+    listed = {test for group in excused() for test in group.tests}
+    functions = {test.partition("[")[0] for test in listed}
+    for test in ALL:
+        if test in listed:
+            name, _, parameter = test.partition("[")
+            assert name == "tests/linux/test_rules.py::test_rule", test
+            assert NEEDS[parameter.removesuffix("]")] == ("resctrl",), test
+        elif "[" not in test:
+            assert test not in functions
