@@ -90,7 +90,7 @@ def open_pack(arguments: "list[str]") -> "Kit":
 def load_at_once(modules: "Modules", order: "Iterable[str]") -> None:
     """Load the modules named in *order*, each after those that it needs, without asking the import system.
 
-    One that is stale is left to it, when somebody imports it.
+    One that is stale is left to it, when somebody imports it, with all that it contains.
     """
     known = sys.modules
     new = type(sys)
@@ -98,8 +98,10 @@ def load_at_once(modules: "Modules", order: "Iterable[str]") -> None:
         spec = spec_of(name, modules)
         if spec is None or name in known or type(spec.loader) is not Loader:
             continue
-        module: Any = new(name)
         parent, _, child = name.rpartition(".")
+        if parent and parent not in known:
+            continue
+        module: Any = new(name)
         module.__spec__ = spec
         module.__loader__ = spec.loader
         module.__file__ = spec.origin

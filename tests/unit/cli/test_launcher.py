@@ -291,6 +291,19 @@ def test_a_small_command_has_a_pack_of_its_own(packed: Prefix) -> None:
     assert packed.run(*line).returncode == 0
 
 
+@pytest.mark.parametrize("changed", ["orlop", "orlop/cli", "orlop/lifecycle", "orlop_hookspecs"])
+def test_a_package_that_has_changed_is_no_obstacle(packed: Prefix, changed: str) -> None:
+    line = ("--root", str(packed.site / "state"), "delete", "--force", "none")
+    for _ in range(2):
+        assert packed.run(*line).returncode == 0
+    source = packed.site / changed / "__init__.py"
+    status = source.stat()
+    os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+    for _ in range(2):
+        done = packed.run(*line)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_modules_of_a_pack_are_what_the_import_system_makes(packed: Prefix) -> None:
     boot = packed.site / "orlop" / "cli" / "boot.py"
     program = f"""
