@@ -17,17 +17,21 @@ from typing import TYPE_CHECKING, Any
 
 from orlop import runtime as sync
 from orlop.lifecycle.site import find
-from orlop.lifecycle.wait import wait
-from orlop_hookspecs.errors import WaitTimeoutError
+from orlop_hookspecs.errors import StateError, WaitTimeoutError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Self
 
+    from orlop import process as sync_process
     from orlop.engine.explain import Explanation
     from orlop.engine.verdict import Verdict
     from orlop.runtime import BundleLike, ConfigLike
     from orlop_hookspecs.documents import Features, Resources
-    from orlop_hookspecs.launch import LaunchOptions
+    from orlop_hookspecs.documents import Process as ProcessDocument
+    from orlop_hookspecs.kernel import LiveKernel
+    from orlop_hookspecs.launch import ExecOptions, LaunchOptions
+    from orlop_hookspecs.record import Record
 
 
 class Runtime:
@@ -148,33 +152,102 @@ class Container:
         """Change the container's limits."""
         await asyncio.to_thread(self.sync.update, resources, intel_rdt)
 
+    async def exec(
+        self,
+        process: Sequence[str] | bytes | dict[str, Any] | ProcessDocument,
+        options: ExecOptions | None = None,
+        **fields: Any,  # noqa: ANN401 - those of the twin
+    ) -> Process:
+        """Start one more process in the container.
+
+        When the task is cancelled, the start goes on in its thread and the process is then killed.
+        """
+        work = asyncio.ensure_future(asyncio.to_thread(self.sync.exec, process, options, **fields))
+        try:
+            made = await asyncio.shield(work)
+            _reap_at_end(made)
+            return Process(made)
+        except asyncio.CancelledError:
+            try:
+                made = await work
+            except Exception:  # noqa: BLE001 - nothing was started, and the cancellation is what is told
+                raise asyncio.CancelledError from None
+            try:
+                await asyncio.to_thread(made.kill, "SIGKILL")
+                await asyncio.to_thread(made.wait)
+            except StateError:
+                pass  # it has ended by itself
+            raise
+
     async def wait(self, timeout: float | None = None) -> int | None:  # noqa: ASYNC109 - the twin's signature
         """Wait for the end of the container process; see :meth:`orlop.Container.wait`.
 
         Raises:
             WaitTimeoutError: *timeout* seconds passed.
         """
-        site = self._runtime.sync.site
-        record, kernel = await asyncio.to_thread(find, site, self.id)
-        # Optional for kernels: a pollable descriptor that becomes readable when the process has ended, the
-        # caller's to close.
-        pidfd = getattr(kernel, "pidfd", None)
-        descriptor = pidfd(record) if pidfd is not None else None
-        if descriptor is None:
-            return await asyncio.to_thread(wait, site, self.id, timeout)
-        loop = asyncio.get_running_loop()
-        ended = loop.create_future()
-        loop.add_reader(descriptor, _finish, ended)
-        try:
-            await asyncio.wait_for(ended, timeout)
-        except TimeoutError:
-            raise WaitTimeoutError(
-                f"container still runs after {timeout} seconds", container=self.id
-            ) from None
-        finally:
-            loop.remove_reader(descriptor)
-            os.close(descriptor)
-        return kernel.wait(record, 0)
+        record, kernel = await asyncio.to_thread(find, self._runtime.sync.site, self.id)
+        return await _wait(record, kernel, timeout)
+
+
+class Process:
+    """The twin of :class:`orlop.process.Process`."""
+
+    def __init__(self, process: sync_process.Process) -> None:
+        """Wrap *process*."""
+        self.sync = process
+
+    @property
+    def pid(self) -> int:
+        """Its process id as the caller sees it."""
+        return self.sync.pid
+
+    async def kill(self, signal: str | int = "SIGTERM") -> None:
+        """Send it a signal."""
+        await asyncio.to_thread(self.sync.kill, signal)
+
+    async def wait(self, timeout: float | None = None) -> int | None:  # noqa: ASYNC109 - the twin's signature
+        """Wait for its end; see :meth:`orlop.process.Process.wait`.
+
+        Raises:
+            WaitTimeoutError: *timeout* seconds passed.
+        """
+        return await _wait(self.sync.record, self.sync.kernel, timeout)
+
+
+def _reap_at_end(process: sync_process.Process) -> None:
+    """Reap the process when it has ended, also when nobody waits: its container cannot end before that."""
+    pidfd = getattr(process.kernel, "pidfd", None)
+    descriptor = pidfd(process.record) if pidfd is not None else None
+    if descriptor is None:
+        return
+    loop = asyncio.get_running_loop()
+
+    def reap() -> None:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+        process.kernel.wait(process.record, 0)
+
+    loop.add_reader(descriptor, reap)
+
+
+async def _wait(record: Record, kernel: LiveKernel, timeout: float | None) -> int | None:  # noqa: ASYNC109 - as above
+    # Optional for kernels: a pollable descriptor that becomes readable when the process has ended, the
+    # caller's to close.
+    pidfd = getattr(kernel, "pidfd", None)
+    descriptor = pidfd(record) if pidfd is not None else None
+    if descriptor is None:
+        return await asyncio.to_thread(kernel.wait, record, timeout)
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+    loop.add_reader(descriptor, _finish, ended)
+    try:
+        await asyncio.wait_for(ended, timeout)
+    except TimeoutError:
+        raise WaitTimeoutError(f"it still runs after {timeout} seconds", container=record.id) from None
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+    return kernel.wait(record, 0)
 
 
 def _finish(ended: asyncio.Future[None]) -> None:

@@ -37,8 +37,11 @@ if TYPE_CHECKING:
     from orlop.engine.explain import Explanation
     from orlop.engine.verdict import Verdict
     from orlop.plugins.verify import Verified
+    from orlop.process import Process
     from orlop_hookspecs.documents import Config, Features, Resources
+    from orlop_hookspecs.documents import Process as ProcessDocument
     from orlop_hookspecs.kernel import Kernel, LiveKernel, Platform, Store
+    from orlop_hookspecs.launch import ExecOptions
     from orlop_hookspecs.record import Record
 
     BundleLike = str | os.PathLike[str]
@@ -403,6 +406,43 @@ class Container:
         from orlop.lifecycle.update import update
 
         update(self._runtime.composition, self._runtime.site, self.id, resources, intel_rdt)
+
+    def exec(
+        self,
+        process: Sequence[str] | bytes | dict[str, Any] | ProcessDocument,
+        options: ExecOptions | None = None,
+        **fields: Any,  # noqa: ANN401 - those of Changes and ExecOptions
+    ) -> Process:
+        """Start one more process in the container; return when its program runs.
+
+        Args:
+            process: A program with its arguments, whose process is otherwise like the container's own; or a
+                whole ``process`` document (bytes, JSON data or a document), which leaves to that only how it
+                is confined and scheduled.
+            options: The flags of ``exec`` that are not of the process.
+            fields: Beside a program, how its process differs: fields of
+                :class:`orlop.lifecycle.executed.Changes`. Instead of *options*, single ones by name.
+
+        Raises:
+            StateError: The container has stopped, is still being created, or is paused.
+            UsageError, DocumentError, ConfigError, PluginError: The process is refused.
+            StepError, PlatformError: The host refused, or the program cannot be executed; nothing is left.
+        """
+        from orlop.lifecycle.exec import Execution
+        from orlop.lifecycle.executed import wanted_of
+        from orlop.process import Process
+
+        wanted, flags = wanted_of(process, options, fields)
+        execution = Execution(
+            self._runtime.site,
+            self.id,
+            wanted,
+            options=flags,
+            composed=lambda _: self._runtime.composition,
+        )
+        execution.start()
+        execution.close()
+        return Process(execution.record(), execution.kernel)
 
     def __repr__(self) -> str:
         """Return the identifier."""

@@ -6,6 +6,7 @@ decides. The core calls the methods below in this order:
     create:  sandbox -> Sandbox.host* -> clone -> host_with_pid* -> build -> host_with_pid*
              -> (record is saved) -> commit
     start:   start, run_hook(poststart)*
+    exec:    enter -> Entry.run
     kill:    signal
     delete:  terminate (when forced), undo* (newest entry first), run_hook(poststop)*
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from orlop_hookspecs.launch import LaunchOptions
+from orlop_hookspecs.launch import ExecOptions, LaunchOptions
 from orlop_hookspecs.plan import Plan, PlannedStep
 from orlop_hookspecs.record import Record
 
@@ -123,6 +124,37 @@ class Sandbox(Protocol):
         """Release the descriptors of the creation. Idempotent."""
 
 
+class Entry(Protocol):
+    """A process while it joins a container; see :meth:`LiveKernel.enter`."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id as the caller sees it."""
+
+    @property
+    def start_time(self) -> int:
+        """Its start time, see :attr:`Record.start_time`."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What was left out where the spec demands a warning instead of an error."""
+
+    def run(self, state: bytes) -> None:
+        """Let it execute phase ``exec``; return when its program runs, which then outlives the caller.
+
+        *state* is the container's state document, as JSON, for those whom the start tells of the container.
+
+        Raises:
+            StepError: A step failed; the process has ended.
+        """
+
+    def abort(self) -> None:
+        """Kill the process, whether its program runs or not, and reap it. Idempotent; never raises."""
+
+    def close(self) -> None:
+        """Release the descriptors; a process whose program does not run ends. Idempotent."""
+
+
 class LiveKernel(Protocol):
     """What is done to a container that exists; the part that small commands load."""
 
@@ -152,6 +184,18 @@ class LiveKernel(Protocol):
         Raises:
             StepError: The seccomp agent is not there; the container process still waits for its start.
             StepError, HookError: A step of phase ``exec`` failed; the container process has ended.
+        """
+
+    def enter(self, record: Record, plan: Plan, options: ExecOptions) -> Entry:
+        """Make one more process in a created, running or paused container; it then waits for its start.
+
+        The process joins all namespaces and cgroups of the container process and its root directory; then the
+        steps of *plan* are executed for it, all of which have ``JOINS``, but for those of phase ``exec``.
+        Nothing is left of a process that could not be made, or whose caller has died.
+
+        Raises:
+            StateError: The container has stopped.
+            StepError: The host refused.
         """
 
     def signal(self, record: Record, number: int, *, everything: bool = False) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from orlop_hookspecs.frozen import Frozen, field, frozen
 
 
@@ -35,6 +37,30 @@ class LaunchOptions(Frozen):
 
 
 @frozen
+class ExecOptions(Frozen):
+    """How one more process is started in a container: the flags of ``exec`` that are not of the process.
+
+    Paths are absolute. File descriptors are the caller's and stay the caller's.
+    """
+
+    console_socket: str = ""
+    """AF_UNIX stream socket that receives the pseudoterminal's master; empty: none."""
+    pidfd_socket: str = ""
+    """AF_UNIX stream socket that receives a pidfd of the process; empty: none."""
+    preserve_fds: int = 0
+    """How many descriptors from 3 on the process inherits."""
+    stdio: tuple[int, int, int] = (0, 1, 2)
+    """Descriptors that become 0, 1 and 2 of the process when it has no terminal."""
+    foreground: bool = False
+    """The caller stays and proxies the terminal."""
+    cgroups: Mapping[str, str] = field(factory=dict)
+    """Cgroup below the container's own that the process joins, by controller; the empty name stands for all
+    hierarchies. It must exist."""
+    ignore_paused: bool = False
+    """Join a paused container as well: the process goes on when the container does."""
+
+
+@frozen
 class PlanContext(Frozen):
     """What a planner may know beside the config; planning reads nothing else.
 
@@ -54,3 +80,6 @@ class PlanContext(Frozen):
     """A word for the store that holds the container, another one for each; empty for the user's usual one.
 
     An identifier is unique in its store only: what is named after it on the host needs this word as well."""
+    joins: bool = False
+    """The plan is for a process that joins the container (``exec``): the config is the container's, with the
+    ``process`` of the one that joins, and only steps with :attr:`Step.JOINS` are executed."""

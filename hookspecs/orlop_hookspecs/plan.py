@@ -17,8 +17,9 @@ PHASES: Mapping[str, tuple[str, ...]] = {
     # On the host, before there is a container process. Each step may leave something behind and names its
     # undo.
     "host": ("require", "cgroup", "resources", "resctrl"),
-    # The birth of the container process: namespaces are entered and made, ids are mapped, clocks are set.
-    "clone": ("join", "new", "idmap", "clocks"),
+    # The birth of the container process: namespaces are entered and made, ids are mapped, clocks are set. A
+    # process that joins the container gets its CPUs first.
+    "clone": ("affinity", "join", "new", "idmap", "clocks"),
     # On the host, with a container process that waits: membership first, because from here on it may consume.
     "host-with-pid": ("cgroup", "resctrl", "process", "netdev", "hooks"),
     # In the container process, in its namespaces, with the host's root still reachable.

@@ -86,6 +86,15 @@ class Record:
             msg = f"unknown fields of a record: {', '.join(fields)}"
             raise TypeError(msg)
 
+    def of_process(self, pid: int, start_time: int) -> Record:
+        """Return a record by which a kernel finds one process of the container alone: to wait, to signal.
+
+        It is never stored.
+        """
+        one = Record(**{name: getattr(self, name) for name in _FIELDS}, directory=self.directory)
+        one.pid, one.start_time, one.kernel = pid, start_time, {}
+        return one
+
     def is_same(self, other: Record) -> bool:
         """Tell whether *other* is the same container, and not a later one with its identifier."""
         mine, its = ((one.id, one.pid, one.start_time, one.creator) for one in (self, other))

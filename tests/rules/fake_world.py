@@ -13,7 +13,7 @@ from tests.rules.world import ADDRESS, DIRECTORIES, Config, World
 
 import orlop
 from orlop_fake import Directory, FakeKernel, FakePlatform, File, HookCall, Resctrl, Symlink
-from orlop_hookspecs.launch import LaunchOptions
+from orlop_hookspecs.launch import ExecOptions, LaunchOptions
 
 
 @functools.cache
@@ -62,6 +62,10 @@ class FakeWorld(World):
 
     def _create(self, container: str, bundle: Path) -> orlop.Container:
         return self.runtime.create(container, bundle, LaunchOptions(systemd_cgroup=self.systemd))
+
+    @contextmanager
+    def _exec_options(self, container: str) -> Iterator[ExecOptions]:
+        yield ExecOptions()
 
     def output(self, container: str) -> str:
         return self.kernel.output(container)

@@ -18,7 +18,7 @@ from tests.linux.network.stage import Space
 from tests.rules.world import ADDRESS, Config, World
 
 import orlop
-from orlop_hookspecs.launch import LaunchOptions
+from orlop_hookspecs.launch import ExecOptions, LaunchOptions
 
 _PATIENCE = 20.0
 _BUSYBOX = "/bin/busybox"
@@ -54,6 +54,11 @@ class LinuxWorld(World):
 
     def _options(self, null: int, written: int) -> LaunchOptions:
         return LaunchOptions(stdio=(null, written, written), systemd_cgroup=self.systemd)
+
+    @contextmanager
+    def _exec_options(self, container: str) -> Iterator[ExecOptions]:
+        with self._outputs[container].open("ab") as written, open("/dev/null", "rb") as null:
+            yield ExecOptions(stdio=(null.fileno(), written.fileno(), written.fileno()))
 
     def output(self, container: str) -> str:
         return self._outputs[container].read_text()

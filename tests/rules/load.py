@@ -12,6 +12,7 @@ MODULES = tuple(
         "lifecycle",
         "hooks",
         "process",
+        "joining",
         "traits",
         "filesystem",
         "mounts",

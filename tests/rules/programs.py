@@ -14,7 +14,7 @@ def _facts(p: Task) -> int:
     p.write(f"pid={p.pid}\nppid={p.ppid}\ncwd={p.cwd}\nhostname={p.hostname}\n")
     p.write(f"uid={p.uid}\ngid={p.gid}\ngroups={' '.join(str(g) for g in (p.gid, *p.groups))}\n")
     p.write(f"umask={p.process.umask:04o}\nargs={' '.join(p.args[1:])}\n")
-    wanted = {"CapEff", "CapPrm", "CapBnd", "CapInh", "CapAmb", "NoNewPrivs", "Seccomp"}
+    wanted = {"CapEff", "CapPrm", "CapBnd", "CapInh", "CapAmb", "NoNewPrivs", "Seccomp", "Cpus_allowed_list"}
     for line in p.read("/proc/self/status").decode().splitlines():
         name, _, value = line.partition(":")
         if name in wanted:
@@ -196,7 +196,7 @@ PROGRAMS: dict[str, tuple[str, Program]] = {
             'echo "args=$*"',
             "while read -r name value; do",
             "  case $name in",
-            '    Cap???:|NoNewPrivs:|Seccomp:) echo "${name%:}=$value";;',
+            '    Cap???:|NoNewPrivs:|Seccomp:|Cpus_allowed_list:) echo "${name%:}=$value";;',
             "  esac",
             "done </proc/self/status",
             "busybox tr '\\000' '\\n' </proc/$$/environ | busybox sed 's/^/env_/'",

@@ -21,6 +21,8 @@ from typing import Any
 from tests.rules.programs import PROGRAMS
 
 import orlop
+from orlop.process import Process
+from orlop_hookspecs.launch import ExecOptions
 
 Config = dict[str, Any]
 Rule = Callable[["World"], None]
@@ -192,6 +194,24 @@ class World(ABC):
         status, text = self.run("/bin/facts", *args, change=change)
         assert status == 0, text
         return dict(line.split("=", 1) for line in text.splitlines())
+
+    def join(self, container: str, *args: str, process: Config | None = None, **fields: Any) -> Process:
+        """Start *args*, or the whole *process*, in a container; *fields* are those of the library's exec."""
+        with self._exec_options(container) as options:
+            return self.containers[container].exec(process or list(args), options, **fields)
+
+    def execute(
+        self, container: str, *args: str, process: Config | None = None, **fields: Any
+    ) -> tuple[int | None, str]:
+        """Run *args*, or the whole *process*, in a container; return exit status and output."""
+        before = len(self.output(container))
+        made = self.join(container, *args, process=process, **fields)
+        status = made.wait(timeout=20)
+        return status, self.output(container)[before:]
+
+    @abstractmethod
+    def _exec_options(self, container: str) -> AbstractContextManager[ExecOptions]:
+        """Yield flags with which a process writes to where its container does."""
 
     @abstractmethod
     def _create(self, container: str, bundle: Path) -> orlop.Container:

@@ -36,7 +36,7 @@ SMALL = frozenset(("state", "start", "kill", "delete"))
 LAUNCH = frozenset(("create", "run"))
 """Commands that make a container."""
 
-LARGE = frozenset(("features", "plugins", "plugin", "check", "explain", "schema", "update"))
+LARGE = frozenset(("features", "plugins", "plugin", "check", "explain", "schema", "update", "exec"))
 """Other commands that load plugins."""
 
 

@@ -15,6 +15,10 @@ TEXT = "text"
 """Any text; the last one counts when it is repeated."""
 COUNT = "count"
 """A decimal number, not negative."""
+LIST = "list"
+"""Any text, as often as one likes; all of them count, in their order."""
+CHOICE = "choice"
+"""On, off, or neither when it is not given."""
 
 COMMON = "common"
 """Commands as every OCI runtime has them."""
@@ -28,7 +32,7 @@ class Flag:
     Args:
         names: Its spellings without hyphens; the first is the name by which commands ask for its value.
         text: One line of help: lower case, no full stop.
-        kind: :data:`SWITCH`, :data:`TEXT` or :data:`COUNT`.
+        kind: :data:`SWITCH`, :data:`TEXT`, :data:`COUNT`, :data:`LIST` or :data:`CHOICE`.
         metavar: What stands for the value in help.
         choices: The only accepted values, when there are such.
         default: The value when the flag is not given; ``None`` stands for "not given".
@@ -72,9 +76,12 @@ class Command:
         mixed: Flags may stand after positional arguments. False where the rest is another program's.
         group: :data:`COMMON` or :data:`OWN`.
         text: What help says below the usage; lines are kept.
+        failure: Exit status when it cannot do what it was asked to.
     """
 
-    __slots__ = ("aliases", "flags", "group", "least", "mixed", "most", "name", "summary", "text", "usage")
+    __slots__ = (
+        "aliases", "failure", "flags", "group", "least", "mixed", "most", "name", "summary", "text", "usage",
+    )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - a row of a table; all but the first two are keywords
         self,
@@ -89,10 +96,12 @@ class Command:
         mixed: bool = True,
         group: str = COMMON,
         text: str = "",
+        failure: int = 1,
     ) -> None:
         """Keep the row."""
         self.name = name
         self.summary = summary
+        self.failure = failure
         self.usage = usage
         self.least = least
         self.most = most
@@ -132,6 +141,16 @@ class Parsed:
     def on(self, name: str) -> bool:
         """Tell whether the command's switch *name* is on."""
         return self.flags[name] is True
+
+    def given(self, name: str) -> bool | None:
+        """Return what the command's flag *name*, a :data:`CHOICE`, was set to; ``None``: it was not given."""
+        value = self.flags[name]
+        return value if isinstance(value, bool) else None
+
+    def texts(self, name: str) -> list[str]:
+        """Return all texts of the command's flag *name*, a :data:`LIST`."""
+        value = self.flags[name]
+        return value if isinstance(value, list) else []
 
     def count(self, name: str) -> int:
         """Return the number of the command's flag *name*."""

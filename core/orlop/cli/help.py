@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orlop.cli.flags import COMMON, COUNT, OWN, SWITCH
+from orlop.cli.flags import CHOICE, COMMON, COUNT, OWN, SWITCH
 from orlop.cli.table import COMMANDS, OPTIONS
 
 TYPE_CHECKING = False
@@ -61,7 +61,7 @@ def usage(command: Command) -> str:
 def spelling(flag: Flag) -> str:
     """Return all spellings of *flag*, with what stands for its value."""
     text = ", ".join(f"-{name}" if len(name) == 1 else f"--{name}" for name in flag.names)
-    return text if flag.kind == SWITCH else f"{text} {flag.metavar}"
+    return text if flag.kind in {SWITCH, CHOICE} else f"{text} {flag.metavar}"
 
 
 def meaning(flag: Flag) -> str:

@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None, parts: Parts | None = None) -> 
         report.error(*describe(error))
         if report.debugging:
             _show_traceback(error)
-        return FAILED
+        return report.failure
     else:
         return status
     finally:
@@ -137,8 +137,11 @@ def _run(arguments: list[str], report: Reporter, parts: Parts | None) -> int:
     line = parse_command(options, command, rest[1:])
     if command.name == "help":
         return _help(_topic(line.arguments), report, parts)
+    report.failure = command.failure
     if "preserve-fds" in line.flags:
-        _verify_descriptors(passed_sockets(), line.count("preserve-fds"))
+        # Sockets are passed to a container, not to a process that joins one.
+        sockets = passed_sockets() if "bundle" in line.flags else 0
+        _verify_descriptors(sockets, line.count("preserve-fds"))
     context = Context(line, report, parts)
     report.debug("command", command=command.name, root=context.root)
     return _command(command.name)(context)

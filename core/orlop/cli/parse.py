@@ -7,7 +7,7 @@ it, up to ``--``.
 
 from __future__ import annotations
 
-from orlop.cli.flags import COUNT, SWITCH, Parsed
+from orlop.cli.flags import CHOICE, COUNT, LIST, SWITCH, Parsed
 from orlop_hookspecs.errors import UsageError, shorten
 
 TYPE_CHECKING = False
@@ -110,7 +110,7 @@ def _flags(
             continue
         name, equals, value = argument[2 if argument[1] == "-" else 1 :].partition("=")
         flag = known.get(name) or _unknown(argument, name, equals, command)
-        if flag.kind == SWITCH:
+        if flag.kind in {SWITCH, CHOICE}:
             values[flag.names[0]] = _switch(name, value if equals else "true", command)
             continue
         if not equals:
@@ -118,6 +118,10 @@ def _flags(
                 raise WrongUsageError(f"flag needs an argument: -{name}", command)
             value = arguments[index]
             index += 1
+        if flag.kind == LIST:
+            before = values[flag.names[0]]
+            values[flag.names[0]] = [*(before if isinstance(before, list) else ()), value]
+            continue
         values[flag.names[0]] = _value(flag, name, value, command)
     return values, positional
 

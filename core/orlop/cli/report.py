@@ -36,6 +36,8 @@ class Reporter:
         self._json = False
         self._log = -1
         self._held: list[str] = []
+        self.failure = 1
+        """Exit status of the command when it fails."""
 
     @property
     def debugging(self) -> bool:

@@ -6,7 +6,7 @@ anywhere else.
 
 from __future__ import annotations
 
-from orlop.cli.flags import COUNT, OWN, SWITCH, Command, Flag
+from orlop.cli.flags import CHOICE, COUNT, LIST, OWN, SWITCH, Command, Flag
 
 OPTIONS: tuple[Flag, ...] = (
     Flag(
@@ -142,6 +142,58 @@ COMMANDS: tuple[Command, ...] = (
         ),
         text="The exit status is the program's own, or 128 plus the number of the signal that ended it.\n"
         "Signals that orlop receives meanwhile are passed on to the program.",
+    ),
+    Command(
+        "exec",
+        "run one more program in a container",
+        usage=f"{_ID} COMMAND [ARGUMENTS] | --process FILE {_ID}",
+        least=1,
+        most=None,
+        flags=(
+            Flag(
+                ("process", "p"),
+                "file with a process document, in place of COMMAND and the flags of the process",
+                metavar="FILE",
+            ),
+            Flag(("detach", "d"), "return when the program runs", kind=SWITCH),
+            Flag(("tty", "t"), "give the program a terminal", kind=SWITCH),
+            Flag(("cwd",), "working directory (default: the container process's)", metavar="DIR"),
+            Flag(("env", "e"), "add a variable to the environment", kind=LIST, metavar="NAME=VALUE"),
+            Flag(("user", "u"), "user, and group, by number", metavar="UID[:GID]"),
+            Flag(("additional-gids", "g"), "add a supplementary group", kind=LIST, metavar="GID"),
+            Flag(
+                ("cap", "c"),
+                "add a capability to the bounding, effective and permitted sets",
+                kind=LIST,
+                metavar="CAPABILITY",
+            ),
+            Flag(("no-new-privs",), "keep execve(2) from granting privileges", kind=CHOICE),
+            Flag(("process-label",), "SELinux label", metavar="LABEL"),
+            Flag(("apparmor",), "AppArmor profile", metavar="PROFILE"),
+            Flag(("console-socket",), "unix socket that receives the terminal's master", metavar="PATH"),
+            Flag(("pidfd-socket",), "unix socket that receives a pidfd of the process", metavar="PATH"),
+            Flag(("pid-file",), "file that receives the process id", metavar="FILE"),
+            Flag(
+                ("preserve-fds",),
+                "pass this many further descriptors, from 3 on, to the process",
+                kind=COUNT,
+                metavar="N",
+            ),
+            Flag(
+                ("cgroup",),
+                "join this cgroup below the container's, of all controllers or of those named",
+                kind=LIST,
+                metavar="[CONTROLLER,...:]PATH",
+            ),
+            Flag(("ignore-paused",), "join a paused container, too, and go on when it does", kind=SWITCH),
+            _NO_SUBREAPER,
+        ),
+        mixed=False,
+        failure=255,
+        text="The program runs in the namespaces, cgroups and root of the container, confined as its own "
+        "process is.\n"
+        "The exit status is the program's own, or 128 plus the number of the signal that ended it; 255 when\n"
+        "it could not be run. Signals that orlop receives meanwhile are passed on to the program.",
     ),
     Command(
         "state",

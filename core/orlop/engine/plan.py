@@ -25,8 +25,10 @@ _PLACES: dict[tuple[str, str], int] = {
 _ORDER = tuple(_PLACES)
 
 
-def make_plan(answers: Iterable[tuple[str, Sequence[Step]]]) -> tuple[Plan, Late]:
+def make_plan(answers: Iterable[tuple[str, Sequence[Step]]], *, joins: bool = False) -> tuple[Plan, Late]:
     """Return the plan made of each plugin's steps, and the hooks that are run after it.
+
+    With *joins* it is the plan of a process that joins a container: only steps with ``JOINS`` are in it.
 
     Raises:
         PluginError: A step stands in no phase or slot of the contract, or is of a class that no kernel knows.
@@ -35,6 +37,8 @@ def make_plan(answers: Iterable[tuple[str, Sequence[Step]]]) -> tuple[Plan, Late
     late: Late = {}
     for plugin, steps in answers:
         for step in steps:
+            if joins and not step.JOINS:
+                continue
             place = _FIXED.get(type(step))
             if place is None:
                 place = _place(step, plugin, late)

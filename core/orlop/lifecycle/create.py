@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from orlop.engine.prepare import prepare
 from orlop.lifecycle import bundle as bundles
 from orlop.lifecycle.delete import run_poststop, undo
-from orlop.lifecycle.site import CONFIG, NO_PROCESS, OWNERS, save
+from orlop.lifecycle.site import CALLERS_KEYRING, CONFIG, NO_PROCESS, OWNERS, save
 from orlop.lifecycle.state import document
 from orlop.store import jsontext
 from orlop.store.identifiers import check_identifier
@@ -215,13 +215,7 @@ class _Creation:
         )
         for planned in plan.steps("built"):
             self._execute(planned, sandbox.host_with_pid, planned, state)
-        # Nobody reads these before the record is there: they need not be replaced atomically.
-        slot.append(CONFIG, _config_text(prepared))
-        execute = plan.steps("exec")
-        if not execute or execute[-1].slot != "execute":
-            slot.append(NO_PROCESS, b"\n")
-        if prepared.owners:
-            slot.append(OWNERS, jsontext.dumps(prepared.owners).encode())
+        _keep(slot, prepared)
         record.phase = "created"
         save(self._site, slot, record)
         sandbox.commit()
@@ -272,6 +266,19 @@ class _Creation:
         if made and record.live:
             self._site.notify(record, "orlop_deleted", document(record, "stopped"))
         return None
+
+
+def _keep(slot: Slot, prepared: Prepared) -> None:
+    """Keep what later commands have to know of the config and of the flags."""
+    # Nobody reads these before the record is there: they need not be replaced atomically.
+    slot.append(CONFIG, _config_text(prepared))
+    execute = prepared.plan.steps("exec")
+    if not execute or execute[-1].slot != "execute":
+        slot.append(NO_PROCESS, b"\n")
+    if prepared.context.options.no_new_keyring:
+        slot.append(CALLERS_KEYRING, b"\n")
+    if prepared.owners:
+        slot.append(OWNERS, jsontext.dumps(prepared.owners).encode())
 
 
 def _blame(error: OrlopError, planned: PlannedStep) -> None:

@@ -24,6 +24,9 @@ CONFIG = "config.json"
 NO_PROCESS = "no-process"
 """Name of the file that marks a container without a process to start (runtime.md, Start)."""
 
+CALLERS_KEYRING = "callers-keyring"
+"""Name of the file that marks a container whose processes keep the session keyring of their caller."""
+
 _KNOWN_LIMIT = 10_000
 
 OWNERS = "owners.json"

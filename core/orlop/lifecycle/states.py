@@ -22,6 +22,13 @@ TABLE: dict[str, dict[str, str]] = {
         "paused": "cannot start a container in the paused state",
         "stopped": "cannot start a container that has stopped",
     },
+    "exec": {
+        "creating": "cannot exec in a container that is still being created",
+        "created": "",
+        "running": "",
+        "paused": "cannot exec in a paused container",
+        "stopped": "cannot exec in a stopped container",
+    },
     "kill": {
         "creating": "container not running: it is still being created",
         "created": "",
@@ -73,6 +80,8 @@ _HINTS = {
     ("start", "running"): "it runs already",
     ("start", "stopped"): "delete it and create it again",
     ("start", "paused"): "resume it",
+    ("exec", "paused"): "use --ignore-paused to override, or resume it",
+    ("exec", "stopped"): "only the processes of a live container can be joined",
     ("delete", "created"): "kill it first, or force the deletion",
     ("delete", "running"): "kill it first, or force the deletion",
     ("delete", "paused"): "resume and kill it first, or force the deletion",

@@ -39,7 +39,7 @@ from orlop_hookspecs.steps.rootfs import (
     SetRootPropagation,
     SwitchRoot,
 )
-from orlop_hookspecs.steps.scheduling import SetIoPriority, SetScheduler
+from orlop_hookspecs.steps.scheduling import SetCpuAffinity, SetIoPriority, SetScheduler
 from orlop_hookspecs.steps.security import RequireSecurityModule, SetApparmorProfile, SetSelinuxLabel
 from orlop_hookspecs.steps.session import (
     BringUpLoopback,
@@ -87,6 +87,7 @@ __all__ = [
     "RunHook",
     "SetApparmorProfile",
     "SetCapabilities",
+    "SetCpuAffinity",
     "SetDeviceRules",
     "SetDomainname",
     "SetHostname",

@@ -26,6 +26,9 @@ class Step(Frozen):
     """The place inside that phase."""
     UNDO: ClassVar[str] = ""
     """What delete does about it, in words; empty when the step leaves nothing on the host."""
+    JOINS: ClassVar[bool] = False
+    """True: it is about one process, and also executed for each that joins the container later (``exec``).
+    False: it is about the container, which is there by then."""
 
     because: str
     """JSON pointer of the property that asks for the step; every step has this field first."""

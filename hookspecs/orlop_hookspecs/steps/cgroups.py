@@ -114,6 +114,7 @@ class JoinCgroup(Step):
 
     PHASE = "host-with-pid"
     SLOT = "cgroup"
+    JOINS = True
 
     because: str
 

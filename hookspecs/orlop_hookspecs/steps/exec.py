@@ -16,6 +16,7 @@ class SetRlimits(Step):
 
     PHASE = "exec"
     SLOT = "limits"
+    JOINS = True
 
     because: str
     limits: tuple[tuple[str, int, int], ...]
@@ -27,6 +28,7 @@ class SetUmask(Step):
 
     PHASE = "exec"
     SLOT = "limits"
+    JOINS = True
 
     because: str
     umask: int
@@ -38,6 +40,7 @@ class SetNoNewPrivileges(Step):
 
     PHASE = "exec"
     SLOT = "limits"
+    JOINS = True
 
     because: str
 
@@ -51,6 +54,7 @@ class LoadSeccomp(Step):
 
     PHASE = "exec"
     SLOT = "filter-late"
+    JOINS = True
 
     because: str
     default_action: str
@@ -82,6 +86,7 @@ class SetUser(Step):
 
     PHASE = "exec"
     SLOT = "user"
+    JOINS = True
 
     because: str
     uid: int
@@ -99,6 +104,7 @@ class SetCapabilities(Step):
 
     PHASE = "exec"
     SLOT = "capabilities"
+    JOINS = True
 
     because: str
     bounding: tuple[str, ...] = ()
@@ -122,6 +128,7 @@ class Execute(Step):
 
     PHASE = "exec"
     SLOT = "execute"
+    JOINS = True
 
     because: str
     args: tuple[str, ...]

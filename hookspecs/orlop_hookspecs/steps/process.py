@@ -11,6 +11,7 @@ class SetOomScore(Step):
 
     PHASE = "host-with-pid"
     SLOT = "process"
+    JOINS = True
 
     because: str
     score: int

@@ -51,6 +51,7 @@ class JoinResctrlGroup(Step):
 
     PHASE = "host-with-pid"
     SLOT = "resctrl"
+    JOINS = True
 
     because: str
     clos_id: str

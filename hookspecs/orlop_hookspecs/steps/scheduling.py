@@ -19,6 +19,7 @@ class SetScheduler(Step):
 
     PHASE = "built"
     SLOT = "process"
+    JOINS = True
 
     because: str
     policy: str
@@ -36,7 +37,37 @@ class SetIoPriority(Step):
 
     PHASE = "built"
     SLOT = "process"
+    JOINS = True
 
     because: str
     class_: str
     priority: int
+
+
+@step
+class SetCpuAffinity(Step):
+    """Set the CPUs of a process that joins the container (sched_setaffinity(2)), exactly these.
+
+    The first time before it is moved into the container's cgroup, the second time after it. CPUs that the
+    kernel would leave out, because they are not there or the cpuset lacks them, make the step fail.
+    """
+
+    PHASE = "clone"
+    SLOT = "affinity"
+    JOINS = True
+
+    because: str
+    cpus: tuple[tuple[int, int], ...]
+    """Ranges of CPU numbers, first and last."""
+    final: bool = False
+    """Set it when the process is in the container's cgroup."""
+
+    @property
+    def phase(self) -> str:
+        """``clone`` or ``confined``."""
+        return "confined" if self.final else "clone"
+
+    @property
+    def slot(self) -> str:
+        """``affinity`` or ``traits``."""
+        return "traits" if self.final else "affinity"

@@ -15,6 +15,7 @@ class RequireSecurityModule(Step):
 
     PHASE = "host"
     SLOT = "require"
+    JOINS = True
 
     because: str
     module: str
@@ -29,6 +30,7 @@ class SetApparmorProfile(Step):
 
     PHASE = "confined"
     SLOT = "traits"
+    JOINS = True
 
     because: str
     profile: str
@@ -40,6 +42,7 @@ class SetSelinuxLabel(Step):
 
     PHASE = "confined"
     SLOT = "traits"
+    JOINS = True
 
     because: str
     label: str

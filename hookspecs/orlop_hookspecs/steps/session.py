@@ -60,6 +60,7 @@ class NewKeyring(Step):
 
     PHASE = "confined"
     SLOT = "session"
+    JOINS = True
 
     because: str
     name: str
@@ -73,6 +74,7 @@ class NewSession(Step):
 
     PHASE = "confined"
     SLOT = "session"
+    JOINS = True
 
     because: str
 
@@ -86,6 +88,7 @@ class OpenTerminal(Step):
 
     PHASE = "container"
     SLOT = "console"
+    JOINS = True
 
     because: str
     height: int = 0
@@ -100,9 +103,12 @@ class CheckExecutable(Step):
 
     PHASE = "confined"
     SLOT = "lookup"
+    JOINS = True
 
     because: str
     args: tuple[str, ...]
     path: str = ""
     """The value of PATH in the process's environment."""
     cwd: str = "/"
+    make_cwd: bool = True
+    """Make the working directory if it is missing; a process that joins the container finds it or fails."""

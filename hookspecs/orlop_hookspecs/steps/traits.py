@@ -14,6 +14,7 @@ class SetPersonality(Step):
 
     PHASE = "confined"
     SLOT = "traits"
+    JOINS = True
 
     because: str
     domain: str
@@ -28,6 +29,7 @@ class SetMemoryPolicy(Step):
 
     PHASE = "confined"
     SLOT = "traits"
+    JOINS = True
 
     because: str
     mode: str

@@ -397,6 +397,7 @@ def stat_text(process: Process) -> str:
 def status_text(process: Process) -> str:
     """Return the lines of /proc/PID/status that matter to containers (proc(5))."""
     from orlop_fake.processes import CAPABILITIES
+    from orlop_fake.traits import cpus_text
 
     user = process.credentials
     letter = {"zombie": "Z (zombie)", "reaped": "X (dead)"}.get(process.stage, "S (sleeping)")
@@ -420,5 +421,6 @@ def status_text(process: Process) -> str:
         "NoNewPrivs": str(int(process.no_new_privs)),
         "Seccomp": "2" if process.filters else "0",
         "Seccomp_filters": str(len(process.filters)),
+        "Cpus_allowed_list": cpus_text(process),
     }
     return "".join(f"{name}:\t{value}\n" for name, value in lines.items())

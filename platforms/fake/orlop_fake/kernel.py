@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orlop_fake.entry import FakeEntry
 from orlop_fake.execute.finish import check_filters
 from orlop_fake.live import LiveMachine
 from orlop_fake.sandbox import FakeSandbox
@@ -15,7 +16,7 @@ from orlop_fake.sandbox import FakeSandbox
 if TYPE_CHECKING:
     from orlop_fake.store import MemoryStore
     from orlop_hookspecs.kernel import Journal
-    from orlop_hookspecs.launch import LaunchOptions
+    from orlop_hookspecs.launch import ExecOptions, LaunchOptions
     from orlop_hookspecs.plan import Plan
     from orlop_hookspecs.record import Record
 
@@ -56,6 +57,26 @@ class FakeKernel(LiveMachine):
             if record.bundle:
                 self.show_disk(record.bundle)
             return made
+
+    def enter(self, record: Record, plan: Plan, options: ExecOptions) -> FakeEntry:
+        """Make one more process in a container; it then waits for its start.
+
+        Raises:
+            StateError: The container has stopped.
+            StepError: A step is refused; the process has ended.
+        """
+        with self.lock:
+            self.check_alive()
+            check_filters(self, plan)
+            entry = FakeEntry(self, record, options)
+            self.sandboxes[entry] = None
+            self.open_sandboxes[entry] = None
+            try:
+                entry.enter(plan)
+            except BaseException:
+                entry.close()
+                raise
+            return entry
 
     def close(self) -> None:
         """Do nothing: there are no helpers. Idempotent."""

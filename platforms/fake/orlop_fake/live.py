@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _UPDATES = frozenset({"WriteCgroup", "SetDeviceRules", "WriteSchemata"})
 
 
-class _NoJournal:
+class NoJournal:
     """For steps that change what is there already."""
 
     def intend(self, undo: str, **data: Any) -> None:  # noqa: ANN401 - as the protocol
@@ -217,7 +217,7 @@ class LiveMachine(Machine):
     @call("apply")
     def apply(self, record: Record, steps: Iterable[Any]) -> None:
         """Execute resource steps on a live container: all of them, or none."""
-        context = Context(self, record, _NoJournal(), LaunchOptions())
+        context = Context(self, record, NoJournal(), LaunchOptions())
         context.updates = True
         context.cgroups = {group.hierarchy.name: group for group in groups_of(self, record)}
         ordered = list(steps)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from orlop_fake.agents import AgentCall
     from orlop_fake.cgroups import Cgroup
+    from orlop_fake.entry import FakeEntry
     from orlop_fake.faults import Point
     from orlop_fake.hooks import HookCall
     from orlop_fake.report import Snapshot
@@ -102,8 +103,8 @@ class Machine:
         self.memory = MemoryStore(self)
         self.generation = 0
         """How many runtimes have died so far."""
-        self.sandboxes: dict[FakeSandbox, None] = {}
-        self.open_sandboxes: dict[FakeSandbox, None] = {}
+        self.sandboxes: dict[FakeSandbox | FakeEntry, None] = {}
+        self.open_sandboxes: dict[FakeSandbox | FakeEntry, None] = {}
         self._crash_seen: RuntimeCrash | None = None
         self.pins: dict[str, NetworkNamespace] = {}
         """Network namespaces that are held while devices are moved into them, by container."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from orlop_hookspecs.record import Record
 
 
-_BIRTH = ("join", "new", "idmap", "clocks")
+_BIRTH = ("affinity", "join", "new", "idmap", "clocks")
 
 
 def _order(planned: PlannedStep) -> tuple[int, bool]:

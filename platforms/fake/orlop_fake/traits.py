@@ -7,6 +7,10 @@ from typing import NamedTuple
 
 from orlop_fake.refusals import refusal
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orlop_fake.processes import Process
+
 REAL_TIME = frozenset({"SCHED_FIFO", "SCHED_RR"})
 DEADLINE = "SCHED_DEADLINE"
 RESET = "SCHED_FLAG_RESET_ON_FORK"
@@ -54,6 +58,8 @@ class Traits(NamedTuple):
     """SELinux's."""
     next_label: str = ""
     keyring_label: str = ""
+    cpus: tuple[int, ...] = ()
+    """CPUs to which the process has been bound; empty: all that its cpuset allows."""
 
     def executed(self) -> Traits:
         """Return what a program has after execve(2)."""
@@ -102,6 +108,29 @@ def _runs(numbers: tuple[int, ...]) -> list[tuple[int, int]]:
         else:
             runs.append((number, number))
     return runs
+
+
+def allowed(process: Process, file: str, count: int) -> set[int]:
+    """Return which of *count* CPUs or memory nodes the cpusets of *process* allow by *file*."""
+    there = set(range(count))
+    for group in process.cgroups.values():
+        text = group.read(file).strip() if file in group.values else ""
+        if text:
+            here: set[int] = set()
+            for part in text.split(","):
+                first, _, last = part.partition("-")
+                here.update(range(int(first), int(last or first) + 1))
+            there &= here
+    return there
+
+
+def cpus_text(process: Process) -> str:
+    """Return the CPUs of *process* as its status shows them; empty where no hierarchy knows the host."""
+    host = next((group.hierarchy.host for group in process.cgroups.values()), None)
+    if host is None:
+        return ""
+    cpus = process.traits.cpus or tuple(sorted(allowed(process, "cpuset.cpus", host.cpus)))
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in _runs(cpus))
 
 
 PLAIN = Traits()

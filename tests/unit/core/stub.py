@@ -14,7 +14,7 @@ from orlop_hookspecs.hooks import hookimpl
 from orlop_hookspecs.hooks.capability import Adjustment, Handle, Problem
 from orlop_hookspecs.hooks.identity import PluginInfo
 from orlop_hookspecs.kernel import Journal
-from orlop_hookspecs.launch import LaunchOptions, PlanContext
+from orlop_hookspecs.launch import ExecOptions, LaunchOptions, PlanContext
 from orlop_hookspecs.plan import Plan, PlannedStep
 from orlop_hookspecs.record import Record
 from orlop_hookspecs.steps import (
@@ -128,6 +128,29 @@ class StubSandbox:
             self.host_state.processes.pop(self.pid, None)
 
 
+class StubEntry:
+    def __init__(self, host: Host, record: Record, plan: Plan) -> None:
+        self.host = host
+        self.steps = [type(planned.step).__name__ for planned in plan]
+        with host.lock:
+            host.next_pid += 1
+            self.pid = host.next_pid
+        self.start_time = 8
+        self.warnings: list[str] = ["a capability is left out"]
+        host.processes[self.pid] = "running"
+
+    def run(self, state: bytes) -> None:
+        self.host.act("run " + " ".join(self.steps))
+        assert json.loads(state)["status"] == "running"
+
+    def abort(self) -> None:
+        self.host.calls.append("abort")
+        self.host.processes.pop(self.pid, None)
+
+    def close(self) -> None:
+        self.host.calls.append("close")
+
+
 class StubKernel:
     name = "stub"
 
@@ -161,6 +184,10 @@ class StubKernel:
         assert json.loads(state)["status"] == "created"
         self.host.processes[record.pid] = "running"
         self.host.tick("after start")
+
+    def enter(self, record: Record, plan: Plan, options: ExecOptions) -> StubEntry:
+        self.host.act("enter")
+        return StubEntry(self.host, record, plan)
 
     def signal(self, record: Record, number: int, *, everything: bool = False) -> None:
         self.host.act(f"signal:{number}{':all' if everything else ''}")

@@ -16,6 +16,7 @@ from orlop_hookspecs.errors import StateError, WaitTimeoutError
 OPERATIONS: dict[str, Callable[[Container], object]] = {
     "state": Container.state,
     "start": Container.start,
+    "exec": lambda container: container.exec(["/bin/true"]),
     "kill": Container.kill,
     "delete": Container.delete,
     "pause": Container.pause,
@@ -31,6 +32,9 @@ REASONS = {
     ("start", "running"): "cannot start an already running container",
     ("start", "paused"): "cannot start a container in the paused state",
     ("start", "stopped"): "cannot start a container that has stopped",
+    ("exec", "creating"): "cannot exec in a container that is still being created",
+    ("exec", "paused"): "cannot exec in a paused container",
+    ("exec", "stopped"): "cannot exec in a stopped container",
     ("kill", "creating"): "container not running",
     ("kill", "stopped"): "container not running",
     ("delete", "creating"): "cannot delete container box that is not stopped: creating",

@@ -58,6 +58,7 @@ SAMPLES: dict[str, tuple[Step, ...]] = {
     "SetApparmorProfile": (made(steps.SetApparmorProfile, profile="box"),),
     "SetSelinuxLabel": (made(steps.SetSelinuxLabel, label="u:r:t"),),
     "RunHook": (made(steps.RunHook, kind="prestart", index=0, path="/bin/true"),),
+    "SetCpuAffinity": (made(steps.SetCpuAffinity, cpus=((0, 1),)),),
     "SetCapabilities": (made(steps.SetCapabilities, bounding=("CAP_KILL",)),),
     "SetDeviceRules": (made(steps.SetDeviceRules, rules=((False, "a", None, None, "rwm"),)),),
     "SetDomainname": (made(steps.SetDomainname, name="domain"),),

@@ -123,7 +123,10 @@ def check_executable(context: Context, step: CheckExecutable) -> None:
     """Make the working directory if it is missing, then find the executable as execvp(3) would."""
     process = context.process
     if step.cwd != "/":
-        walk(process.namespaces.mount.tree, process.root, step.cwd, make="dir")
+        tree = process.namespaces.mount.tree
+        where = walk(tree, process.root, step.cwd, make="dir" if step.make_cwd else "")
+        if not isinstance(where.node, Directory):
+            raise refusal(errno.ENOTDIR, step.cwd)
     find_executable(context.process, step.args, step.path, step.cwd)
 
 

@@ -30,8 +30,23 @@ class Context:
     """One container while steps are executed for it."""
 
     __slots__ = (
-        "cgroups", "clos_was_there", "container", "journal", "kernel", "late_readonly", "made_root", "new",
-        "options", "own_mounts", "places", "process", "record", "start_state", "state", "updates",
+        "cgroups",
+        "clos_was_there",
+        "container",
+        "joins",
+        "journal",
+        "kernel",
+        "late_readonly",
+        "made_root",
+        "new",
+        "options",
+        "own_mounts",
+        "places",
+        "process",
+        "record",
+        "start_state",
+        "state",
+        "updates",
         "warnings",
     )  # fmt: skip
 
@@ -50,6 +65,8 @@ class Context:
         """The state document that the start came with, for seccomp agents."""
         self.cgroups: dict[str, Cgroup] = {}
         self.clos_was_there = False
+        self.joins = False
+        """Whether the process joins a container: what is about the container is done."""
         self.updates = False
         """Whether the container exists: what is written changes what was there."""
         self.new: set[str] = set()

@@ -136,6 +136,8 @@ def open_terminal(context: Context, step: OpenTerminal) -> None:
         listener.received.append(terminal)
     context.process.terminal = terminal
     context.kernel.terminals[context.container] = terminal
+    if context.joins:
+        return
     mount, _ = tree.bind(Location(pts.mount, slave), recursive=False)
     attach(context, mount, walk(tree, context.root, "/dev/console", make="file"), "/dev/console")
 

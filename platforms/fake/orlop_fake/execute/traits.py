@@ -6,12 +6,18 @@ import errno
 from typing import TYPE_CHECKING
 
 from orlop_fake.refusals import refusal
-from orlop_fake.traits import DEADLINE, POLICIES, REAL_TIME
+from orlop_fake.traits import DEADLINE, POLICIES, REAL_TIME, allowed
 
 if TYPE_CHECKING:
     from orlop_fake.execute.context import Context, Handler
     from orlop_fake.processes import Process
-    from orlop_hookspecs.steps import SetIoPriority, SetMemoryPolicy, SetPersonality, SetScheduler
+    from orlop_hookspecs.steps import (
+        SetCpuAffinity,
+        SetIoPriority,
+        SetMemoryPolicy,
+        SetPersonality,
+        SetScheduler,
+    )
 
 _FAIR = frozenset({"SCHED_OTHER", "SCHED_BATCH", "SCHED_IDLE"})
 _NICE = (-20, 19)
@@ -119,21 +125,21 @@ def set_memory_policy(context: Context, step: SetMemoryPolicy) -> None:
     )
 
 
+def set_cpu_affinity(context: Context, step: SetCpuAffinity) -> None:
+    """Set the CPUs: EINVAL for those that the host or the cpuset lacks."""
+    wanted = {cpu for first, last in step.cpus for cpu in range(first, last + 1)}
+    if not wanted <= allowed(context.process, "cpuset.cpus", context.kernel.host.cpus):
+        raise refusal(errno.EINVAL, message="the host or the cpuset lacks one of the CPUs")
+    context.process.traits = context.process.traits._replace(cpus=tuple(sorted(wanted)))
+
+
 def _nodes(context: Context) -> set[int]:
     """Return the memory nodes that the host has and the cpusets of the process allow."""
-    there = set(range(context.kernel.host.nodes))
-    for group in context.process.cgroups.values():
-        text = group.read("cpuset.mems").strip() if "cpuset.mems" in group.values else ""
-        if text:
-            allowed: set[int] = set()
-            for part in text.split(","):
-                first, _, last = part.partition("-")
-                allowed.update(range(int(first), int(last or first) + 1))
-            there &= allowed
-    return there
+    return allowed(context.process, "cpuset.mems", context.kernel.host.nodes)
 
 
 HANDLERS: dict[str, Handler] = {
+    "SetCpuAffinity": set_cpu_affinity,
     "SetIoPriority": set_io_priority,
     "SetMemoryPolicy": set_memory_policy,
     "SetPersonality": set_personality,

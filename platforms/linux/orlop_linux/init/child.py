@@ -61,11 +61,13 @@ class Birth:
         "cgroup_namespace",
         "clocks",
         "delegated",
+        "entry",
         "flags",
         "joins",
         "joins_cgroup_late",
         "map_dumpable",
         "mapped",
+        "root_fd",
         "task_fds",
     )
 
@@ -80,6 +82,9 @@ class Birth:
         self.cgroup_fd = next(rest) if request["cgroup"] else -1
         self.task_fds = [next(rest) for _ in range(request["tasks"])]
         self.joins: list[tuple[int, int]] = [(next(rest), nstype) for nstype in request["joins"]]
+        self.entry: dict[str, Any] | None = request["entry"]
+        """What a process has to know that joins a container; None for one that makes its own."""
+        self.root_fd = next(rest) if self.entry and self.entry["root"] else -1
         self.joins_cgroup_late = False
         self.mapped = not self.flags & syscalls.CLONE_NEWUSER
 
@@ -90,7 +95,7 @@ class Birth:
 
     def needs_stage(self) -> bool:
         """Whether something has to be entered or set before the child can be cloned."""
-        return bool(self.joins or self.flags & syscalls.CLONE_NEWTIME)
+        return bool(self.joins or self.flags & syscalls.CLONE_NEWTIME or self.entry is not None)
 
 
 def die() -> NoReturn:
@@ -127,12 +132,13 @@ def _owner(file: str) -> int:
     return 0 if 0 in firsts or not firsts else firsts[0]
 
 
-def become_root() -> None:
+def become_root(owner: tuple[int, int] | None = None) -> None:
     """Become the root of the user namespace: what is made from now on belongs to it.
 
-    Where the maps have no root its first user takes that place; the capabilities are the same.
+    Where the maps have no root its first user takes that place; the capabilities are the same. The *owner* is
+    given where /proc may be the container's.
     """
-    uid, gid = _owner("uid_map"), _owner("gid_map")
+    uid, gid = owner or (_owner("uid_map"), _owner("gid_map"))
     os.setresgid(gid, gid, gid)
     try:
         os.setgroups([])
@@ -187,8 +193,11 @@ class Blueprint:
 
     __slots__ = ("context", "listener", "phases")
 
-    def __init__(self, channel: socket.socket) -> None:
-        """Receive it all; the engine may be gone at any time."""
+    def __init__(self, channel: socket.socket, *, entry: bool) -> None:
+        """Receive it all; the engine may be gone at any time.
+
+        With *entry* the process is in a container that exists, and its root is the container's.
+        """
         kind, payload, fds = protocol.receive(channel)
         if kind != protocol.BUILD or not fds:
             die()
@@ -198,23 +207,27 @@ class Blueprint:
         plan = jsontext.loads(blob[: sizes["plan"]])
         programs = blob[sizes["plan"] :]
         self.phases: dict[str, list[tuple[str, dict[str, Any]]]] = plan["phases"]
-        self.listener = socket.socket(fileno=fds[4])
-        preserved = fds[5 : 5 + sizes["preserved"]]
-        console = fds[5 + sizes["preserved"]] if sizes["console"] else -1
+        stdio, rest = tuple(fds[1:4]), iter(fds[4:])
+        self.listener = socket.socket(fileno=next(rest)) if sizes["listener"] else None
+        preserved = [next(rest) for _ in range(sizes["preserved"])]
+        console = next(rest) if sizes["console"] else -1
+        attributes = next(rest) if sizes["attributes"] else -1
         trees = sources.open_all(plan["sources"])
         filters_ = {
             int(index): (programs[offset : offset + length], flags)
             for index, (offset, length, flags) in plan["filters"].items()
         }
         self.context = Context(
-            proc_fd=procfs.open_private(new_pid_namespace="pid" in plan["namespaces"]),
+            root_fd=_open_root() if entry else -1,
+            proc_fd=_open_procfs(plan) if not entry or plan["proc"] else -1,
+            attributes_fd=attributes,
             trees=trees,
             pending=plan["trees"],
             more=_Trees(channel).receive,
             has_userns=plan["user_namespace"],
             new_namespaces=frozenset(plan["namespaces"]),
             cgroup_mounts=[(name, tuple(aliases)) for name, aliases in plan["cgroup_mounts"]],
-            stdio=tuple(fds[1:4]),
+            stdio=stdio,
             preserved=preserved,
             console_fd=console,
             filters=filters_,
@@ -225,6 +238,14 @@ class Blueprint:
         self.context.execute_fields = next(
             (fields for name, fields in self.phases["exec"] if name == "Execute"), None
         )
+
+
+def _open_root() -> int:
+    return os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _open_procfs(plan: dict[str, Any]) -> int:
+    return procfs.open_private(new_pid_namespace="pid" in plan["namespaces"] or plan.get("proc", False))
 
 
 def _attach_stdio(context: Context) -> None:
@@ -274,10 +295,11 @@ def build(channel: socket.socket, birth: Birth) -> Blueprint:
         _join_cgroups(birth)
         if not birth.mapped:
             wait_for_mapping(channel, birth)
-        if birth.enters_user_namespace() and not birth.delegated:
-            become_root()
-        plan = Blueprint(channel)
-        if birth.enters_user_namespace() and birth.delegated:
+        entry = birth.entry
+        if birth.enters_user_namespace() and (entry or not birth.delegated):
+            become_root(tuple(entry["owner"]) if entry else None)
+        plan = Blueprint(channel, entry=entry is not None)
+        if birth.enters_user_namespace() and birth.delegated and not entry:
             # Sources of the caller's have been opened: from now on as whom the container's things belong to.
             become_root()
         context = plan.context
@@ -298,7 +320,6 @@ def _await_commit(channel: socket.socket) -> None:
     kind, _, _ = protocol.receive(channel)
     if kind != protocol.COMMIT:
         die()
-    channel.close()
 
 
 def _await_start(listener: socket.socket) -> socket.socket:
@@ -341,6 +362,10 @@ def run(channel: socket.socket, birth: Birth) -> NoReturn:
             die()
         protocol.send(channel, protocol.READY)
         _await_commit(channel)
+        if plan.listener is None:
+            # It joins a container: who has let it go on waits for its program, on the same socket.
+            start(plan, channel)
+        channel.close()
         start(plan, _await_start(plan.listener))
     except (OSError, protocol.EndOfChannel):
         die()

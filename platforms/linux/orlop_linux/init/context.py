@@ -30,7 +30,8 @@ class Context:
     """
 
     __slots__ = (
-        "cgroup_mounts", "console_fd", "entered", "execute_fields", "filters", "handover", "has_userns",
+        "attributes_fd", "cgroup_mounts", "console_fd", "entered", "execute_fields", "filters", "handover",
+        "has_userns",
         "late_readonly", "listen_fds", "loader", "mask_fd", "more", "new_namespaces", "null_fd", "pending",
         "prepared", "preserved", "proc_fd", "process_env", "root_fd", "settled", "state", "status_fd",
         "stdio", "trees", "umask",
@@ -41,6 +42,7 @@ class Context:
         *,
         root_fd: int = -1,
         proc_fd: int = -1,
+        attributes_fd: int = -1,
         trees: Mapping[str, int] | None = None,
         pending: Iterable[str] = (),
         more: Callable[[], list[int]] | None = None,
@@ -61,6 +63,8 @@ class Context:
         """The root mount, O_PATH; made by PrepareRoot from the tree ``root``."""
         self.proc_fd = proc_fd
         """A procfs that the container cannot replace."""
+        self.attributes_fd = attributes_fd
+        """The directory of the process's security attributes as a mount, where there is no procfs."""
         self.trees: dict[str, int] = dict(trees or {})
         """Detached mounts from the engine by key: ``root``, ``mount:<index>``, ``cgroup:<index>:<n>``,
         ``device:<index>``; ``idmap:<index>`` is a user namespace. Each is taken once.
@@ -180,12 +184,13 @@ class Context:
         fds = [
             self.root_fd,
             self.proc_fd,
+            self.attributes_fd,
             self.null_fd,
             self.mask_fd,
             *self.trees.values(),
             *self.late_readonly,
         ]
-        self.root_fd = self.proc_fd = self.null_fd = self.mask_fd = -1
+        self.root_fd = self.proc_fd = self.attributes_fd = self.null_fd = self.mask_fd = -1
         self.trees.clear()
         self.late_readonly.clear()
         for fd in fds:

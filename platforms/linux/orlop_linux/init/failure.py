@@ -32,6 +32,10 @@ DETAIL_DIRECTORY = 8
 """The executable is a directory."""
 DETAIL_CHDIR = 9
 """The errno is that of entering the working directory."""
+DETAIL_AFFINITY = 10
+"""The errno is that of setting the CPUs of a process that joins a container."""
+DETAIL_SCORE = 11
+"""The errno is that of setting the score for the OOM killer of such a process."""
 DETAIL_CLOCK = 20
 """This and the next: the errno is that of setting a clock of the new time namespace, in the plan's order."""
 DETAIL_NODES = 30

@@ -6,6 +6,7 @@ import _socket as socket
 import errno
 import fcntl
 import os
+import stat
 
 from orlop_linux.init import execute, failure, procfs, security, syscalls
 from orlop_linux.init.failure import Failure
@@ -102,6 +103,20 @@ def new_session(_context: Context, _fields: dict[str, Any], _index: int) -> None
         pass  # already the leader of a session, by OpenTerminal
 
 
+def _require_directory(path: str) -> None:
+    """Refuse a working directory that is not there, before the program is looked for in it.
+
+    Raises:
+        Failure: It cannot be looked at, or something else is in its place.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        raise Failure(error.errno or 0, failure.DETAIL_CHDIR) from None
+    if not stat.S_ISDIR(mode):
+        raise Failure(errno.ENOTDIR, failure.DETAIL_CHDIR)
+
+
 def _make_directory(path: str) -> None:
     """Make the working directory, where the links of the image lead to.
 
@@ -119,7 +134,10 @@ def _make_directory(path: str) -> None:
 
 def check_executable(_context: Context, fields: dict[str, Any], _index: int) -> None:
     """Execute CheckExecutable: make the working directory if it is missing, then find the program."""
-    _make_directory(fields["cwd"])
+    if fields["make_cwd"]:
+        _make_directory(fields["cwd"])
+    else:
+        _require_directory(fields["cwd"])
     execute.find(fields["args"][0], fields["path"], fields["cwd"])
 
 

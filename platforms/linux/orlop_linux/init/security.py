@@ -37,6 +37,8 @@ def _thread(proc_fd: int) -> bytes:
 
 def _open(context: Context, name: bytes, flags: int) -> int:
     """Open the attribute *name* of the calling thread."""
+    if context.attributes_fd >= 0:
+        return procfs.open_file(context.attributes_fd, name, flags)
     return procfs.open_file(context.proc_fd, _thread(context.proc_fd) + b"/attr/" + name, flags)
 
 

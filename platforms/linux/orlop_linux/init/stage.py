@@ -10,12 +10,12 @@ from __future__ import annotations
 import errno
 import os
 
-from orlop_linux.init import child, failure, protocol, syscalls
+from orlop_linux.init import child, failure, protocol, syscalls, traits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket as socket
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
 CLOCKS = {"monotonic": 1, "boottime": 7}
 """Clock numbers of time_namespaces(7), as written to timens_offsets."""
@@ -81,8 +81,34 @@ def _set_clocks(birth: child.Birth, fds: list[int]) -> None:
             os.close(fds[index])
 
 
+def _before_entry(birth: child.Birth, entry: dict[str, Any]) -> None:
+    """Give the process what it can only have while it is the caller's: before anything is joined.
+
+    The CPUs until it is in the container's cgroup (config.md, execCPUAffinity), and the score for the OOM
+    killer. The file of that belongs to root, as this process is not dumpable; for any other user it is made
+    so for the moment.
+    """
+    if entry["affinity"]:
+        with failure.At(failure.DETAIL_AFFINITY):
+            traits.set_affinity(entry["affinity"])
+    if entry["score"] is not None:
+        with failure.At(failure.DETAIL_SCORE):
+            if birth.map_dumpable:
+                syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
+            try:
+                fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+            finally:
+                syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+            try:
+                os.write(fd, str(entry["score"]).encode())
+            finally:
+                os.close(fd)
+
+
 def enter(channel: socket.socket, birth: child.Birth) -> int:
     """Enter and make namespaces; return the flags that are left for the clone of the child."""
+    if birth.entry is not None:
+        _before_entry(birth, birth.entry)
     clocks = _open_clocks(birth)
     users = [join for join in birth.joins if join[1] == syscalls.CLONE_NEWUSER]
     later = _join(_before_the_clone(birth))
@@ -100,6 +126,10 @@ def enter(channel: socket.socket, birth: child.Birth) -> int:
     if flags & syscalls.CLONE_NEWTIME:
         flags &= ~syscalls.CLONE_NEWTIME
         _set_clocks(birth, clocks)
+    if birth.root_fd >= 0:
+        os.fchdir(birth.root_fd)
+        os.chroot(".")
+        os.close(birth.root_fd)
     # The stage stays the caller's user: the cgroup and its own files in procfs belong to that one.
     return flags
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 
 from orlop_linux.init import failure, syscalls
 from orlop_linux.init.failure import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
     from orlop_linux.init.context import Context
@@ -60,4 +62,34 @@ def set_memory_policy(_context: Context, fields: dict[str, Any], _index: int) ->
         raise Failure(errno.EINVAL, failure.DETAIL_NODES)
 
 
-OPS = {"SetPersonality": set_personality, "SetMemoryPolicy": set_memory_policy}
+def set_affinity(cpus: Iterable[Sequence[int]]) -> None:
+    """Let the process run on exactly the CPUs of these ranges (sched_setaffinity(2)).
+
+    The kernel leaves out CPUs that there are not or that the cpuset does not allow, and says nothing.
+
+    Raises:
+        OSError: EINVAL: it did, or all of them.
+    """
+    wanted = {cpu for first, last in cpus for cpu in range(first, last + 1)}
+    os.sched_setaffinity(0, wanted)
+    if os.sched_getaffinity(0) != wanted:
+        raise OSError(errno.EINVAL, "")
+
+
+def set_cpu_affinity(_context: Context, fields: dict[str, Any], _index: int) -> None:
+    """Execute SetCpuAffinity, the final one.
+
+    Raises:
+        Failure: The host or the cpuset lacks one of the CPUs.
+    """
+    try:
+        set_affinity(fields["cpus"])
+    except OSError as error:
+        raise Failure(error.errno or 0, failure.DETAIL_AFFINITY) from None
+
+
+OPS = {
+    "SetCpuAffinity": set_cpu_affinity,
+    "SetPersonality": set_personality,
+    "SetMemoryPolicy": set_memory_policy,
+}

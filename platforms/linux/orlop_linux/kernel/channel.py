@@ -110,6 +110,10 @@ class Channel:
                 return pid, fds[0]
         raise self.refuse(fds)
 
+    def fileno(self) -> int:
+        """Return the descriptor of our end."""
+        return self._ours.fileno()
+
     def close(self) -> None:
         """Close both ends, as far as they are still here. Idempotent."""
         self._ours.close()

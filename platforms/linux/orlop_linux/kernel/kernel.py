@@ -9,8 +9,8 @@ from orlop_linux.kernel.sandbox import Sandbox
 from orlop_linux.live.kernel import LinuxLive
 
 if TYPE_CHECKING:
-    from orlop_hookspecs.kernel import Journal, Store
-    from orlop_hookspecs.launch import LaunchOptions
+    from orlop_hookspecs.kernel import Entry, Journal, Store
+    from orlop_hookspecs.launch import ExecOptions, LaunchOptions
     from orlop_hookspecs.plan import Plan
     from orlop_hookspecs.record import Record
     from orlop_linux.kernel.cgroups.hierarchies import Hierarchy
@@ -57,13 +57,24 @@ class LinuxKernel(LinuxLive):
         With *first* the process itself is cloned from that one, and whatever helps it later from ours.
         """
         from orlop_linux.kernel.spawn import Launch
+
+        return Launch(self._own_zygote(), record, options, first)
+
+    def _own_zygote(self) -> Zygote:
         from orlop_linux.kernel.zygote import Zygote
 
         with self._lock:
             if self._zygote is None:
                 self._zygote = Zygote()
-            zygote = self._zygote
-        return Launch(zygote, record, options, first)
+            return self._zygote
+
+    def enter(self, record: Record, plan: Plan, options: ExecOptions) -> Entry:
+        """Make one more process in the container; it then waits for its start."""
+        from orlop_linux.kernel.entry import enter
+
+        entry = enter(self._own_zygote(), record, plan, options, resctrl_root=self.resctrl_root)
+        self._ends.add_guest((record.pid, record.start_time), (entry.pid, entry.start_time))
+        return entry
 
     def hierarchies(self) -> list[Hierarchy]:
         """Return the cgroup hierarchies as they are mounted now."""

@@ -119,6 +119,10 @@ class Sandbox:
             raise PlatformError("there is no container process yet", errno=errno.ESRCH)
         self._cgroups.join()  # of a plan without a step that says so
         listener = self._listen()
+        bound = _is_bound(container)
+        if bound:
+            # Who joins the container later finds its root only where its first process has it.
+            self._record.kernel["shared_mounts"] = True
         try:
             self._launch.build(
                 container,
@@ -128,7 +132,7 @@ class Sandbox:
                 filters=self._filters,
                 cgroup_mounts=self._cgroups.mounts(),
                 start_listener=listener,
-                announce_root=self._announce_root if _is_bound(container) else None,
+                announce_root=self._announce_root if bound else None,
             )
         finally:
             os.close(listener)

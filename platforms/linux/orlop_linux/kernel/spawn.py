@@ -114,6 +114,7 @@ class Launch:
                 "cgroup": cgroup_fd is not None,
                 "tasks": len(task_fds),
                 "joins": [kind for _, kind in joins],
+                "entry": None,
             }
             fds = [*([] if cgroup_fd is None else [cgroup_fd]), *task_fds, *(fd for fd, _ in joins)]
             try:
@@ -127,7 +128,7 @@ class Launch:
             ) from None
         self._reap_stage()
         if self._options.pidfd_socket:
-            self._send_pidfd()
+            self._send_pidfd(b"standard")
 
     def _sort(
         self, steps: Sequence[PlannedStep], namespaces: Opened, joins: list[tuple[int, int]]
@@ -161,7 +162,9 @@ class Launch:
         channel = self._channel = Channel(self._record.id)
         self._first.request(request, [channel.theirs.fileno(), *fds])
         channel.theirs.close()
-        self._staged = bool(request["joins"] or request["flags"] & syscalls.CLONE_NEWTIME)
+        self._staged = bool(
+            request["joins"] or request["flags"] & syscalls.CLONE_NEWTIME or request["entry"] is not None
+        )
         end = time.monotonic() + _BIRTH_SECONDS
         asked = False
         mapped = "user" not in self._new
@@ -246,11 +249,11 @@ class Launch:
             os.close(fd)
             self._stage = (0, -1)
 
-    def _send_pidfd(self) -> None:
+    def _send_pidfd(self, kind: bytes) -> None:
         import socket
 
         with _connect(self._options.pidfd_socket) as sock:
-            socket.send_fds(sock, [b"standard"], [self.pidfd])
+            socket.send_fds(sock, [kind], [self.pidfd])
 
     # --- build
 
@@ -287,7 +290,7 @@ class Launch:
         )
         channel = self._open_channel()
         try:
-            plan = self._plan(phases, filters, cgroup_mounts, sources.keys(), state)
+            plan = self._document(phases, filters, cgroup_mounts, sources.keys(), state)
             plan["sources"] = sources.requests
             try:
                 self._send_plan(plan, filters, start_listener, needs_console=_has(container, "OpenTerminal"))
@@ -304,7 +307,7 @@ class Launch:
         if kind != protocol.READY:
             raise channel.refuse()
 
-    def _plan(
+    def _document(
         self,
         phases: Mapping[str, Sequence[PlannedStep]],
         filters: Mapping[int, tuple[bytes, int]],
@@ -339,6 +342,7 @@ class Launch:
         listener: int,
         *,
         needs_console: bool,
+        attributes: int = -1,
     ) -> None:
         text = jsontext.dumps(plan).encode()
         programs = b"".join(program for program, _ in filters.values())
@@ -352,10 +356,17 @@ class Launch:
                 "filters": len(programs),
                 "preserved": len(preserved),
                 "console": console is not None,
+                "listener": listener >= 0,
+                "attributes": attributes >= 0,
             }
-            fds = [blob, *self._options.stdio, listener, *preserved]
+            fds = [blob, *self._options.stdio]
+            if listener >= 0:
+                fds.append(listener)
+            fds += preserved
             if console is not None:
                 fds.append(console.fileno())
+            if attributes >= 0:
+                fds.append(attributes)
             self._open_channel().send(protocol.BUILD, jsontext.dumps(sizes).encode(), fds)
         finally:
             os.close(blob)

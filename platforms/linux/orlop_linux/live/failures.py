@@ -22,7 +22,7 @@ _PHASES = {
     failure.PHASE_CONFINED: "confined",
     failure.PHASE_EXEC: "exec",
 }
-_ENOENT = 2
+_ENOENT, _EINVAL = 2, 22
 _LABELS = {"SetApparmorProfile": "profile", "SetSelinuxLabel": "label", "NewKeyring": "label"}
 _DESCRIBE_LIMIT = 120
 _LAST_NUMBER = 4095  # errno(3): the kernel knows no larger one; exit statuses and signals are smaller
@@ -132,6 +132,8 @@ def error_of(payload: bytes, outlines: Mapping[str, Sequence[Outline]], containe
         error = StepError("the container child does not know this step", step=one.describe, errno=number)
     elif one.name in _LABELS and one.subject:
         error = StepError(_label(one, number, detail), errno=number)
+    elif detail == failure.DETAIL_AFFINITY and number == _EINVAL:
+        error = StepError(f"{one.describe}: the host or the cpuset lacks one of the CPUs", errno=number)
     elif detail == failure.DETAIL_NODES:
         error = StepError(f"{one.describe}: this host or the cpuset lacks one of the nodes", errno=number)
     else:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
+    from orlop_hookspecs.kernel import Entry
+    from orlop_hookspecs.launch import ExecOptions
+    from orlop_hookspecs.plan import Plan
     from orlop_hookspecs.record import Record
     from orlop_linux.live.cgroups import Group
 
@@ -68,6 +71,9 @@ class LinuxLive:
         """
         if record.phase == "creating":
             return "creating" if is_alive(*record.creator) else "stopped"
+        for guest, (pid, started) in self._ends.open_guests((record.pid, record.start_time)).items():
+            self._ends.reap(pid, started, guest)
+            os.close(guest)
         stat = read_stat(record.pid) if record.pid > 1 else None
         if stat is None or stat[1] != record.start_time:
             return "stopped"
@@ -86,6 +92,19 @@ class LinuxLive:
         from orlop_linux.live.start import start
 
         start(record, state)
+
+    def enter(self, record: Record, plan: Plan, options: ExecOptions) -> Entry:
+        """Make one more process in the container; it then waits for its start."""
+        from orlop_linux.kernel.entry import enter
+        from orlop_linux.kernel.zygote import Zygote
+
+        zygote = Zygote()
+        try:
+            entry = enter(zygote, record, plan, options)
+        finally:
+            zygote.close()
+        self._ends.add_guest((record.pid, record.start_time), (entry.pid, entry.start_time))
+        return entry
 
     def signal(self, record: Record, number: int, *, everything: bool = False) -> None:
         """Send a signal to the container process, or to every process of the container.
@@ -144,7 +163,7 @@ class LinuxLive:
         try:
             while True:
                 left = _LONGEST if deadline is None else max(0.0, deadline - time.monotonic())
-                if has_ended(pidfd, min(left, _LONGEST)):
+                if self._ends.await_end((record.pid, record.start_time), pidfd, min(left, _LONGEST)):
                     return self._ends.reap(record.pid, record.start_time, pidfd)
                 if deadline is not None and time.monotonic() >= deadline:
                     raise WaitTimeoutError(
@@ -186,7 +205,8 @@ class LinuxLive:
                 thaw(groups)
                 left = kill_all(groups, deadline)
             if pidfd is not None:
-                if has_ended(pidfd, max(0.0, deadline - time.monotonic())):
+                left_of_time = max(0.0, deadline - time.monotonic())
+                if self._ends.await_end((record.pid, record.start_time), pidfd, left_of_time):
                     self._ends.reap(record.pid, record.start_time, pidfd)
                 else:
                     left.add(record.pid)

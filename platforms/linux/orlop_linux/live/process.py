@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SIGKILL = 9
 _WALL = 0x40000000  # __WALL of waitid(2): a child is waited for whatever signal its end sends
 _KNOWN_ENDS = 1024
+_GLANCE = 1.0  # seconds between looks at who has joined
 
 
 def reason(error: OSError) -> str:
@@ -119,6 +120,7 @@ class Ends:
         """Begin without any."""
         self._lock = allocate_lock()
         self._known: dict[tuple[int, int], int] = {}
+        self._guests: dict[tuple[int, int], set[tuple[int, int]]] = {}
 
     def reap(self, pid: int, started: int, pidfd: int) -> int | None:
         """Reap the ended process behind *pidfd* if it is a child of the caller.
@@ -146,6 +148,58 @@ class Ends:
         """Return the status of a process that was reaped here before, or is being reaped just now."""
         with self._lock:
             return self._known.get((pid, started))
+
+    # Children of the caller's in containers: the first process of a pid namespace cannot end before all
+    # others in it have been reaped (pid_namespaces(7)), and these nobody but the caller can reap.
+
+    def add_guest(self, container: tuple[int, int], guest: tuple[int, int]) -> None:
+        """Note that *guest*, a child of the caller, has joined the container of process *container*."""
+        with self._lock:
+            self._guests.setdefault(container, set()).add(guest)
+
+    def open_guests(self, container: tuple[int, int]) -> dict[int, tuple[int, int]]:
+        """Return a pidfd of each guest that has not been reaped yet, for the caller to close."""
+        if container not in self._guests:
+            return {}
+        with self._lock:
+            guests = list(self._guests.get(container, ()))
+        found: dict[int, tuple[int, int]] = {}
+        for guest in guests:
+            pidfd = open_process(*guest)
+            if pidfd is not None:
+                found[pidfd] = guest
+                continue
+            with self._lock:
+                left = self._guests.get(container, set())
+                left.discard(guest)
+                if not left:
+                    self._guests.pop(container, None)
+        return found
+
+    def await_end(self, container: tuple[int, int], pidfd: int, seconds: float) -> bool:
+        """Wait up to *seconds* for the end of process *container*, behind *pidfd*; tell whether it came.
+
+        Guests that end meanwhile are reaped; how they ended is remembered.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            guests = self.open_guests(container)
+            try:
+                poller = select.poll()
+                for fd in (pidfd, *guests):
+                    poller.register(fd, select.POLLIN)
+                left = max(0.0, deadline - time.monotonic())
+                # Another thread may let somebody join meanwhile.
+                for fd, _ in poller.poll(int(min(left, _GLANCE) * 1000 + 0.999)):
+                    if fd != pidfd:
+                        self.reap(*guests[fd], fd)
+            finally:
+                for fd in guests:
+                    os.close(fd)
+            if has_ended(pidfd):
+                return True
+            if time.monotonic() >= deadline:
+                return False
 
 
 def timestamp() -> str:

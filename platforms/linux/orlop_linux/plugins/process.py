@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from orlop_hookspecs.documents import Config, Process, User
     from orlop_hookspecs.hooks.identity import PluginInfo
+    from orlop_hookspecs.launch import PlanContext
     from orlop_hookspecs.steps.base import Step
 
 GROUPS_MAX = 65536
@@ -119,7 +120,7 @@ def environment(entries: Sequence[str]) -> tuple[str, ...]:
 
 
 @hookimpl
-def orlop_plan(config: Config) -> Sequence[Step]:
+def orlop_plan(config: Config, context: PlanContext) -> Sequence[Step]:
     """Plan the process; a config without a user runs as root of the container."""
     process = config.process
     if process is None:
@@ -128,7 +129,9 @@ def orlop_plan(config: Config) -> Sequence[Step]:
     args = process.args or ()
     path = next((entry[5:] for entry in env if entry.startswith("PATH=")), "")
     steps: list[Step] = [
-        CheckExecutable(because="/process/args", args=args, path=path, cwd=process.cwd),
+        CheckExecutable(
+            because="/process/args", args=args, path=path, cwd=process.cwd, make_cwd=not context.joins
+        ),
         *_user(process.user),
     ]
     if process.no_new_privileges:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from orlop_hookspecs.documents import Config
     from orlop_hookspecs.hooks.capability import Problem
     from orlop_hookspecs.hooks.identity import PluginInfo
+    from orlop_hookspecs.launch import PlanContext
     from orlop_hookspecs.steps.base import Step
 
 
@@ -39,20 +40,20 @@ def _wanted(config: Config) -> bool:
 
 
 @hookimpl
-def orlop_validate(config: Config) -> Sequence[Problem]:
+def orlop_validate(config: Config, context: PlanContext) -> Sequence[Problem]:
     """Refuse what no kernel takes, and what the kernel would take and ignore."""
     if not _wanted(config):
         return ()
     from orlop_linux.plugins.scheduling_rules import problems
 
-    return tuple(problems(config))
+    return tuple(problems(config, joins=context.joins))
 
 
 @hookimpl
-def orlop_plan(config: Config) -> Sequence[Step]:
-    """Plan policy and priority; the affinity is of processes that are executed later, never of the first."""
+def orlop_plan(config: Config, context: PlanContext) -> Sequence[Step]:
+    """Plan policy, priority and, for processes that are executed later, the affinity."""
     if not _wanted(config):
         return ()
     from orlop_linux.plugins.scheduling_rules import steps
 
-    return tuple(steps(config))
+    return tuple(steps(config, joins=context.joins))

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orlop_hookspecs.hooks.capability import Problem
-from orlop_hookspecs.steps.scheduling import SetIoPriority, SetScheduler
-from orlop_linux.plugins.number_lists import fault
+from orlop_hookspecs.steps.scheduling import SetCpuAffinity, SetIoPriority, SetScheduler
+from orlop_linux.plugins.number_lists import fault, ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,14 +40,15 @@ ONLY_DEADLINE = frozenset({"SCHED_FLAG_RECLAIM", "SCHED_FLAG_DL_OVERRUN"})
 PARAMETERS = ("nice", "priority", "runtime", "deadline", "period")
 
 
-def problems(config: Config) -> Iterator[Problem]:
-    """Yield what is wrong with the three properties."""
+def problems(config: Config, *, joins: bool = False) -> Iterator[Problem]:
+    """Yield what is wrong with the three properties; a process that joins starts no hooks."""
     process = config.process
     if process is None:
         return
     if process.scheduler is not None:
         yield from _scheduler(process.scheduler)
-        yield from _forks(config, process.scheduler)
+        if not joins:
+            yield from _forks(config, process.scheduler)
     if process.io_priority is not None:
         yield from _io_priority(process.io_priority)
     if process.exec_cpu_affinity is not None:
@@ -151,8 +152,11 @@ def _affinity(wanted: CPUAffinity) -> Iterator[Problem]:
             yield Problem(f"{AFFINITY}/{name}", why, text)
 
 
-def steps(config: Config) -> Iterator[Step]:
-    """Yield the steps; parameters that are not set are 0, as config.md says."""
+def steps(config: Config, *, joins: bool = False) -> Iterator[Step]:
+    """Yield the steps; parameters that are not set are 0, as config.md says.
+
+    The affinity is one of processes that join the container, never of its first one.
+    """
     process = config.process
     if process is None:
         return
@@ -167,3 +171,10 @@ def steps(config: Config) -> Iterator[Step]:
     level = process.io_priority
     if level is not None:
         yield SetIoPriority(because=IO_PRIORITY, class_=level.class_, priority=level.priority or 0)
+    affinity = process.exec_cpu_affinity
+    if joins and affinity is not None:
+        for name, text in (("initial", affinity.initial), ("final", affinity.final)):
+            if text:
+                yield SetCpuAffinity(
+                    because=f"{AFFINITY}/{name}", cpus=ranges(text, CPU_MAX), final=name == "final"
+                )
