@@ -324,8 +324,8 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "plugin",
-        "check the plugins of a distribution",
-        usage="check DISTRIBUTION",
+        "check the plugins of a distribution, or begin one",
+        usage="check DISTRIBUTION | new NAME",
         least=2,
         most=2,
         flags=(
@@ -337,10 +337,12 @@ COMMANDS: tuple[Command, ...] = (
             ),
             Flag(("rules",), "check: try only these rules", metavar="NAME,..."),
             Flag(("verbose",), "check: show the rules that are kept as well", kind=SWITCH),
+            Flag(("directory",), "new: where the distribution is made (default: NAME)", metavar="DIR"),
         ),
         group=OWN,
         text="check tries every rule of the conformance kit with each plugin that the distribution, the\n"
-        "installed plugin or the module of this name holds; the status is 1 when one is broken.",
+        "installed plugin or the module of this name holds; the status is 1 when one is broken.\n"
+        "new writes a distribution with a plugin that works, its samples and its tests.",
     ),
     Command(
         "check",

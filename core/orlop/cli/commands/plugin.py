@@ -1,4 +1,4 @@
-"""``orlop plugin``: check the plugins of a distribution."""
+"""``orlop plugin``: check the plugins of a distribution, or begin one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def run(context: Context) -> int:
     verb, name = context.line.arguments
     if verb == "check":
         return _check(context, name)
-    raise WrongUsageError(f"plugin {verb} is unknown: check is expected", context.line.command)
+    if verb == "new":
+        return _new(context, name)
+    raise WrongUsageError(f"plugin {verb} is unknown: check or new is expected", context.line.command)
 
 
 def _check(context: Context, name: str) -> int:
@@ -63,3 +65,11 @@ def _samples(path: str) -> list[Any]:
     if not isinstance(found, list):
         raise UsageError("expected an array of samples", path=path)
     return found
+
+
+def _new(context: Context, name: str) -> int:
+    from orlop.scaffold import scaffold
+
+    for path in scaffold(name, context.line.text("directory")):
+        write(f"{path}\n")
+    return 0
