@@ -8,6 +8,7 @@ import platform
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -263,6 +264,49 @@ def test_an_agent_that_takes_nothing_is_given_up(
     busy.close()
     made.wait(PATIENCE)
     assert made.status == "stopped"
+
+
+def spent(pid: int) -> float:
+    """Return the seconds that a process has run, proc(5)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize("namespaces", [("pid", "mount"), ("mount",)])
+def test_nobody_runs_while_an_agent_takes_its_time(
+    box: Box, place: Path, namespaces: tuple[str, ...]
+) -> None:
+    config = box.config(
+        *("/bin/busybox", "sh", "-c", "echo ran"),
+        process={"noNewPrivileges": True},
+        annotations={"large": "x" * (1 << 20)},
+        linux={"namespaces": [{"type": kind} for kind in namespaces]},
+    )
+    slow = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    slow.bind(str(place))
+    slow.listen()
+    made = box.create(notifying(config, place, "mkdir"))
+    pid = made.pid
+    start = subprocess.Popen(
+        [orlop_command(), "--root", str(box.place / "state"), "start", "box"], stdin=subprocess.DEVNULL
+    )
+    connection, _ = slow.accept()  # the state is on its way, and does not fit
+    try:
+        until(lambda: status_of(pid)["State"].startswith("T"), "the process is not stopped")
+        before = spent(pid)
+        # The whole time that somebody else runs; it is of no matter how long that takes.
+        subprocess.run([sys.executable, "-c", "sum(range(20_000_000))"], check=True)
+        assert spent(pid) == before
+        while connection.recv(1 << 20):
+            pass
+        assert start.wait(PATIENCE) == 0
+        made.wait(PATIENCE)
+    finally:
+        connection.close()
+        slow.close()
+        start.kill()
+        start.wait()
+    assert box.output() == "ran\n"
 
 
 @pytest.mark.parametrize("answer", [None, 0, errno.EPERM])

@@ -9,12 +9,14 @@ listener:
    the filter. That the filter is there it writes into memory, and reads there whether it may go on.
 2. The helper sends the listener to the command and closes it: the agent's copy has to be the only one, or
    calls would wait for an agent that has died.
-3. The command delivers it, and answers. Then the helper ends, and reaps itself; its end is what the command
-   waits for before it lets the child go on. So the program of the container has no child that it does not
-   know.
+3. The command stops the child by a signal, so that it keeps no processor busy while an agent takes its time.
+   A process cannot wait by itself without a system call.
+4. The command delivers the listener, and answers. Then the helper ends, and reaps itself; its end is what the
+   command waits for before it lets the child go on. So the program of the container has no child that it does
+   not know.
 
-If the command ends meanwhile, the helper tells the child to end. If the helper does, the child gives up by
-itself after a while. It ends by an access to no memory: exit_group(2) is a system call, too.
+If the command ends meanwhile, the helper tells the child to end, and continues it. If the helper does, the
+child gives up by itself after a while. It ends by an access to no memory: exit_group(2) is a system call, too.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from orlop_linux.init.context import Context
 
 _PATIENCE = 1 << 30
-"""Looks at the verdict; some tens of seconds, longer than the command needs to give up an agent."""
+"""Looks at the verdict: some tens of seconds, of which the child is stopped for most."""
 
 _NAP = 0.0002
 """Seconds between the helper's looks; who waits by running is let run last."""
@@ -106,8 +108,15 @@ def _help(page: mmap.mmap, connection: int, parent: int) -> NoReturn:
             finally:
                 os.close(number)
             if os.read(connection, 1) != handover.DELIVERED:
-                page[handover.VERDICT] = handover.NO
+                _give_up(page, parent)
     except OSError:
-        page[handover.VERDICT] = handover.NO
+        _give_up(page, parent)
     finally:
         os._exit(0)
+
+
+def _give_up(page: mmap.mmap, parent: int) -> None:
+    """Tell the child to end; it may be stopped, and then goes on even where it is the first process."""
+    page[handover.VERDICT] = handover.NO
+    if os.getppid() == parent:
+        os.kill(parent, signal.SIGCONT)

@@ -6,6 +6,7 @@ input: descriptors of another kind than expected are closed, and the container p
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # typeshed has only signal
 import errno
 import os
 import select
@@ -124,6 +125,7 @@ class Handover:
             fds = []
         elif data == handover.LISTENER and len(fds) == 1 and self._page >= 0 and not self._delivered:
             listener = fds[0]
+            self._signal(_signal.SIGSTOP)
             try:
                 if _link(listener) == "anon_inode:seccomp notify":
                     agent.deliver(self._path, self._text, (listener,))
@@ -134,6 +136,7 @@ class Handover:
                 sock.send(handover.DELIVERED)
                 self._outlive_helper()
                 os.pwrite(self._page, bytes((handover.YES,)), handover.VERDICT)
+                self._signal(_signal.SIGCONT)
                 return
             fds = []
         for fd in fds:
@@ -153,6 +156,20 @@ class Handover:
         if text[handover.FAILED : handover.FAILED + 1] != bytes((handover.YES,)):
             return b""
         return text[handover.FAILURE : handover.FAILURE + handover.FAILURE_SIZE]
+
+    def _signal(self, number: int) -> None:
+        """Stop the container process, or let it go on: it looks for the verdict without a pause, as it can.
+
+        Where a security module forbids the signal it keeps looking.
+        """
+        pidfd = open_process(self._record.pid, self._record.start_time)
+        if pidfd is not None:
+            try:
+                send(pidfd, number)
+            except PermissionError:
+                pass
+            finally:
+                os.close(pidfd)
 
     def _kill(self) -> None:
         """End the container process: its filter may keep it from ending itself."""
