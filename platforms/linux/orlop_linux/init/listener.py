@@ -15,8 +15,8 @@ listener:
    command waits for before it lets the child go on. So the program of the container has no child that it does
    not know.
 
-If the command ends meanwhile, the helper tells the child to end, and continues it. If the helper does, the
-child gives up by itself after a while. It ends by an access to no memory: exit_group(2) is a system call, too.
+If the command ends meanwhile, the helper tells the child to end, and continues it. If the helper ends, the
+child gives up by itself after a while. It ends by an access to no memory: exit_group(2) is a call, too.
 """
 
 from __future__ import annotations
