@@ -160,8 +160,7 @@ class FakeEntry:
                 error.pointer = f"{step.because}/{unmapped}"
                 raise error
         elif name == "SetCapabilities":
-            held = self._context.process.credentials.permitted
-            self._context.warnings += capability_warnings(step, held)
+            self._context.warnings += capability_warnings(step, self._context.process.credentials)
 
     @call("run")
     def run(self, state: bytes) -> None:
