@@ -94,9 +94,12 @@ class MountOptions:
         self._superblock: dict[str, bool] = {}
 
     def add(self, options: Iterable[str], pointer: str = "") -> None:
-        """Take in *options*, in order; they stand at *pointer* in the config."""
+        """Take in *options*, in order; they stand at *pointer* in the config.
+
+        An empty one says nothing, as for mount(8) between two commas; buildah writes one for each volume.
+        """
         for index, option in enumerate(options):
-            if not (self._switches(option) or self._is_known(option)):
+            if option and not (self._switches(option) or self._is_known(option)):
                 self.data.append((f"{pointer}/{index}", option))
 
     def _switches(self, option: str) -> bool:

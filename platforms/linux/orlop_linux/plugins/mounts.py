@@ -174,9 +174,6 @@ def orlop_validate(config: Config) -> Sequence[Problem]:
 
 
 def _options(entry: _Entry) -> Iterator[Problem]:
-    for pointer, option in entry.options.data:
-        if not option:
-            yield Problem(pointer, "the option is empty", option)
     for later in entry.remounts:
         if later.mount.uid_mappings or later.mount.gid_mappings:
             yield Problem(later.pointer, "a remount cannot change the id mappings of a mount")
@@ -189,7 +186,7 @@ def _bind(entry: _Entry) -> Iterator[Problem]:
         yield Problem(f"{entry.pointer}/source", f"the source of a bind mount: {path_fault(source)}", source)
     for pointer, option in entry.options.data:
         # A remount would mean the file system.
-        if option and not (_is_ignored(option) and pointer.startswith(f"{entry.pointer}/")):
+        if not (_is_ignored(option) and pointer.startswith(f"{entry.pointer}/")):
             yield Problem(
                 pointer,
                 "the option is unknown; a bind mount has none of a file system",
