@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Self
 
+    from orlop.engine.doctor import Examination
     from orlop.engine.explain import Explanation
     from orlop.engine.verdict import Verdict
     from orlop.plugins.verify import Verified
@@ -207,6 +208,34 @@ class Runtime:
             root=self._root,
         )
         return Explanation(prepared)
+
+    def examine(
+        self, names: Sequence[str] = (), *, config: BundleLike | ConfigLike | None = None
+    ) -> Examination:
+        """Return what can be used here: implemented, available on this host, allowed to this caller.
+
+        Args:
+            names: Only these capabilities (``namespace.user``, or all of ``namespace``); all are needed.
+            config: Only what this config needs: a bundle's path, bytes, JSON data or a Config.
+
+        Raises:
+            UsageError: There is no capability of that name.
+            BundleError, DocumentError: The config cannot be read.
+            PlatformError: The platform cannot examine its host.
+        """
+        from orlop.documents.codec import decode_config
+        from orlop.engine.doctor import examine
+        from orlop.engine.prepare import read_data
+        from orlop.lifecycle import bundle as bundles
+
+        data = None
+        if config is not None:
+            place, source = _split(config)
+            if source is None:
+                source = bundles.read_config(bundles.locate(place))
+            data = read_data(source, "")
+            decode_config(data)
+        return examine(self._composition, self.kernel, names=names, config=data)
 
     # -- containers
 

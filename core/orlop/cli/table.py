@@ -361,6 +361,21 @@ COMMANDS: tuple[Command, ...] = (
         "is then also 1 when something would be silently ignored.",
     ),
     Command(
+        "doctor",
+        "say what can be used: implemented, available on this host, allowed to this user",
+        usage="[CAPABILITY...]",
+        most=None,
+        flags=(
+            _TABLE,
+            Flag(("bundle", "b"), "ask only about what this bundle's config needs", metavar="DIR"),
+            Flag(("missing",), "show only what cannot be used", kind=SWITCH),
+        ),
+        group=OWN,
+        text="A CAPABILITY is a name from the table, or what several begin with, such as namespace.\n"
+        "The exit status is 1 when one of them cannot be used, or something that the bundle needs, or\n"
+        "without either something that hardly any container does without. Nothing on the host is changed.",
+    ),
+    Command(
         "explain",
         "print what create would do for a bundle, step by step",
         usage="[BUNDLE]",

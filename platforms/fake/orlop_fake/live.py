@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from orlop_fake.cgroups import Cgroup
+    from orlop_hookspecs.availability import Answer, Capability
     from orlop_hookspecs.record import Record
 
 _UPDATES = frozenset({"WriteCgroup", "SetDeviceRules", "WriteSchemata"})
@@ -53,6 +54,13 @@ class LiveMachine(Machine):
     def now(self) -> str:
         """Return the virtual time of day."""
         return self.clock.rfc3339()
+
+    @call("examine")
+    def examine(self, asked: Sequence[Capability]) -> Mapping[str, Answer]:
+        """Answer what the machine has and what its caller may do, see :mod:`orlop_fake.examine`."""
+        from orlop_fake.examine import examine
+
+        return examine(self, asked)
 
     @call("status")
     def status(self, record: Record) -> str:

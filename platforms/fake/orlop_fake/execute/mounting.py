@@ -88,6 +88,8 @@ def _finish(
 
 def _map_ids(context: Context, mount: Mount, idmap: dict[str, Any]) -> None:
     """Map the owners of *mount*, or refuse as mount_setattr(2) does."""
+    if context.kernel.uid:
+        raise refusal(errno.EPERM, mount.path, "the caller has no rights over the file system")
     tree = context.process.namespaces.mount.tree
     probe = UserNamespace(0, context.kernel.runtime.namespaces.user)
     for kind in ("uid", "gid"):

@@ -9,6 +9,9 @@ from orlop_linux.kernel.sandbox import Sandbox
 from orlop_linux.live.kernel import LinuxLive
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from orlop_hookspecs.availability import Answer, Capability
     from orlop_hookspecs.kernel import Entry, Journal, Store
     from orlop_hookspecs.launch import ExecOptions, LaunchOptions
     from orlop_hookspecs.plan import Plan
@@ -75,6 +78,12 @@ class LinuxKernel(LinuxLive):
         entry = enter(self._own_zygote(), record, plan, options, resctrl_root=self.resctrl_root)
         self._ends.add_guest((record.pid, record.start_time), (entry.pid, entry.start_time))
         return entry
+
+    def examine(self, asked: Sequence[Capability]) -> Mapping[str, Answer]:
+        """Answer what this host has and what the caller may do, see :mod:`orlop_linux.kernel.examine`."""
+        from orlop_linux.kernel.examine.answers import examine
+
+        return examine(self, asked)
 
     def hierarchies(self) -> list[Hierarchy]:
         """Return the cgroup hierarchies as they are mounted now."""

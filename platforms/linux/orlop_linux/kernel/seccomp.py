@@ -56,7 +56,7 @@ _ACTIONS = {
 }
 _WITH_VALUE = frozenset({"SCMP_ACT_ERRNO", "SCMP_ACT_TRACE"})
 _TSYNC, _NEW_LISTENER, _TSYNC_ESRCH, _WAIT_KILLABLE = 1 << 0, 1 << 3, 1 << 4, 1 << 5
-_FLAGS = {
+FLAGS = {
     "SECCOMP_FILTER_FLAG_TSYNC": _TSYNC,
     "SECCOMP_FILTER_FLAG_LOG": 1 << 1,
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 1 << 2,
@@ -179,9 +179,9 @@ def _flags(step: LoadSeccomp, plugin: str) -> int:
         what = "listeners for seccomp" if flags else "seccomp filters"
         raise refuse(step, plugin, f"the running kernel has no {what}", number=errno.EOPNOTSUPP)
     for name in step.flags:
-        if name not in _FLAGS:
+        if name not in FLAGS:
             raise refuse(step, plugin, f"unknown seccomp flag {shorten(name)}")
-        bit = _FLAGS[name]
+        bit = FLAGS[name]
         if bit == _WAIT_KILLABLE and not step.listener_path:
             continue  # how a call waits for a listener; the kernel takes the flag only together with one
         if bit == _TSYNC and step.listener_path:

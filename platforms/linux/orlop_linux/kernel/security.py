@@ -22,13 +22,13 @@ def require(step: RequireSecurityModule, plugin: str, *, sysfs: str = "/sys", pr
     Raises:
         StepError: The module is not there or does not work.
     """
-    why = _apparmor(sysfs) if step.module == "apparmor" else _selinux(sysfs, procfs)
+    why = apparmor_trouble(sysfs) if step.module == "apparmor" else selinux_trouble(sysfs, procfs)
     if why:
         name = step.because.rpartition("/")[2]
         raise refuse(step, plugin, why, hint=f"leave out {name} on this host", number=errno.EOPNOTSUPP)
 
 
-def _apparmor(sysfs: str) -> str:
+def apparmor_trouble(sysfs: str) -> str:
     """Return why AppArmor does not work here."""
     try:
         with open(f"{sysfs}/module/apparmor/parameters/enabled", "rb") as file:
@@ -37,7 +37,7 @@ def _apparmor(sysfs: str) -> str:
         return "this host has no AppArmor"
 
 
-def _selinux(sysfs: str, procfs: str) -> str:
+def selinux_trouble(sysfs: str, procfs: str) -> str:
     """Return why SELinux does not work here; without a policy every process has the context ``kernel``."""
     try:
         fd = os.open(f"{sysfs}/fs/selinux", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
