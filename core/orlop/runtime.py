@@ -105,8 +105,7 @@ class Runtime:
             warn: Receives each warning as one line; by default they are dropped.
             check_features: Merge the features document at once, so that plugins which contradict each other
                 are refused here; false spares a command that never asks for it a few milliseconds.
-            deadline: Seconds that one call of a plugin may take; one that takes longer is an error that names
-                it. ``None``: no limit, and no price for one.
+            deadline: Seconds that one call of a plugin may take; ``None``: no limit, and no price for one.
 
         Raises:
             CompositionError: The plugins do not fit together; the error reports everything that is wrong.
@@ -118,13 +117,9 @@ class Runtime:
         if plugins is None:
             plugins = settings.get("plugins")
         chosen_root = root if root is not None else settings.get("root")
-        composition = compose(
-            platform,
-            plugins,
-            tuple(block) or tuple(settings.get("block", ())),
-            check_features=check_features,
-            deadline=settings.get("deadline") if deadline is None else deadline,
-        )
+        out = tuple(block) or tuple(settings.get("block", ()))
+        limit = settings.get("deadline") if deadline is None else deadline
+        composition = compose(platform, plugins, out, check_features=check_features, deadline=limit)
         made = composition.platform
         assert made is not None  # noqa: S101 - compose() found it
         return cls(
@@ -172,6 +167,7 @@ class Runtime:
             BundleError: The bundle has no readable config.
             CompositionError, PluginError: The plugins themselves failed.
         """
+        from orlop.engine.host import LateView
         from orlop.engine.verdict import judge
         from orlop.lifecycle import bundle as bundles
 
@@ -182,7 +178,7 @@ class Runtime:
             name = f"{path}/{bundles.CONFIG}"
             source = bundles.read_config(path)
         context = PlanContext(_NO_CONTAINER, path, _rootfs(source, path), _CHECKED)
-        return judge(self._composition, source, context, path=name)
+        return judge(self._composition, source, context, path=name, host=LateView(lambda: self.kernel))
 
     def explain(
         self,
@@ -206,6 +202,7 @@ class Runtime:
             source=source,
             options=options or LaunchOptions(),
             root=self._root,
+            kernel=lambda: self.kernel,
         )
         return Explanation(prepared)
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from orlop_hookspecs.host import HostView
 from orlop_hookspecs.launch import ExecOptions, LaunchOptions
 from orlop_hookspecs.plan import Plan, PlannedStep
 from orlop_hookspecs.record import Record
@@ -250,6 +251,12 @@ class Kernel(LiveKernel, Protocol):
 
     def sandbox(self, plan: Plan, record: Record, journal: Journal, options: LaunchOptions) -> Sandbox:
         """Begin a creation; nothing has been touched yet."""
+
+    def host_view(self) -> HostView:
+        """Return what plugins see of the host's files while they adjust a config.
+
+        Since: 1.1; without it such plugins are refused.
+        """
 
     def close(self) -> None:
         """End helpers of this kernel; containers live on. Idempotent."""

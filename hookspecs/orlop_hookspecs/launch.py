@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from orlop_hookspecs.frozen import Frozen, field, frozen
+from orlop_hookspecs.host import NO_HOST, HostView
 
 
 @frozen
@@ -83,3 +84,7 @@ class PlanContext(Frozen):
     joins: bool = False
     """The plan is for a process that joins the container (``exec``): the config is the container's, with the
     ``process`` of the one that joins, and only steps with :attr:`Step.JOINS` are executed."""
+    host: HostView = NO_HOST
+    """The host's files, while ``orlop_adjust`` is called; for every other hook there is nothing in it.
+
+    Since: 1.1."""

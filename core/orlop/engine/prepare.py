@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from orlop.plugins.compose import Composition
     from orlop_hookspecs.documents.config import Config
     from orlop_hookspecs.hooks.capability import Problem
+    from orlop_hookspecs.host import HostView
     from orlop_hookspecs.launch import PlanContext
     from orlop_hookspecs.plan import Plan
 
@@ -70,20 +71,22 @@ def read_data(source: bytes | dict[str, Any] | Config, path: str) -> dict[str, A
     return source if isinstance(source, dict) else encode(source)
 
 
-def adjusted(
+def adjusted(  # noqa: PLR0913, PLR0917 - what is known of one config
     composition: Composition,
     config: Config,
     source: bytes | dict[str, Any] | Config,
     context: PlanContext,
     path: str,
+    host: HostView | None = None,
 ) -> tuple[Config, bytes | dict[str, Any] | Config, adjust.Owners]:
-    """Return the config as the plugins adjust it.
+    """Return the config as the plugins adjust it, who see the host's files as *host* shows them.
 
     Raises:
         CompositionError: Two plugins want the same.
         PluginError: A plugin failed, or made a config that cannot be read.
     """
-    proposals = composition.hooks.adjust(config, context)
+    seen = context if host is None else context.evolve(host=host)
+    proposals = composition.hooks.adjust(config, seen)
     if not proposals:
         return config, source, {}
     data, owners = adjust.apply(read_data(source, path), proposals)
@@ -107,6 +110,7 @@ def prepare(  # noqa: PLR0913 - what is known of one config
     source: bytes | dict[str, Any] | Config | None = None,
     path: str = "",
     covered: bool = False,
+    host: HostView | None = None,
 ) -> Prepared:
     """Return the plan for *config*.
 
@@ -117,6 +121,7 @@ def prepare(  # noqa: PLR0913 - what is known of one config
         source: What *config* was decoded from; spares encoding it when a plugin adjusts it.
         path: Name of the config's file, for errors.
         covered: The config is known to be covered by this composition.
+        host: What plugins that adjust see of the host's files; ``None``: nothing.
 
     Raises:
         ConfigError: A property is not covered, or a plugin objects.
@@ -124,7 +129,7 @@ def prepare(  # noqa: PLR0913 - what is known of one config
         PluginError: A plugin failed, or did not keep to its hook.
     """
     effective, source, owners = adjusted(
-        composition, config, config if source is None else source, context, path
+        composition, config, config if source is None else source, context, path, host
     )
     refused = () if covered and not owners else composition.coverage.refusals(effective)
     if refused:

@@ -14,6 +14,7 @@ from orlop_hookspecs.frozen import Frozen, frozen
 if TYPE_CHECKING:
     from orlop.plugins.compose import Composition
     from orlop_hookspecs.documents import Config
+    from orlop_hookspecs.host import HostView
     from orlop_hookspecs.launch import PlanContext
 
 APPLIED, REFUSED, IGNORED = "applied", "refused", "ignored"
@@ -146,6 +147,7 @@ def judge(
     context: PlanContext,
     *,
     path: str = "",
+    host: HostView | None = None,
 ) -> Verdict:
     """Return the verdict of *composition* on the config in *source*.
 
@@ -162,7 +164,7 @@ def judge(
         return Verdict(tuple(Judgement(f.pointer, REFUSED, (), f.message, f.value) for f in faults))
     except DocumentError as error:
         return Verdict((Judgement(error.pointer, REFUSED, (), error.message, error.value),))
-    effective, _, owners = prepare.adjusted(composition, config, data, context, path)
+    effective, _, owners = prepare.adjusted(composition, config, data, context, path, host)
     found: list[Judgement] = []
     for finding in composition.coverage.findings(effective):
         if finding.refused:

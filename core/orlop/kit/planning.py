@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orlop.documents.codec import decode_config, encode
+from orlop.engine.host import LateView
 from orlop.engine.plan import make_plan
 from orlop.kit.rules import NotApplicableError, differences, rule
-from orlop.kit.watch import Watch
+from orlop.kit.watch import Unwatched, Watch
 from orlop.plugins.facade import Hooks
 from orlop_hookspecs.errors import ConfigError, OrlopError
+from orlop_hookspecs.host import NO_HOST
 from orlop_hookspecs.launch import PlanContext
 from orlop_hookspecs.steps.base import decode_step, encode_step
 
@@ -32,10 +34,11 @@ ODD: tuple[dict[str, Any], ...] = (
 """Configs that the documents allow and that planners like to forget about."""
 
 
-def _asked(hooks: Hooks, config: Config, context: PlanContext) -> dict[str, Callable[[], Any]]:
+def _asked(hooks: Hooks, config: Config, seeing: PlanContext) -> dict[str, Callable[[], Any]]:
     """Return the pure hooks by name, as calls that ask the plugin about *config*."""
+    context = seeing.evolve(host=NO_HOST)
     return {
-        "orlop_adjust": lambda: hooks.adjust(config, context),
+        "orlop_adjust": lambda: hooks.adjust(config, seeing),
         "orlop_validate": lambda: hooks.validate(config, context),
         "orlop_remark": lambda: hooks.remark(config, context),
         "orlop_plan": lambda: hooks.plan(config, context),
@@ -45,7 +48,8 @@ def _asked(hooks: Hooks, config: Config, context: PlanContext) -> dict[str, Call
 def _effective(machine: Machine) -> tuple[Config, PlanContext]:
     """Return the config of a sample as all plugins have adjusted it, with the context of planners."""
     prepared = machine.runtime.explain(machine.config, container="kit").prepared
-    return prepared.config, prepared.context
+    host = Unwatched(LateView(lambda: machine.runtime.kernel))
+    return prepared.config, prepared.context.evolve(host=host)
 
 
 def _each(subject: Subject) -> Iterator[tuple[str, Machine]]:
@@ -98,7 +102,7 @@ def refuses_what_it_says(subject: Subject) -> Iterator[str]:
 
 @rule("planning")
 def plans_without_looking(subject: Subject) -> Iterator[str]:
-    """The hooks of planning are pure: no files, no system calls; a plan is the same on every machine."""
+    """The hooks of planning are pure: no system calls, and no files but through `context.host`."""
     for name, machine in _each(subject):
         config, context = _effective(machine)
         for hook, ask in _asked(Hooks([subject.verified]), config, context).items():

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
     from typing import Self
+
+    from orlop_hookspecs.host import HostDevice, HostView
 
 HARMLESS = (
     "import",
@@ -53,3 +56,33 @@ class Watch:
     ) -> None:
         """End it."""
         _watching.seen = None
+
+
+class Unwatched:
+    """A view of the host's files whose own system calls are not the plugin's."""
+
+    def __init__(self, view: HostView) -> None:
+        """Look through *view*."""
+        self._view = view
+
+    def _look(self, name: str, path: str) -> Any:  # noqa: ANN401 - what the view returns
+        seen, _watching.seen = getattr(_watching, "seen", None), None
+        try:
+            return getattr(self._view, name)(path)
+        finally:
+            _watching.seen = seen
+
+    def names(self, directory: str) -> Sequence[str]:
+        """Return the names in a directory."""
+        found: Sequence[str] = self._look("names", directory)
+        return found
+
+    def read(self, path: str) -> bytes:
+        """Return the content of a file."""
+        content: bytes = self._look("read", path)
+        return content
+
+    def device(self, path: str) -> HostDevice:
+        """Return a device node."""
+        found: HostDevice = self._look("device", path)
+        return found

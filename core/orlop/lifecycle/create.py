@@ -77,6 +77,7 @@ def create(  # noqa: PLR0913 - the parts of one creation
             source=source,
             options=options or _DEFAULT_OPTIONS,
             root=getattr(site.store, "root", None),
+            kernel=lambda: kernel,
         )
         return _Creation(composition, site, kernel, prepared).run()
     except OrlopError as error:
@@ -93,6 +94,7 @@ def prepare_bundle(  # noqa: PLR0913 - the parts of one creation
     source: bytes | dict[str, Any] | Config | None = None,
     options: LaunchOptions = _DEFAULT_OPTIONS,
     root: str | None = None,
+    kernel: Callable[[], Kernel] | None = None,
 ) -> Prepared:
     """Read and plan the config of *bundle*, or the one given as *source*; nothing is touched.
 
@@ -103,6 +105,7 @@ def prepare_bundle(  # noqa: PLR0913 - the parts of one creation
         source: The config, when it is not to be read from the bundle.
         options: The caller's launch flags.
         root: The state root, when it is not the caller's default.
+        kernel: Returns the kernel, through which plugins that adjust look at the host.
     """
     from orlop.documents.codec import decode_config
     from orlop_hookspecs.documents.config import Config as ConfigClass
@@ -121,7 +124,12 @@ def prepare_bundle(  # noqa: PLR0913 - the parts of one creation
         config = source if isinstance(source, ConfigClass) else decode_config(source, path=name)
     rootfs = bundles.rootfs_of(config, path)
     context = PlanContext(container, path, rootfs, options, label_of(root))
-    prepared = prepare(composition, config, context, source=source, path=name, covered=covered)
+    host = None
+    if kernel is not None and composition.hooks.implementers("orlop_adjust"):
+        from orlop.engine.host import LateView
+
+        host = LateView(kernel)
+    prepared = prepare(composition, config, context, source=source, path=name, covered=covered, host=host)
     if not (covered or prepared.owners):
         known.put(key, config)
     if from_disk:

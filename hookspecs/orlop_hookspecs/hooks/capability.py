@@ -115,7 +115,7 @@ def orlop_adjust(config: Config, context: PlanContext) -> Adjustment | None:
     """Propose changes to the config, such as the devices and mounts of a vendor's hardware.
 
     When: on every create, check and explain, before anything is validated.
-    Process: the caller; no system calls, no files.
+    Process: the caller; no system calls. Files of the host are looked at through ``context.host`` only.
     May change: nothing in place; the returned adjustment is applied by the core.
     None: no changes.
     Raising: the operation is refused, naming the plugin; nothing has been touched.

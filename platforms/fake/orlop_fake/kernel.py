@@ -15,6 +15,7 @@ from orlop_fake.sandbox import FakeSandbox
 
 if TYPE_CHECKING:
     from orlop_fake.store import MemoryStore
+    from orlop_fake.view import FakeView
     from orlop_hookspecs.kernel import Journal
     from orlop_hookspecs.launch import ExecOptions, LaunchOptions
     from orlop_hookspecs.plan import Plan
@@ -77,6 +78,12 @@ class FakeKernel(LiveMachine):
                 entry.close()
                 raise
             return entry
+
+    def host_view(self) -> FakeView:
+        """Return the machine's files."""
+        from orlop_fake.view import FakeView
+
+        return FakeView(self)
 
     def close(self) -> None:
         """Do nothing: there are no helpers. Idempotent."""
