@@ -84,6 +84,49 @@ def test_the_life_of_a_task(containerd: Containerd) -> None:
     containerd.call("containers", "delete", "one")
 
 
+def _exec(containerd: Containerd, script: str, *options: str) -> tuple[int, str]:
+    """Run a script in the task ``one`` and return its exit status and what it has written."""
+    command = ("tasks", "exec", "--exec-id=second", *options, "one", "sh", "-c")
+    name = f"/tmp/out-{len(options)}"
+    status = containerd.ctr(*command, f"({script}) >{name} 2>&1").returncode
+    return status, containerd.daemon.inside(f"/proc/{containerd.pid('one')}/root{name}").read_text()
+
+
+def test_commands_in_a_running_task(containerd: Containerd) -> None:
+    containerd.start("one", "sleep", "1000")
+    assert _exec(containerd, "echo out; echo err >&2; exit 7") == (7, "out\nerr\n")
+    assert _exec(containerd, "id -u; pwd", "--user=1000", "--cwd=/tmp") == (0, "1000\n/tmp\n")
+    for program, words in (
+        ("no-such-program", "executable file not found in $PATH"),
+        ("/etc/plain", "permission denied"),
+    ):
+        done = containerd.ctr("tasks", "exec", "--exec-id=second", "one", program)
+        assert done.returncode == 1
+        assert "OCI runtime exec failed: " in done.stderr
+        assert words in done.stderr
+
+
+def test_a_second_process_of_a_task_lives_and_dies_alone(containerd: Containerd) -> None:
+    first = containerd.start("one", "sleep", "1000")
+    containerd.call("tasks", "exec", "--detach", "--exec-id=second", "one", "sleep", "1001")
+    group = containerd.group("one", "pids")
+    assert len(members(group)) == 2
+    containerd.call("tasks", "kill", "--exec-id=second", "--signal=SIGKILL", "one")
+    until(lambda: members(group) == {first}, lambda: members(group))
+    assert containerd.status("one") == "RUNNING"
+
+
+def test_a_command_with_a_terminal_in_a_running_task(containerd: Containerd) -> None:
+    containerd.start("one", "sleep", "1000")
+    script = "tty; read word; echo got $word; exit 5"
+    command = ("tasks", "exec", "--tty", "--exec-id=second", "one", "sh", "-c", script)
+    with Session(containerd.client(*command)) as session:
+        session.until(b"/dev/pts/")
+        session.type(b"hello\r")
+        session.until(b"got hello")
+        assert session.end() == 5
+
+
 def test_limits_reach_the_kernel_and_the_shim_reads_what_is_used(containerd: Containerd) -> None:
     limits = (f"--memory-limit={64 << 20}", "--cpus=0.5", "--cpu-shares=300")
     containerd.start("one", "sleep", "1000", options=limits)

@@ -110,6 +110,52 @@ def test_a_container_that_ignores_the_polite_signal_is_killed(docker: Docker) ->
 
 
 @both
+def test_commands_in_a_running_container(docker: Docker) -> None:
+    docker.start("one", "sleep", "1000")
+    done = docker.docker("exec", "one", "sh", "-c", "echo out; echo err >&2; exit 7")
+    assert (done.returncode, done.stdout, done.stderr) == (7, "out\n", "err\n")
+    options = ("--user=plain", "--workdir=/tmp", "--env=WORD=value")
+    shown = docker.call("exec", *options, "one", "sh", "-c", "id -u; pwd; echo $WORD")
+    assert shown.split() == [str(image.PLAIN), "/tmp", "value"]
+    fed = docker.docker("exec", "--interactive", "one", "wc", "-c", feed="x" * 1000)
+    assert (fed.returncode, fed.stdout.strip()) == (0, "1000")
+    docker.call("exec", "--detach", "one", "touch", "/made")
+    until(lambda: docker.docker("exec", "one", "test", "-e", "/made").returncode == 0, docker.log)
+    for program, words in (
+        ("no-such-program", "executable file not found in $PATH"),
+        ("/etc/plain", "permission denied"),
+    ):
+        done = docker.docker("exec", "one", program)
+        assert done.returncode == 126  # Docker of this version makes no difference here
+        assert words in done.stdout
+
+
+def test_a_command_with_a_terminal_in_a_running_container(docker: Docker) -> None:
+    docker.start("one", "sleep", "1000")
+    script = "tty; until stty size | grep .; do sleep 0.05; done; read word; echo got $word; exit 5"
+    command = docker.client("exec", "--interactive", "--tty", "one", "sh", "-c", script)
+    with Session(command) as session:
+        session.until(b"33 77")
+        session.type(b"hello\r")
+        session.until(b"got hello")
+        assert session.end() == 5
+    assert b"/dev/pts/" in session.shown
+
+
+def test_health_checks(docker: Docker) -> None:
+    health = ("--health-cmd=test -e /healthy", "--health-interval=100ms", "--health-retries=1")
+    docker.start("one", "sleep", "1000", options=health)
+
+    def is_now(status: str) -> bool:
+        found: str = docker.inspect("one")["State"]["Health"]["Status"]
+        return found == status
+
+    until(lambda: is_now("unhealthy"), docker.log)
+    docker.call("exec", "one", "touch", "/healthy")
+    until(lambda: is_now("healthy"), docker.log)
+
+
+@both
 def test_pausing(docker: Docker) -> None:
     docker.start("one", "sleep", "1000")
     docker.call("pause", "one")
