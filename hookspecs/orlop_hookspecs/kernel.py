@@ -242,6 +242,12 @@ class LiveKernel(Protocol):
     def stats(self, record: Record) -> Mapping[str, Any]:
         """Return what the kernel accounts for the container, by controller."""
 
+    def host_view(self) -> HostView:
+        """Return what plugins see of the host's files: while they adjust a config, and for their statistics.
+
+        Since: 1.1; on a platform without it, plugins that look are refused.
+        """
+
 
 class Kernel(LiveKernel, Protocol):
     """The whole of a platform: it can also create."""
@@ -252,12 +258,6 @@ class Kernel(LiveKernel, Protocol):
     def sandbox(self, plan: Plan, record: Record, journal: Journal, options: LaunchOptions) -> Sandbox:
         """Begin a creation; nothing has been touched yet."""
 
-    def host_view(self) -> HostView:
-        """Return what plugins see of the host's files while they adjust a config.
-
-        Since: 1.1; without it such plugins are refused.
-        """
-
     def close(self) -> None:
         """End helpers of this kernel; containers live on. Idempotent."""
 
@@ -267,6 +267,9 @@ class Platform(Protocol):
 
     name: str
     """Short name: ``linux``, ``fake``."""
+
+    # Optional, since 1.1: executes, a sequence of names of platforms whose plans this one executes as well.
+    # Plugins that plan for one of them are active here, too.
 
     def kernel(self, **options: Any) -> Kernel:  # noqa: ANN401 - each platform documents its own options
         """Return a kernel; *options* come from ``Runtime.compose(config=...)``."""

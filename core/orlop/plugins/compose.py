@@ -155,7 +155,8 @@ def compose(
             every fault.
     """
     own, name, wanted = _platform_argument(platform, plugins)
-    composition = _assemble(name, wanted, tuple(block), deadline)
+    executes = None if own is None else tuple(getattr(own, "executes", ()))
+    composition = _assemble(name, wanted, tuple(block), deadline, executes)
     if own is None:
         own = _find_platform(composition, name)
     composition = Composition(name, own, composition.plugins, composition.inactive, composition.hooks)
@@ -228,8 +229,13 @@ def _find_platform(composition: Composition, name: str) -> Platform:
 
 
 def _assemble(
-    platform: str, wanted: Sequence[object] | None, block: tuple[str, ...], deadline: float | None = None
+    platform: str,
+    wanted: Sequence[object] | None,
+    block: tuple[str, ...],
+    deadline: float | None = None,
+    executes: tuple[str, ...] | None = None,
 ) -> Composition:
+    """Return the composition; *executes* is what the platform says so, or it is asked for by its plugin."""
     faults: list[PluginFault] = []
     inactive: list[Inactive] = []
     found, rest = sources.candidates(wanted, platform, faults)
@@ -237,21 +243,22 @@ def _assemble(
         Inactive(name, "not chosen", f"entry point {p.value}", p.load) for name, p in rest.items()
     )
 
-    loaded: dict[str, tuple[Verified, Candidate]] = {}
+    good: list[tuple[Verified, Candidate]] = []
     for candidate in found:
         if candidate.name in block:
             inactive.append(Inactive(candidate.name, "blocked", candidate.source, candidate.load))
             continue
         plugin = sources.load(candidate, faults)
-        if plugin is None:
-            continue
-        verified = verify(plugin, candidate.source, faults)
-        if verified is None:
-            continue
+        verified = None if plugin is None else verify(plugin, candidate.source, faults)
+        if verified is not None:
+            good.append((verified, candidate))
+    for_these = {platform, *(_executed(platform, good) if executes is None else executes)}
+    loaded: dict[str, tuple[Verified, Candidate]] = {}
+    for verified, candidate in good:
         name = verified.info.name
         if name in block:
             inactive.append(Inactive(name, "blocked", candidate.source, candidate.load))
-        elif verified.info.platforms and platform not in verified.info.platforms:
+        elif verified.info.platforms and for_these.isdisjoint(verified.info.platforms):
             wants = ", ".join(verified.info.platforms)
             inactive.append(
                 Inactive(name, f"for another platform: {wants}", candidate.source, candidate.load)
@@ -272,6 +279,21 @@ def _assemble(
     active = tuple(loaded[name][0] for name in ordered)
     inactive.sort(key=lambda one: one.name)
     return Composition(platform, None, active, tuple(inactive), Hooks(active, deadline))
+
+
+def _executed(platform: str, found: Sequence[tuple[Verified, Candidate]]) -> tuple[str, ...]:
+    """Return the platforms whose plans *platform* executes as well, as its own plugin says."""
+    if platform in _ITSELF:
+        return ()
+    for verified, _ in found:
+        if verified.info.name == platform and "orlop_platform" in verified.implementations:
+            for _, supplied in _refuse_plugin_errors(Hooks([verified]).platforms):
+                return tuple(getattr(supplied, "executes", ()))
+    return ()
+
+
+_ITSELF = frozenset(("linux", "fake"))
+"""Platforms that are planned for by their own name; they need not be asked on the way of each command."""
 
 
 def _resolve(

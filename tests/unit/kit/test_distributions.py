@@ -10,7 +10,7 @@ from tests.unit.kit.distributions import Installed
 
 ROOT = Path(__file__).resolve().parents[3] / "examples"
 NAMES = sorted(path.parent.name for path in ROOT.glob("*/pyproject.toml"))
-PLUGINS = {"cdi": "orlop-cdi"}
+PLUGINS = {"accelerator": "orlop-accelerator", "cdi": "orlop-cdi", "dry-run": "orlop-dry-run"}
 """Directory of each distribution and its name."""
 
 # What a plugin may import: the contract, and the standard library; its tests may import what tests are for.

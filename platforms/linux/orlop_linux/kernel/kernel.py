@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from orlop_hookspecs.record import Record
     from orlop_linux.kernel.cgroups.hierarchies import Hierarchy
     from orlop_linux.kernel.spawn import Launch
-    from orlop_linux.kernel.view import LinuxView
     from orlop_linux.kernel.zygote import Zygote
 
 
@@ -47,12 +46,6 @@ class LinuxKernel(LinuxLive):
     def sandbox(self, plan: Plan, record: Record, journal: Journal, options: LaunchOptions) -> Sandbox:
         """Begin a creation; nothing has been touched yet."""
         return Sandbox(self, plan, record, journal, options)
-
-    def host_view(self) -> LinuxView:
-        """Return the files of the running system."""
-        from orlop_linux.kernel.view import LinuxView
-
-        return LinuxView()
 
     def close(self) -> None:
         """End the zygote; containers live on. Idempotent."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from orlop_hookspecs.launch import ExecOptions
     from orlop_hookspecs.plan import Plan
     from orlop_hookspecs.record import Record
+    from orlop_linux.kernel.view import LinuxView
     from orlop_linux.live.cgroups import Group
 
 PATIENCE = 10.0
@@ -266,6 +267,13 @@ class LinuxLive:
 
             found |= read_resctrl(record)
         return found
+
+    @staticmethod
+    def host_view() -> LinuxView:
+        """Return the files of the running system."""
+        from orlop_linux.kernel.view import LinuxView
+
+        return LinuxView()
 
     def _groups(self, record: Record) -> list[Group]:
         if not record.kernel.get("cgroups"):
