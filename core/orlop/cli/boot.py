@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 FORMAT = 2
 """Version of the layout of packs."""
 
-SMALL = frozenset(("state", "start", "kill", "delete"))
+SMALL = frozenset(("state", "start", "kill", "delete", "exec"))
 """Commands that have a pack each, because engines call them again and again: all of it is loaded at once."""
 
 LAUNCH = frozenset(("create", "run"))
 """Commands that make a container."""
 
-LARGE = frozenset(("features", "plugins", "plugin", "check", "explain", "schema", "update", "exec"))
+LARGE = frozenset(("features", "plugins", "plugin", "check", "explain", "schema", "update"))
 """Other commands that load plugins."""
 
 

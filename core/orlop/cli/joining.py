@@ -46,8 +46,8 @@ class Joining:
             return self._wanted.get("terminal") is True
         return self._context.line.on("tty")
 
-    def start(self, *, console_socket: str = "", foreground: bool = False) -> None:
-        """Start the process and write its pid file.
+    def enter(self, *, console_socket: str = "", foreground: bool = False) -> None:
+        """Make the process; it then waits for :meth:`run`.
 
         Args:
             console_socket: Receives the terminal's master instead of ``--console-socket``.
@@ -72,9 +72,18 @@ class Joining:
             path=self._path,
             composed=self._composed,
         )
-        execution.start()
+        execution.enter()
+
+    def run(self) -> None:
+        """Let the program run, and write the pid file.
+
+        Raises:
+            OrlopError: Nothing is left of what was begun.
+        """
+        assert self._execution is not None  # noqa: S101 - the process has been made
+        self._execution.run()
         if self._pid_file is not None:
-            self._pid_file.write(execution.record().pid)
+            self._pid_file.write(self._execution.record().pid)
 
     def _composed(self, record: Record) -> Composition:
         from orlop.plugins.compose import compose_for_record

@@ -133,22 +133,44 @@ class Execution:
             StateError: The container has stopped meanwhile.
             StepError, PlatformError: The host refused, or the program cannot be executed; nothing is left.
         """
-        try:
-            try:
-                self._entry = self._kernel.enter(self._record, self._plan, self._options)
-                self._entry.run(jsontext.dumps(document(self._record, "running")).encode())
-            except OrlopError:
-                # Whatever a process says that ended with its container: the container is the reason.
-                self._require_state(paused=True)
-                raise
-        except OrlopError as error:
-            self.abort()
-            raise self._named(error) from None
-        except BaseException:
-            self.abort()
-            raise
+        self.enter()
+        self.run()
+
+    def enter(self) -> None:
+        """Make the process, and all that it has, its terminal as well; it then waits for :meth:`run`.
+
+        Raises:
+            StateError, StepError, PlatformError: As :meth:`start`.
+        """
+        with _Undone(self):
+            self._entry = self._kernel.enter(self._record, self._plan, self._options)
+
+    def run(self) -> None:
+        """Let the process that has been made run its program; return when it does.
+
+        Raises:
+            StateError, StepError: As :meth:`start`.
+        """
+        assert self._entry is not None  # noqa: S101 - it has been made
+        with _Undone(self):
+            self._entry.run(jsontext.dumps(document(self._record, "running")).encode())
         for warning in self._entry.warnings if self._warns else ():
             self._site.warn(f"process in container {self._container}: {warning}")
+
+    def failed(self, error: BaseException) -> None:
+        """Undo what was begun, and say of an error what it is about.
+
+        Raises:
+            StateError: The container has stopped meanwhile: whatever a process says that ended with it, that
+                is the reason.
+        """
+        self.abort()
+        if isinstance(error, OrlopError):
+            try:
+                self._require_state(paused=True)
+            except OrlopError as reason:
+                raise self._named(reason) from None
+            self._named(error)
 
     def record(self) -> Record:
         """Return the record by which the kernel finds the process."""
@@ -176,3 +198,20 @@ class Execution:
         error.act = error.act or "exec"
         error.container = error.container or self._container
         return error
+
+
+class _Undone:
+    """A stretch after which nothing is left of the process if an error ends it."""
+
+    __slots__ = ("_execution",)
+
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Undo."""
+        if error is not None:
+            self._execution.failed(error)

@@ -22,7 +22,8 @@ def run(context: Context) -> int:
     from orlop.cli.joining import Joining
 
     with Interruptible() as interruptible, Joining(context) as joining:
-        joining.start()
+        joining.enter()
+        joining.run()
         interruptible.finish()
         joining.keep()
     return 0
@@ -32,42 +33,55 @@ def _foreground(context: Context) -> int:
     from orlop.cli.foreground import Forwarder
     from orlop.cli.joining import Joining
 
-    console: ConsoleSocket | None = None
-    proxy: Proxy | None = None
     with Forwarder() as forwarder, Joining(context) as joining:
+        terminal = Terminal(context, joining)
         try:
             with Interruptible():
-                console = _console(context, joining)
-                joining.start(console_socket=console.path if console else "", foreground=console is None)
-                proxy = _proxy(console)
+                joining.enter(console_socket=terminal.socket, foreground=not terminal.socket)
+                # The size of the caller's terminal is the program's before it can ask.
+                terminal.take()
+            # From here on the program may run at any moment: signals wait, and are then for it.
+            joining.run()
             joining.keep()
-            status = _stay(joining, forwarder, proxy)
+            status = _stay(joining, forwarder, terminal.proxy)
         finally:
-            if proxy is not None:
-                proxy.close()
-            if console is not None:
-                console.close()
+            terminal.close()
     if status is None:
         raise PlatformError("how the program ended is unknown", container=context.id)
     return status
 
 
-def _console(context: Context, joining: Joining) -> ConsoleSocket | None:
-    """Return a console socket of our own when the process has a terminal and nobody else is to have it."""
-    # In the foreground, --console-socket is refused; that is left to who refuses all the rest.
-    if context.line.text("console-socket") or not joining.wants_terminal():
-        return None
-    from orlop.cli.terminal import ConsoleSocket
+class Terminal:
+    """The terminal of a process in the foreground, if it has one and nobody else is to have it."""
 
-    return ConsoleSocket()
+    def __init__(self, context: Context, joining: Joining) -> None:
+        """Make a console socket of our own."""
+        self.proxy: Proxy | None = None
+        self._console: ConsoleSocket | None = None
+        # In the foreground, --console-socket is refused; that is left to who refuses all the rest.
+        if joining.wants_terminal() and not context.line.text("console-socket"):
+            from orlop.cli.terminal import ConsoleSocket
 
+            self._console = ConsoleSocket()
 
-def _proxy(console: ConsoleSocket | None) -> Proxy | None:
-    if console is None:
-        return None
-    from orlop.cli.terminal import Proxy
+    @property
+    def socket(self) -> str:
+        """The path of the socket; empty: there is none."""
+        return self._console.path if self._console is not None else ""
 
-    return Proxy(console.receive())
+    def take(self) -> None:
+        """Take the master over."""
+        from orlop.cli.terminal import Proxy
+
+        if self._console is not None:
+            self.proxy = Proxy(self._console.receive())
+
+    def close(self) -> None:
+        """Give the caller's terminal back as it was."""
+        if self.proxy is not None:
+            self.proxy.close()
+        if self._console is not None:
+            self._console.close()
 
 
 def _stay(joining: Joining, forwarder: Forwarder, proxy: Proxy | None) -> int | None:

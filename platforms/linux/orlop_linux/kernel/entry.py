@@ -34,13 +34,24 @@ if TYPE_CHECKING:
 _ID_LIMIT = 65536
 
 
-def enter(
-    zygote: Zygote, record: Record, plan: Plan, options: ExecOptions, *, resctrl_root: str = ""
+def enter(  # noqa: PLR0913 - the parts of one process
+    zygote: Zygote,
+    record: Record,
+    plan: Plan,
+    options: ExecOptions,
+    *,
+    resctrl_root: str = "",
+    only: bool = False,
 ) -> Entry:
-    """Make a process in the container of *record*; see :meth:`orlop_hookspecs.kernel.LiveKernel.enter`."""
+    """Make a process in the container of *record*; see :meth:`orlop_hookspecs.kernel.LiveKernel.enter`.
+
+    With *only*, the zygote is not needed for anything else.
+    """
     entry = Entry(zygote, record, plan, options)
     try:
         entry.bear()
+        if only:
+            zygote.dismiss()
         entry.host_steps(resctrl_root)
         entry.build_inside()
     except BaseException:

@@ -58,6 +58,13 @@ class Zygote:
                 self._start()
             return self._pid
 
+    def dismiss(self) -> None:
+        """Let the process end, without waiting for it, once nothing more will be asked; then :meth:`close`."""
+        with self._lock:
+            if self._control is not None:
+                self._control.close()
+                self._control = None
+
     def close(self) -> None:
         """End the process; containers live on. Idempotent."""
         with self._lock:

@@ -101,7 +101,7 @@ class LinuxLive:
 
         zygote = Zygote()
         try:
-            entry = enter(zygote, record, plan, options)
+            entry = enter(zygote, record, plan, options, only=True)
         finally:
             zygote.close()
         self._ends.add_guest((record.pid, record.start_time), (entry.pid, entry.start_time))
