@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +56,23 @@ class Podman:
         return self.call("run", "--network=none", *ULIMITS, *options, "--rootfs", rootfs, *args)
 
 
+def await_helpers(scratch: Path) -> None:
+    """Wait for the processes that podman leaves to clean up after a container or a program in one."""
+    deadline = time.monotonic() + 60
+    while _mention(str(scratch)):
+        assert time.monotonic() < deadline, "processes of podman do not end"
+
+
+def _mention(text: str) -> bool:
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if text.encode() in (entry / "cmdline").read_bytes():
+                return True
+        except OSError:
+            continue
+    return False
+
+
 def _groups() -> set[Path]:
     return {p for root in CGROUP_ROOTS.iterdir() if root.is_dir() for p in root.glob("libpod_parent*")}
 
@@ -83,6 +101,7 @@ def podman(scratch: Path, request: pytest.FixtureRequest) -> Iterator[Podman]:
     engine = Podman(scratch, orlop_command(), getattr(request, "param", "cgroupfs"))
     yield engine
     engine.call("rm", "--all", "--force", "--time=0")
+    await_helpers(scratch)
     for name in ("root/vfs-containers", "root"):
         subprocess.run(["umount", "-l", str(scratch / name)], stderr=subprocess.DEVNULL, check=False)
     for group in sorted(_groups() - before, reverse=True):
