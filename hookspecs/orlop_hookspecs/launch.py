@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from orlop_hookspecs.frozen import Frozen, field, frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 from orlop_hookspecs.host import NO_HOST, HostView
 
 
