@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from orlop_hookspecs.frozen import Frozen, field, frozen
+from orlop_hookspecs.host import NO_HOST, HostView
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-from orlop_hookspecs.host import NO_HOST, HostView
 
 
 @frozen

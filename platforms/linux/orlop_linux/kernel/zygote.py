@@ -59,7 +59,7 @@ class Zygote:
             return self._pid
 
     def dismiss(self) -> None:
-        """Let the process end without waiting for it: nothing more will be asked. Then comes :meth:`close`."""
+        """Let the process end, without waiting: nothing more will be asked. Then comes :meth:`close`."""
         with self._lock:
             if self._control is not None:
                 self._control.close()
