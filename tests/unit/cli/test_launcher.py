@@ -280,6 +280,12 @@ def test_a_small_command_has_a_pack_of_its_own(packed: Prefix) -> None:
     finally:
         os.umask(before)
     assert [one.name.partition(".")[0] for one in sorted(packed.site.rglob("*.pack"))] == ["delete", "small"]
+    # A package that has changed is loaded in the usual way, and what is in it as well.
+    for name in ("orlop/__init__.py", "orlop/cli/__init__.py", "orlop/store/jsontext.py"):
+        package = packed.site / name
+        package.write_text(package.read_text() + "\n# changed\n")
+        for _ in range(2):
+            assert packed.run(*line).stderr == ""
     source = packed.site / "orlop" / "lifecycle" / "delete.py"
     status = source.stat()
     source.write_text(source.read_text() + "\nraise SystemExit(7)\n")
