@@ -1,11 +1,12 @@
-"""Measure whole container lifecycles: orlop as a library and as a command, beside runc and crun, in one run.
+"""Measure whole container lifecycles: orlop as library, command and composed file, beside runc and crun.
 
     python benchmarks/lifecycle.py [--rounds 40] [--gap 20] [--seccomp] [--json FILE]
 
 Each round runs every contestant once, in a shuffled order, after an idle gap, because both change the
 result: the kernel's cgroup code answers differently when it is hot. crun refuses hybrid cgroups, so all
 contestants run in a private mount namespace from which the cgroup2 mount of a hybrid host has been
-detached. Printed are medians, 95th percentiles and ratios; nothing is asserted.
+detached. The composed runtime is made of the profile ``docker-like`` before anything is measured. Printed are
+medians, 95th percentiles and ratios; nothing is asserted.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -31,6 +33,7 @@ from bundle import allow_list, make_config, write_bundle
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+PEERS = ("runc", "crun", "orlop")
 VERBS = ("create", "state", "start", "kill", "delete", "sum", "run")
 CLONE_NEWNS = 0x00020000
 MS_REC_SLAVE = 0x4000 | 0x80000
@@ -165,6 +168,17 @@ class Library:
         self.runtime.close()
 
 
+def compose(orlop: str, place: Path) -> Path:
+    """Compose a runtime of the installed versions and return its path."""
+    versions = {name: metadata.version(name) for name in ("orlop", "jeepney")}
+    pins = "\n".join(f'{name} = "{version}"' for name, version in versions.items())
+    manifest = place / "composed.toml"
+    manifest.write_text(f'profile = "docker-like"\n[distributions]\n{pins}\n')
+    made = place / "composed"
+    subprocess.run([orlop, "compose", str(manifest), "-o", str(made)], check=True, stdout=subprocess.DEVNULL)
+    return made
+
+
 def percentile(values: list[float], share: float) -> float:
     """Return the value below which *share* of *values* lie."""
     ordered = sorted(values)
@@ -182,7 +196,7 @@ def table(results: dict[str, list[Times]]) -> dict[str, dict[str, dict[str, floa
         report[name] = {}
         for verb in VERBS:
             row = {"median": medians[name][verb], "p95": percentile([t[verb] for t in rounds], 0.95)}
-            for peer in ("runc", "crun"):
+            for peer in PEERS:
                 if peer in medians and peer != name:
                     row[f"/{peer}"] = medians[name][verb] / medians[peer][verb]
             report[name][verb] = row
@@ -194,7 +208,7 @@ def show(report: dict[str, dict[str, dict[str, float]]]) -> None:
     print(f"{'':16}" + "".join(f"{verb:>22}" for verb in VERBS))
     for name, rows in report.items():
         print(f"{name:16}" + "".join(f"{rows[v]['median']:>13.2f} ({rows[v]['p95']:6.2f})" for v in VERBS))
-    for peer in ("runc", "crun"):
+    for peer in PEERS:
         for name, rows in report.items():
             if f"/{peer}" in rows["create"]:
                 print(
@@ -229,7 +243,11 @@ def main() -> None:
         filters = allow_list() if args.seccomp else None
         bundle = write_bundle(root / "long", make_config(base, seccomp=filters, args=["sleep", "1000"]))
         quick = write_bundle(root / "quick", make_config(base, seccomp=filters, args=["true"]))
-        contestants: list[Library | CommandLine] = [Library(root), CommandLine("orlop", [args.orlop], root)]
+        contestants: list[Library | CommandLine] = [
+            Library(root),
+            CommandLine("orlop", [args.orlop], root),
+            CommandLine("orlop composed", [str(compose(args.orlop, root))], root),
+        ]
         contestants += [CommandLine(p, [found], root) for p in ("runc", "crun") if (found := shutil.which(p))]
         results: dict[str, list[Times]] = {c.name: [] for c in contestants}
         for number in range(-2, args.rounds):  # two rounds to warm up

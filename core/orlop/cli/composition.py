@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orlop import entrypoints
 from orlop.cli.paths import complete
 from orlop_hookspecs.errors import UsageError
 
@@ -56,6 +57,10 @@ def runtime(context: Context, *, check_features: bool = True) -> Runtime:
     complete()
     from orlop.runtime import Runtime
 
+    if entrypoints.frozen is not None and wanted is None and not blocked:
+        from orlop.plugins.frozen import FrozenComposition
+
+        return Runtime.of(FrozenComposition(), root=context.root, warn=context.report.warning)
     return Runtime.compose(
         _PLATFORM,
         wanted,

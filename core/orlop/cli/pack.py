@@ -18,6 +18,7 @@ from marshal import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import CodeType
     from typing import Any
 
@@ -60,15 +61,27 @@ def keep(kit: Kit) -> None:
                 made[known] = entry
     if made != packed or found != points:
         _compile_boot()
-        order = order if made == packed else _ordered(made)
+        if made != packed:
+            order = _ordered(made)
+            if not packed:
+                # All was loaded from sources, with what only type checkers read. What of the standard library
+                # nothing imports any more at once is not wanted; the next command will tell what else is.
+                wanted = set(_ordered(made, [one for one in made if one.partition(".")[0] in _OURS]))
+                made = {one: entry for one, entry in made.items() if one in wanted or not entry[4]}
+                order = tuple(one for one in order if one in wanted)
         try:
             _write(f"{os.path.dirname(__file__)}/__pycache__/{name}", dumps((header, made, order, found)))
         except OSError:
             pass
 
 
-def _ordered(modules: Modules) -> tuple[str, ...]:
-    """Return the names of *modules*, each after those that it imports at once, as far as that goes."""
+def _ordered(modules: Modules, roots: Iterable[str] | None = None) -> tuple[str, ...]:
+    """Return the names of *modules*, each after those that it imports at once, as far as that goes.
+
+    Args:
+        modules: The modules.
+        roots: Start with these, and return nothing that they do not need; ``None``: return all.
+    """
     done: dict[str, None] = {}
     begun: set[str] = set()
 
@@ -87,7 +100,7 @@ def _ordered(modules: Modules) -> tuple[str, ...]:
                     visit(f"{word}.{other}")
             done[name] = None
 
-    for name in modules:
+    for name in modules if roots is None else roots:
         visit(name)
     return tuple(done)
 

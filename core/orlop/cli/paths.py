@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import sys
 
+from orlop import entrypoints
+
 
 def complete() -> None:
     """Make everything importable that an ordinary start would, but for the user's own directory.
 
     The launcher isolates the interpreter (``-I``), and an isolated interpreter has no user directory.
     """
-    if not sys.flags.no_site or "site" in sys.modules:
+    if not sys.flags.no_site or "site" in sys.modules or entrypoints.frozen is not None:
         return
     import site
 

@@ -389,6 +389,19 @@ COMMANDS: tuple[Command, ...] = (
         group=OWN,
     ),
     Command(
+        "compose",
+        "make a runtime of chosen plugins in one file",
+        usage="MANIFEST",
+        least=1,
+        most=1,
+        flags=(
+            Flag(("output", "o"), "the file to make (default: the runtime's name, here)", metavar="FILE"),
+            _FORMAT,
+        ),
+        group=OWN,
+        text="MANIFEST is a TOML file: a profile or plugins, and the versions that they are pinned to.",
+    ),
+    Command(
         "schema",
         "print the JSON schema of a document, made from the classes that read it",
         usage="config|state|features",

@@ -171,6 +171,9 @@ def hint_for(composition: Composition, finding: Finding) -> str:
     from orlop.plugins.facade import Hooks
     from orlop.plugins.verify import verify
 
+    told = composition.hint_for(finding)
+    if told:
+        return told
     for inactive in composition.inactive:
         try:
             verified = verify(inactive.load(), inactive.source, [])

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     import pluggy
 
+    from orlop.engine.coverage import Finding
     from orlop.plugins.sources import Candidate
     from orlop_hookspecs.hooks.capability import Handle
     from orlop_hookspecs.kernel import Platform
@@ -110,6 +111,10 @@ class Composition:
     def features(self) -> Merged:
         """The merged features document with its provenance."""
         return merge(self.handles, self.hooks.features())
+
+    def hint_for(self, finding: Finding) -> str:  # noqa: ARG002 - what overrides it looks at it
+        """Return what would handle *finding*, where more is known than the inactive plugins; else nothing."""
+        return ""
 
     def why_here(self, name: str) -> list[str]:
         """Return why plugin *name* stands where it does in the order: what it and others declared."""

@@ -20,6 +20,7 @@ from orlop_hookspecs.steps.base import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Self
 
     from orlop.plugins.verify import Implementation, Verified
     from orlop_hookspecs.documents import Config, IntelRdt, Resources
@@ -77,6 +78,17 @@ class Hooks:
 
                     call = bounded(call, deadline)
                 self._calls.setdefault(hook, []).append((verified.info.name, call))
+        self._keep_often_asked()
+
+    @classmethod
+    def of_calls(cls, calls: dict[str, list[tuple[str, Call]]]) -> Self:
+        """Return hooks that were resolved before: each to its calls, by plugin, in the plugins' order."""
+        made = cls(())
+        made._calls = calls
+        made._keep_often_asked()
+        return made
+
+    def _keep_often_asked(self) -> None:
         self._handles = self._of(capability.orlop_handles)
         self._features = self._of(capability.orlop_features)
         self._adjust = self._of(capability.orlop_adjust)

@@ -28,6 +28,15 @@ _PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__fi
 DEFAULT = f"import sys; sys.path.append({_PACKAGES!a}); from orlop_linux.init.zygote import main; main()"
 """The helper's program, the zygote. Its directory is the last of the path and shadows no standard module."""
 
+_helper = getattr(__spec__.loader, "helper", None)
+SOURCE_FD = -1
+"""A descriptor of the file that the helper's modules are in, where all modules are in one file; else -1.
+
+The helper has it as its descriptor 4: the file that a path names may be another one by then.
+"""
+if _helper is not None:
+    SOURCE_FD, DEFAULT = _helper()
+
 HELPER_FD = 3
 """The descriptor as which the helper finds the one that was handed to :func:`launch`."""
 
@@ -95,6 +104,8 @@ def launch(extra_fd: int, program: str = DEFAULT) -> int:
         (os.POSIX_SPAWN_DUP2, 0, 1),
         (os.POSIX_SPAWN_DUP2, 0, 2),
     ]
+    if SOURCE_FD >= 0:
+        actions.insert(1, (os.POSIX_SPAWN_DUP2, SOURCE_FD, HELPER_FD + 1))
     tries = 0
     while True:
         try:

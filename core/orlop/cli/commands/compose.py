@@ -1,0 +1,52 @@
+"""``orlop compose``: make a runtime of chosen plugins in one file."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from orlop.cli.output import to_json, write
+from orlop.cli.paths import complete
+
+if TYPE_CHECKING:
+    from orlop.cli.context import Context
+
+_INDENT = "    "
+
+
+def run(context: Context) -> int:
+    """Compose the runtime that the manifest describes, and say what is inside."""
+    complete()
+    from orlop.composing.image import build
+    from orlop.composing.image import write as write_image
+    from orlop.composing.manifest import read_manifest
+    from orlop.composing.parts import gather
+    from orlop.composing.source import as_report
+
+    line = context.line
+    manifest = read_manifest(line.arguments[0])
+    parts = gather(manifest)
+    content = build(manifest, parts)
+    output = os.path.abspath(line.text("output") or manifest.name)
+    write_image(output, content)
+    import hashlib
+
+    report = {
+        "output": output,
+        "size": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        **as_report(manifest, parts),
+    }
+    write(to_json(report, _INDENT) + "\n" if line.text("format") == "json" else _text(report))
+    return 0
+
+
+def _text(report: dict[str, Any]) -> str:
+    lines = [f"{report['output']}: {report['size']} bytes, sha256 {report['sha256']}", "plugins:"]
+    lines += [f"    {name} {version}" for name, version in report["plugins"].items()]
+    lines += [
+        "distributions:",
+        *(f"    {name} {version}" for name, version in report["distributions"].items()),
+    ]
+    lines += ["features:", to_json(report["features"], _INDENT)]
+    return "".join(f"{line}\n" for line in lines)

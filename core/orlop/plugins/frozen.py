@@ -1,0 +1,93 @@
+"""The composition of a composed runtime: everything about its plugins that could be settled has been.
+
+``orlop compose`` generates the modules that this reads; see :mod:`orlop.composing.source`. A test proves that
+the result behaves as the live composition of the same plugins.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orlop import entrypoints
+from orlop.engine.features import Merged
+from orlop.plugins.compose import Composition
+from orlop.plugins.facade import Hooks
+from orlop_hookspecs.errors import CompositionError
+
+if TYPE_CHECKING:
+    from orlop.engine.coverage import Finding
+    from orlop.plugins.verify import Verified
+    from orlop_hookspecs.kernel import Platform
+
+PACKAGE = "orlop_composed"
+
+
+def _generated(name: str) -> Any:  # noqa: ANN401 - a generated module
+    return __import__(f"{PACKAGE}.{name}", fromlist=("_",))
+
+
+class FrozenComposition(Composition):
+    """The plugins inside a composed runtime."""
+
+    def __init__(self) -> None:
+        """Take over the generated calls."""
+        calls = _generated("calls")
+        super().__init__(calls.PLATFORM, None, (), (), Hooks.of_calls(calls.CALLS))
+        self.names = list(calls.NAMES)
+        self.platform = self._find_platform()
+
+    def _find_platform(self) -> Platform:
+        for _, platform in self.hooks.platforms():
+            if platform.name == self.platform_name:
+                return platform
+        raise CompositionError(
+            f"platform {self.platform_name} is not there on this operating system", act="load plugins"
+        )
+
+    @property
+    def plugins(self) -> tuple[Verified, ...]:
+        """The plugins as the live composition has them, for those who list them."""
+        return self.live_twin.plugins
+
+    @plugins.setter
+    def plugins(self, _: tuple[Verified, ...]) -> None:
+        """Leave it to the live composition."""
+
+    @property
+    def live_twin(self) -> Composition:
+        """The live composition of the same plugins."""
+        found: Composition | None = self.__dict__.get("_twin")
+        if found is None:
+            from orlop.plugins.compose import compose
+
+            found = self.__dict__["_twin"] = compose(self.platform_name, self.names)
+        return found
+
+    @property
+    def features(self) -> Merged:
+        """The features document, as it was when the runtime was composed."""
+        generated = _generated("features")
+        return Merged(generated.DATA, generated.PROVENANCE)
+
+    def hint_for(self, finding: Finding) -> str:
+        """Return which plugin would handle *finding*, and the line of the manifest that would add it."""
+        from orlop.engine.coverage import Coverage
+        from orlop_hookspecs.hooks.capability import Handle
+
+        facts = _generated("facts")
+        for name, version, rows in facts.MISSING:
+            handles = [
+                Handle(path, None if values is None else frozenset(values), exact=exact)
+                for path, values, exact in rows
+            ]
+            if Coverage([(name, handles)]).accepts(finding):
+                return (
+                    f"plugin {name} would handle it, and {facts.NAME} was composed without it; "
+                    f'write in [plugins] of {facts.MANIFEST}: {name} = "{version}"'
+                )
+        return ""
+
+
+def frozen() -> FrozenComposition | None:
+    """Return the composition of this composed runtime; ``None`` in an installed one."""
+    return None if entrypoints.frozen is None else FrozenComposition()
