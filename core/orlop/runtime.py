@@ -130,20 +130,6 @@ class Runtime:
             warn=warn,
         )
 
-    @classmethod
-    def of(
-        cls,
-        composition: Composition,
-        *,
-        root: str | None = None,
-        options: Mapping[str, Any] | None = None,
-        warn: Callable[[str], None] | None = None,
-    ) -> Self:
-        """Return the runtime of a *composition* that has a platform; the rest is as for :meth:`compose`."""
-        platform = composition.platform
-        assert platform is not None  # noqa: S101 - asked for above
-        return cls(composition, platform, root=root, options=options, warn=warn)
-
     # -- what the composition can do
 
     @property

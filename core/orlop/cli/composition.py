@@ -60,7 +60,8 @@ def runtime(context: Context, *, check_features: bool = True) -> Runtime:
     if entrypoints.frozen is not None and wanted is None and not blocked:
         from orlop.plugins.frozen import FrozenComposition
 
-        return Runtime.of(FrozenComposition(), root=context.root, warn=context.report.warning)
+        settled = FrozenComposition()
+        return Runtime(settled, settled.supplied, root=context.root, warn=context.report.warning)
     return Runtime.compose(
         _PLATFORM,
         wanted,

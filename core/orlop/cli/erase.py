@@ -108,7 +108,8 @@ class _Eraser(ast.NodeTransformer):
         node.decorator_list = self._real(node.decorator_list)
         # The class that a subscript stands for is the class itself (PEP 560).
         bases = [base.value if isinstance(base, ast.Subscript) else base for base in node.bases]
-        node.bases = [base for base in bases if not self._means(base, "Generic")]
+        nothing = ("Generic",) if "runtime_checkable" in self._names.values() else ("Generic", "Protocol")
+        node.bases = [base for base in bases if not self._means(base, *nothing)]
         self.generic_visit(node)
         return node
 

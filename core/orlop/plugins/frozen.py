@@ -34,7 +34,7 @@ class FrozenComposition(Composition):
         calls = _generated("calls")
         super().__init__(calls.PLATFORM, None, (), (), Hooks.of_calls(calls.CALLS))
         self.names = list(calls.NAMES)
-        self.platform = self._find_platform()
+        self.supplied = self.platform = self._find_platform()
 
     def _find_platform(self) -> Platform:
         for _, platform in self.hooks.platforms():

@@ -68,25 +68,28 @@ def test_the_other_branch_stays() -> None:
 
 def test_what_is_used_stays() -> None:
     names = names_after(
-        "from typing import Any, Protocol, TypeVar\nT = TypeVar('T')\nU = TypeVar('U')\n"
-        "class P(Protocol):\n    pass\nuse = (T, Any)\n"
+        "from typing import Any, Protocol, TypeVar, runtime_checkable\nT = TypeVar('T')\nU = TypeVar('U')\n"
+        "@runtime_checkable\nclass P(Protocol):\n    x: int\nuse = (T, Any)\n"
     )
     assert {"Any", "T", "Protocol", "P"} <= names.keys()
+    assert not isinstance(3, names["P"])
     assert "U" not in names
 
 
 def test_bases_decorators_and_casts_are_what_they_are_when_they_run() -> None:
     names = names_after(
-        "from typing import Generic, TypeVar, cast, dataclass_transform, overload\n"
+        "from typing import Generic, Protocol, TypeVar, cast, dataclass_transform, overload\n"
         "T = TypeVar('T')\n"
         "class A(Generic[T]): pass\n"
         "class B(A[int], list[str]): pass\n"
+        "class S(Protocol): pass\n"
         "@dataclass_transform(frozen_default=True)\ndef d(c: T) -> T: return c\n"
         "@overload\ndef f(a: int) -> int: ...\n@overload\ndef f(a: str) -> str: ...\n"
         "def f(a): return cast('int', a)\n"
         "@d\nclass C: pass\n"
     )
     assert names["A"].__bases__ == (object,)
+    assert names["S"].__bases__ == (object,)
     assert names["B"].__bases__ == (names["A"], list)
     assert not hasattr(names["d"], "__dataclass_transform__")
     assert names["f"]("1") == "1"
