@@ -1,4 +1,4 @@
-"""An image that every engine can load from a file: busybox and a few users. No registry is asked."""
+"""Images that every engine can load from a file: busybox and a few users. No registry is asked."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import tarfile
 from pathlib import Path
 
 NAME = "docker.io/library/box:1"
+PAUSE = "docker.io/library/pause:1"
+"""The same with a program that does nothing for long: what holds the namespaces of a pod."""
 BUSYBOX = Path("/bin/busybox")
 APPLETS = (
     *("awk", "cat", "chmod", "dd", "echo", "env", "false", "grep", "head", "hostname", "id", "kill", "ls"),
@@ -58,21 +60,23 @@ def _layer() -> bytes:
 
 
 def write(path: Path) -> Path:
-    """Write the image to *path*, as ``docker save`` would, and return it."""
+    """Write the images to *path*, as ``docker save`` would, and return it."""
     layer = _layer()
     digest = hashlib.sha256(layer).hexdigest()
-    config = {
-        "architecture": _MACHINES[os.uname().machine],
-        "os": "linux",
-        "config": {"Cmd": ["sh"], "Env": ["PATH=/bin"]},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
-        "history": [{"created": "2020-01-01T00:00:00Z", "created_by": "orlop's tests"}],
-    }
-    text = json.dumps(config).encode()
-    name = f"{hashlib.sha256(text).hexdigest()}.json"
-    manifest = [{"Config": name, "RepoTags": [NAME], "Layers": [f"{digest}/layer.tar"]}]
+    manifest = []
     with tarfile.open(path, "w") as tar:
-        _add(tar, name, text)
         _add(tar, f"{digest}/layer.tar", layer)
+        for tag, command in ((NAME, ["sh"]), (PAUSE, ["sleep", "1000000"])):
+            config = {
+                "architecture": _MACHINES[os.uname().machine],
+                "os": "linux",
+                "config": {"Cmd": command, "Env": ["PATH=/bin"]},
+                "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
+                "history": [{"created": "2020-01-01T00:00:00Z", "created_by": "orlop's tests"}],
+            }
+            text = json.dumps(config).encode()
+            name = f"{hashlib.sha256(text).hexdigest()}.json"
+            _add(tar, name, text)
+            manifest.append({"Config": name, "RepoTags": [tag], "Layers": [f"{digest}/layer.tar"]})
         _add(tar, "manifest.json", json.dumps(manifest).encode())
     return path

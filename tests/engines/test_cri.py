@@ -1,0 +1,283 @@
+"""containerd's plugin for Kubernetes on orlop, driven as a kubelet drives it."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.engines import image
+from tests.engines.conftest import orlop_command
+from tests.engines.containerd import Containerd
+from tests.engines.cri import Client, CriError
+from tests.engines.daemon import Left, left_by, members, nothing_left, until
+
+# What the how-to page shows, and what keeps this daemon apart from all others.
+_CONFIGURATION = """
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{pause}"
+  restrict_oom_score_adj = true
+  disable_apparmor = true
+  stream_server_address = "127.0.0.1"
+  stream_server_port = "0"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/nowhere"
+    conf_dir = "/nowhere"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    default_runtime_name = "orlop"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.orlop]
+      runtime_type = "io.containerd.runc.v2"
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.orlop.options]
+        BinaryName = "{runtime}"
+        Root = "/run/rt"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.peer]
+      runtime_type = "io.containerd.runc.v2"
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.peer.options]
+        BinaryName = "{peer}"
+        Root = "/run/peer"
+"""
+
+
+class Node:
+    """A machine of a cluster, as its kubelet sees it."""
+
+    def __init__(self) -> None:
+        """Start containerd with the plugin, and the client."""
+        if importlib.util.find_spec("cri_api") is None:
+            pytest.skip("needs the Python package container-runtime-interface-api (the extra engines)")
+        self.peer = shutil.which("runc") or "/bin/false"
+        text = _CONFIGURATION.format(pause=image.PAUSE, runtime=orlop_command(), peer=self.peer)
+        self.containerd = Containerd(orlop_command(), text)
+        self.daemon = self.containerd.daemon
+        self.logs = self.daemon.scratch / "logs"
+        self.call = Client(self.daemon.scratch / "sock")
+
+    def config(self, name: str, **security: Any) -> dict[str, Any]:
+        """Return the config of a pod on the host's network."""
+        return {
+            "metadata": {"name": name, "uid": f"uid-{name}", "namespace": "default"},
+            "log_directory": str(self.logs / name),
+            "linux": {
+                "cgroup_parent": f"/{self.daemon.parent}/{name}",
+                "security_context": {"namespace_options": {"network": "NODE"}, **security},
+            },
+        }
+
+    def pod(self, name: str, handler: str = "", **security: Any) -> tuple[str, dict[str, Any]]:
+        """Run the sandbox of a pod; return its identifier and its config."""
+        config = self.config(name, **security)
+        made = self.call("RunPodSandbox", config=config, runtime_handler=handler)
+        return made["pod_sandbox_id"], config
+
+    def container(self, pod: tuple[str, dict[str, Any]], name: str, *command: str, **more: Any) -> str:
+        """Create and start a container in a pod."""
+        ident, config = pod
+        described = {
+            "metadata": {"name": name},
+            "image": {"image": image.NAME},
+            "command": command,
+            "log_path": f"{name}.log",
+            **more,
+        }
+        made = self.call("CreateContainer", pod_sandbox_id=ident, config=described, sandbox_config=config)[
+            "container_id"
+        ]
+        self.call("StartContainer", container_id=made)
+        found: str = made
+        return found
+
+    def status(self, container: str) -> dict[str, Any]:
+        """Return the status of a container."""
+        found: dict[str, Any] = self.call("ContainerStatus", container_id=container)["status"]
+        return found
+
+    def execute(self, container: str, *command: str) -> tuple[int, str, str]:
+        """Run a command in a container; return its exit status and what it has written."""
+        done = self.call("ExecSync", container_id=container, cmd=command, timeout=30)
+        out, err = (base64.b64decode(done.get(name, "")).decode() for name in ("stdout", "stderr"))
+        return done.get("exit_code", 0), out, err
+
+    def left(self) -> Left:
+        """Return all that pods could leave behind."""
+        left = left_by(
+            self.daemon,
+            "/run/rt/k8s.io",
+            "/run/peer/k8s.io",
+            f"{self.daemon.scratch}/state/io.containerd.runtime.v2.task/k8s.io",
+        )
+        # A kubelet makes the groups of pods and removes them.
+        left["cgroups"] = {group for group in left["cgroups"] if len(Path(group).name) == 64}
+        left["pods"] = {one["id"] for one in self.call("ListPodSandbox").get("items", [])}
+        return left
+
+    def clear(self) -> None:
+        """Stop and remove all pods."""
+        for one in self.call("ListPodSandbox").get("items", []):
+            self.call("StopPodSandbox", pod_sandbox_id=one["id"])
+            self.call("RemovePodSandbox", pod_sandbox_id=one["id"])
+
+    def close(self) -> None:
+        """Stop it all."""
+        self.call.close()
+        self.containerd.close()
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Node]:
+    made = Node()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def node(machine: Node) -> Iterator[Node]:
+    """Provide a node; whatever a test has done, nothing of it is left."""
+    before = machine.left()
+    yield machine
+    machine.clear()
+    nothing_left(before, machine.left)
+
+
+def test_the_plugin_is_ready(node: Node) -> None:
+    conditions = node.call("Status")["status"]["conditions"]
+    assert {"type": "RuntimeReady", "status": True} in conditions
+
+
+def test_the_life_of_a_container(node: Node) -> None:
+    pod = node.pod("one")
+    made = node.container(
+        pod, "first", "sh", "-c", "echo up; trap 'exit 3' TERM; while :; do sleep 0.05; done"
+    )
+    assert node.status(made)["state"] == "CONTAINER_RUNNING"
+    log = node.logs / "one/first.log"
+    until(lambda: log.exists() and log.read_text().endswith("stdout F up\n"), node.containerd.log)
+    node.call("StopContainer", container_id=made, timeout=30)
+    status = node.status(made)
+    assert (status["state"], status["exit_code"]) == ("CONTAINER_EXITED", 3)
+    node.call("RemoveContainer", container_id=made)
+    assert node.call("ListContainers") == {}
+    node.call("StopPodSandbox", pod_sandbox_id=pod[0])
+    state = node.call("PodSandboxStatus", pod_sandbox_id=pod[0])["status"].get("state")
+    assert state == "SANDBOX_NOTREADY"
+    node.call("RemovePodSandbox", pod_sandbox_id=pod[0])
+
+
+def test_a_container_that_ignores_the_polite_signal_is_killed(node: Node) -> None:
+    made = node.container(node.pod("one"), "first", "sleep", "1000")
+    node.call("StopContainer", container_id=made, timeout=0)
+    assert node.status(made)["exit_code"] == 137
+
+
+def test_commands_in_a_container(node: Node) -> None:
+    made = node.container(node.pod("one"), "first", "sleep", "1000")
+    assert node.execute(made, "sh", "-c", "echo out; echo err >&2; exit 7") == (7, "out\n", "err\n")
+    with pytest.raises(CriError, match="executable file not found in"):
+        node.execute(made, "no-such-program")
+
+
+def test_limits_statistics_and_their_change(node: Node) -> None:
+    limits = {"memory_limit_in_bytes": 64 << 20, "cpu_quota": 50_000, "cpu_period": 100_000}
+    made = node.container(node.pod("one"), "first", "sleep", "1000", linux={"resources": limits})
+    file = _file(node, made)
+    assert file.read_text().strip() == str(64 << 20)
+    statistics = node.call("ContainerStats", container_id=made)["stats"]
+    assert int(statistics["memory"]["working_set_bytes"]["value"]) > 0
+    assert int(statistics["cpu"]["usage_core_nano_seconds"]["value"]) > 0
+    node.call("UpdateContainerResources", container_id=made, linux={"memory_limit_in_bytes": 96 << 20})
+    assert file.read_text().strip() == str(96 << 20)
+
+
+def _file(node: Node, container: str) -> Path:
+    """Return the kernel's file with the memory limit of a container."""
+    root = Path("/sys/fs/cgroup")
+    v2 = (root / "cgroup.procs").exists()
+    top = (root if v2 else root / "memory") / node.daemon.parent / "one" / container
+    return top / ("memory.max" if v2 else "memory.limit_in_bytes")
+
+
+def test_containers_of_a_pod_share_its_namespaces(node: Node) -> None:
+    pod = node.pod("one", namespace_options={"network": "NODE", "pid": "POD"})
+    first = node.container(pod, "first", "sleep", "1000")
+    second = node.container(pod, "second", "sleep", "1001")
+    groups = [_file(node, made).parent for made in (first, second)]
+    one, two = (next(iter(members(group))) for group in groups)
+    for kind in ("pid", "ipc", "uts", "net"):
+        assert Path(f"/proc/{one}/ns/{kind}").readlink() == Path(f"/proc/{two}/ns/{kind}").readlink()
+    assert "sleep 1001" in node.execute(first, "ps")[1]
+
+
+def test_the_security_context_is_applied(node: Node) -> None:
+    context = {
+        "run_as_user": {"value": image.PLAIN},
+        "run_as_group": {"value": image.PLAIN},
+        "supplemental_groups": [7],
+        "no_new_privs": True,
+        "readonly_rootfs": True,
+        "capabilities": {"drop_capabilities": ["ALL"]},
+        "seccomp": {"profile_type": "RuntimeDefault"},
+    }
+    made = node.container(node.pod("one"), "first", "sleep", "1000", linux={"security_context": context})
+    script = "id -u; id -G; grep -E '^(CapBnd|NoNewPrivs|Seccomp):' /proc/self/status; touch /tmp/x"
+    status, shown, said = node.execute(made, "sh", "-c", script)
+    assert status == 1
+    assert "Read-only file system" in said
+    groups = [str(image.PLAIN), "7"]
+    words = ["CapBnd:", "0" * 16, "NoNewPrivs:", "1", "Seccomp:", "2"]
+    assert shown.split() == [str(image.PLAIN), *groups, *words]
+
+
+def test_mounts(node: Node) -> None:
+    place = node.daemon.scratch / "volume"
+    place.mkdir(exist_ok=True)
+    mounts = [
+        {"container_path": "/rw", "host_path": str(place)},
+        {"container_path": "/ro", "host_path": str(place), "readonly": True},
+    ]
+    made = node.container(node.pod("one"), "first", "sleep", "1000", mounts=mounts)
+    assert node.execute(made, "sh", "-c", "echo data >/rw/file; cat /ro/file")[:2] == (0, "data\n")
+    assert node.execute(made, "touch", "/ro/file")[0] == 1
+
+
+def test_a_handler_chooses_the_runtime(node: Node) -> None:
+    records = "/run/rt/k8s.io/{}/record.json"
+    for handler in ("", "orlop"):
+        ident, _ = node.pod(f"pod{handler}", handler)
+        assert node.daemon.inside(records.format(ident)).exists()
+        status = node.call("PodSandboxStatus", pod_sandbox_id=ident)["status"]
+        assert status.get("runtime_handler", "") == handler
+    if node.peer != "/bin/false":
+        ident, _ = node.pod("peer", "peer")
+        assert node.daemon.inside(f"/run/peer/k8s.io/{ident}").exists()
+        assert not node.daemon.inside(records.format(ident)).exists()
+    with pytest.raises(CriError, match='no runtime for "nobody" is configured'):
+        node.pod("nobody", "nobody")
+
+
+def test_a_program_that_cannot_run_is_told_by_its_name(node: Node) -> None:
+    pod = node.pod("one")
+    with pytest.raises(CriError, match="executable file not found in"):
+        node.container(pod, "first", "no-such-program")
+    listed = node.call("ListContainers")["containers"]
+    assert node.status(listed[0]["id"])["reason"] == "StartError"
+
+
+def test_many_pods_one_by_one_and_at_once_leave_nothing(node: Node) -> None:
+    """The fixture looks for what is left."""
+    pod = node.pod("one")
+
+    def one(number: int) -> int:
+        made = node.container(pod, f"c{number}", "sh", "-c", "exit 3")
+        until(lambda: node.status(made)["state"] == "CONTAINER_EXITED", node.containerd.log)
+        status: int = node.status(made)["exit_code"]
+        node.call("RemoveContainer", container_id=made)
+        return status
+
+    assert [one(number) for number in range(50)] == [3] * 50
+    configs = [node.config(f"p{number}") for number in range(20)]
+    made = node.call.all("RunPodSandbox", [{"config": config} for config in configs])
+    for method in ("StopPodSandbox", "RemovePodSandbox"):
+        node.call.all(method, [{"pod_sandbox_id": one["pod_sandbox_id"]} for one in made])
