@@ -105,6 +105,8 @@ pages: ## rewrite the reference pages that are made from the code
 	mv build/hooks.md docs/reference/hooks.md
 	$(BIN)/python -m orlop.cli.reference >build/cli.md
 	mv build/cli.md docs/reference/cli.md
+	$(BIN)/python -m orlop.plugins.stability >build/contract.md
+	mv build/contract.md docs/reference/contract.md
 	$(BIN)/python -m orlop.kit.reference >build/rules.md
 	mv build/rules.md docs/reference/rules.md
 
