@@ -51,6 +51,15 @@ def runtime(context: Context, *, check_features: bool = True) -> Runtime:
     Raises:
         CompositionError: The plugins do not fit together.
     """
+    recorder = context.recorder
+    if recorder is None:
+        return _compose(context, check_features=check_features)
+    with recorder.span("compose", "engine"):
+        made = _compose(context, check_features=check_features)
+    return recorder.runtime(made, None if context.parts else context.root, context.report.warning)
+
+
+def _compose(context: Context, *, check_features: bool) -> Runtime:
     wanted, blocked = choice(context.line.option("plugins"))
     if context.parts is not None:
         return context.parts.runtime(wanted, blocked, context.report.warning)

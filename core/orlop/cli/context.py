@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from orlop.cli.flags import Parsed
     from orlop.cli.report import Reporter
     from orlop.runtime import Runtime
+    from orlop.timeline.record import Recorder
 
     class Parts(Protocol):
         """Where a command line finds its containers and its plugins, when that is not this host."""
@@ -32,13 +33,20 @@ if TYPE_CHECKING:
 class Context:
     """One call of one command."""
 
-    __slots__ = ("line", "parts", "report")
+    __slots__ = ("line", "parts", "recorder", "report")
 
-    def __init__(self, line: Parsed, report: Reporter, parts: Parts | None = None) -> None:
-        """Keep the parts; without *parts* the command works on this host."""
+    def __init__(
+        self,
+        line: Parsed,
+        report: Reporter,
+        parts: Parts | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        """Keep the parts; without *parts* the command works on this host, without *recorder* untimed."""
         self.line = line
         self.report = report
         self.parts = parts
+        self.recorder = recorder
 
     @property
     def id(self) -> str:
@@ -53,5 +61,7 @@ class Context:
     def site(self) -> Site:
         """Return the containers, without loading any plugin."""
         if self.parts is not None:
-            return self.parts.site(self.report.warning)
-        return Site(DirectoryStore(self.root), warn=self.report.warning)
+            site = self.parts.site(self.report.warning)
+        else:
+            site = Site(DirectoryStore(self.root), warn=self.report.warning)
+        return site if self.recorder is None else self.recorder.site(site)

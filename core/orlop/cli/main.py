@@ -130,19 +130,34 @@ def _run(arguments: list[str], report: Reporter, parts: Parts | None) -> int:
     from orlop.cli.context import Context
 
     command = table.find(rest[0])
+    if command is not None:
+        line = parse_command(options, command, rest[1:])
+        if command.name == "help":
+            return _help(_topic(line.arguments), report, parts)
+    context = Context(line, report, parts)
+    if not line.option("trace"):
+        return _call(rest[0], command, context)
+    from orlop.timeline.record import Recorder
+
+    recorder = context.recorder = Recorder(line.option("trace"))
+    try:
+        return _call(rest[0], command, context)
+    finally:
+        recorder.close(rest[0], report.warning)
+
+
+def _call(name: str, command: Command | None, context: Context) -> int:
+    """Run the command *name*, which is a plugin's when *command* is ``None``."""
     if command is None:
         from orlop.cli.extension import run
 
-        return run(rest[0], Context(line, report, parts))
-    line = parse_command(options, command, rest[1:])
-    if command.name == "help":
-        return _help(_topic(line.arguments), report, parts)
+        return run(name, context)
+    line, report = context.line, context.report
     report.failure = command.failure
     if "preserve-fds" in line.flags:
         # Sockets are passed to a container, not to a process that joins one.
         sockets = passed_sockets() if "bundle" in line.flags else 0
         _verify_descriptors(sockets, line.count("preserve-fds"))
-    context = Context(line, report, parts)
     report.debug("command", command=command.name, root=context.root)
     return _command(command.name)(context)
 

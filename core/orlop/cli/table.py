@@ -44,6 +44,7 @@ OPTIONS: tuple[Flag, ...] = (
         metavar="auto|true|false",
     ),
     Flag(("plugins",), "use only these plugins, or with a leading hyphen all but these", metavar="NAME,..."),
+    Flag(("trace",), "write a timeline of the command to this file, see 'orlop trace'", metavar="FILE"),
     Flag(("version", "v"), "print the version", kind=SWITCH),
 )
 
@@ -381,7 +382,13 @@ COMMANDS: tuple[Command, ...] = (
         usage="[BUNDLE]",
         most=1,
         flags=(
-            _FORMAT,
+            Flag(
+                ("format", "f"),
+                "layout of the output; svg and mermaid are pictures",
+                choices=("text", "json", "svg", "mermaid"),
+                default="text",
+                metavar="FORMAT",
+            ),
             _BUNDLE,
             _CONFIG,
             Flag(("id",), "container identifier to plan for", default="explained", metavar="ID"),
@@ -400,6 +407,24 @@ COMMANDS: tuple[Command, ...] = (
         ),
         group=OWN,
         text="MANIFEST is a TOML file: a profile or plugins, and the versions that they are pinned to.",
+    ),
+    Command(
+        "trace",
+        "draw the timeline that --trace has written",
+        usage="FILE",
+        least=1,
+        most=1,
+        flags=(
+            Flag(
+                ("format", "f"),
+                "layout of the output",
+                choices=("svg", "text", "json"),
+                default="svg",
+                metavar="FORMAT",
+            ),
+        ),
+        group=OWN,
+        text="The timeline is in the Chrome trace format: chrome://tracing and Perfetto show it as well.",
     ),
     Command(
         "schema",

@@ -43,6 +43,18 @@ class Explanation(Frozen):
             "adjusted": prepared.owners,
         }
 
+    def as_svg(self) -> str:
+        """Return the explanation as a picture."""
+        from orlop.drawing.plan import as_svg
+
+        return as_svg(self.as_data(), _WHERE)
+
+    def as_mermaid(self) -> str:
+        """Return the explanation as a Mermaid flowchart."""
+        from orlop.drawing.plan import as_mermaid
+
+        return as_mermaid(self.as_data(), _WHERE)
+
     def as_text(self) -> str:
         """Return the explanation as lines for people."""
         prepared = self.prepared

@@ -73,6 +73,12 @@ class Site:
             kernel = self._kernels[platform] = self._kernel_for(platform)
         return kernel
 
+    def watch(self, store: Callable[[Store], Store], kernel: Callable[[LiveKernel], LiveKernel]) -> None:
+        """Replace the store and each kernel by what these return for it."""
+        self.store = store(self.store)
+        find = self._kernel_for
+        self._kernel_for = lambda platform: kernel(find(platform))
+
     def hooks(self, record: Record, hook: str) -> Hooks | None:
         """Return the hooks of the plugins that created the container; ``None`` when none implements *hook*.
 

@@ -98,6 +98,11 @@ class Hooks:
     def _of(self, spec: Callable[..., Any]) -> list[tuple[str, Call]]:
         return self._calls.get(spec.__name__, [])
 
+    def watch(self, wrap: Callable[[str, str, Call], Call]) -> None:
+        """Let *wrap* replace each call; it is given the plugin, the hook and the call."""
+        for hook, calls in self._calls.items():
+            calls[:] = [(plugin, wrap(plugin, hook, call)) for plugin, call in calls]
+
     def implementers(self, hook: str) -> tuple[str, ...]:
         """Return the names of the plugins that implement *hook*, in the order in which they are asked."""
         return tuple(name for name, _ in self._calls.get(hook, ()))

@@ -24,8 +24,13 @@ def run(context: Context) -> int:
     explanation = composed.explain(
         bundle if source is None else source, container=context.line.text("id"), options=options
     )
-    if context.line.text("format") == "json":
+    layout = context.line.text("format")
+    if layout == "json":
         write(to_json(explanation.as_data(), _INDENT) + "\n")
+    elif layout == "svg":
+        write(explanation.as_svg())
+    elif layout == "mermaid":
+        write(explanation.as_mermaid())
     else:
         write(explanation.as_text() + "\n")
     return 0

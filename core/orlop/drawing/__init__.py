@@ -1,0 +1,1 @@
+"""Pictures that a person can look at: plans and timelines as SVG, plans as Mermaid."""

@@ -1,0 +1,1 @@
+"""Timelines of single commands, in the Chrome trace format."""
