@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.rules.world import BASE, World, rule
 
-from orlop_hookspecs.errors import OrlopError
+from orlop_hookspecs.errors import OrlopError, StepError
 
 
 def _with(*mounts: dict[str, Any]) -> dict[str, Any]:
@@ -218,6 +219,23 @@ def devices_of_the_config_are_made(w: World) -> None:
     assert w.run("/bin/kinds", "/dev/mine", change={"linux": {"devices": [device]}})[1] == (
         "/dev/mine: character special file\n"
     )
+
+
+@rule
+def devices_of_the_config_have_its_owner_also_in_a_user_namespace(w: World) -> None:
+    namespaces = [*BASE["linux"]["namespaces"], {"type": "user"}]
+    ids = [{"containerID": 0, "hostID": 100000, "size": 100}]
+    linux = {"namespaces": namespaces, "uidMappings": ids, "gidMappings": ids}
+    null = {"path": "/dev/null", "type": "c", "major": 1, "minor": 3}
+    mine = {"path": "/dev/mine", "type": "c", "major": 1, "minor": 3, "fileMode": 0o666}
+    places = ("/dev/null", "/dev/mine")
+    devices = [null | {"uid": 7, "gid": 0}, mine | {"uid": 8, "gid": 9}]
+    _, text = w.run("/bin/owners", *places, change={"linux": {**linux, "devices": devices}})
+    assert text == "/dev/null: 7:0\n/dev/mine: 8:9\n"
+    with pytest.raises(StepError, match="the id is not mapped into the container's user namespace") as caught:
+        w.create("c", change={"linux": {**linux, "devices": [null | {"gid": 100}]}})
+    assert (caught.value.pointer, caught.value.errno) == ("/linux/devices/0/gid", errno.EINVAL)
+    assert w.left() == []
 
 
 @rule

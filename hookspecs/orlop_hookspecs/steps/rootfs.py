@@ -28,7 +28,7 @@ class PrepareRoot(Step):
 
 @step
 class CreateDevice(Step):
-    """Make a device node under the root, or bind the host's one where mknod(2) is not allowed."""
+    """Make a device node under the root, or bind one of the host where mknod(2) is not allowed."""
 
     PHASE = "container"
     SLOT = "devices"
@@ -43,6 +43,8 @@ class CreateDevice(Step):
     """Permission bits; the umask does not apply."""
     uid: int = 0
     gid: int = 0
+    exact: tuple[str, ...] = ()
+    """Which of ``mode``, ``uid`` and ``gid`` the config says: a node that is bound has these as well."""
 
 
 @step

@@ -316,6 +316,20 @@ def test_an_unprivileged_caller_has_denied_itself_supplementary_groups() -> None
     assert caught.value.errno == errno.EPERM
 
 
+def test_an_unprivileged_caller_gets_the_hosts_nodes_as_they_are_or_none() -> None:
+    plain = [one for one in base() if type(one).__name__ not in {"CreateCgroup", "JoinCgroup"}]
+    maps = made(steps.SetIdMappings, uid=((0, 1000, 1),), gid=((0, 1000, 1),))
+    plain += [made(steps.NewNamespace, type="user"), maps]
+    null = {"path": "/dev/null", "type": "c", "major": 1, "minor": 3}
+    Container(machine(uid=1000), [*plain, made(steps.CreateDevice, **null, exact=("mode",))]).create()
+    for name, what in (("mode", "fileMode"), ("uid", "uid")):
+        other = made(steps.CreateDevice, **{**null, "mode": 0o600}, exact=(name,))
+        with pytest.raises(StepError, match=f"has another {what}") as caught:
+            Container(machine(uid=1000), [*plain, other]).create()
+        assert caught.value.errno == errno.EPERM
+        assert caught.value.pointer.endswith(f"/{what}")
+
+
 def test_mounts_in_a_shared_namespace_are_journalled() -> None:
     kernel = machine()
     shared = [one for one in base() if getattr(one, "type", "") != "mount"]

@@ -195,11 +195,19 @@ def test_configured_devices() -> None:
         "/dev/null",
     ]
     assert made["/dev/fuse"] == CreateDevice(
-        because="/linux/devices/0", path="/dev/fuse", type="c", major=10, minor=229, mode=0o600, uid=1, gid=2
+        because="/linux/devices/0",
+        path="/dev/fuse",
+        type="c",
+        major=10,
+        minor=229,
+        mode=0o600,
+        uid=1,
+        gid=2,
+        exact=("mode", "uid", "gid"),
     )
     assert made["/odd/tty"].type == "c"
     assert made["/dev/fifo"] == CreateDevice(because="/linux/devices/3", path="/dev/fifo", type="p")
-    assert made["/dev/null"].mode == 0o600
+    assert (made["/dev/null"].mode, made["/dev/null"].exact) == (0o600, ("mode",))
     assert isinstance(planned[-1], CreateSymlink)
 
 

@@ -6,13 +6,15 @@ import errno
 from typing import TYPE_CHECKING
 
 from orlop_fake.execute.mounting import attach
-from orlop_fake.mounts import Location, split, walk
+from orlop_fake.mounts import Location, Mount, split, walk
 from orlop_fake.processes import Terminal
 from orlop_fake.refusals import refusal
 from orlop_fake.vfs import Device, Directory, File, Socket, Symlink
+from orlop_hookspecs.errors import StepError
 
 if TYPE_CHECKING:
     from orlop_fake.execute.context import Context, Handler
+    from orlop_fake.vfs import Node
     from orlop_hookspecs.steps import CreateDevice, CreateSymlink, OpenTerminal, PrepareRoot, SwitchRoot
 
 _MAJOR_MAX = (1 << 12) - 1  # Linux's 12 and 20 bits of a device number, MKDEV
@@ -101,9 +103,62 @@ def create_device(context: Context, step: CreateDevice) -> None:
 
 def _bind_device(context: Context, step: CreateDevice) -> None:
     tree = context.process.namespaces.mount.tree
-    source = context.kernel.host_find(step.path, tree, context.process.root)
-    mount, _ = tree.bind(source, recursive=False)
+    mount = None
+    try:
+        source = context.kernel.host_find(step.path, tree, context.process.root)
+    except FileNotFoundError:
+        if not step.exact or context.kernel.uid:
+            raise
+        mount = _own_node(context, step, None)
+    else:
+        if _is_different(context, step, source.node):
+            mount = _own_node(context, step, source.node)
+        else:
+            mount, _ = tree.bind(source, recursive=False)
     attach(context, mount, walk(tree, context.root, step.path, make="file"), step.path)
+
+
+def _outside(context: Context, step: CreateDevice, name: str) -> int:
+    """Return what *name* of the config is on the host."""
+    number: int = getattr(step, name)
+    if name == "mode":
+        return number
+    outside = context.process.namespaces.user.to_host(name, number)
+    if outside is None:
+        why = "the id is not mapped into the container's user namespace"
+        raise StepError(why, pointer=f"{step.because}/{name}", value=number, errno=errno.EINVAL)
+    return outside
+
+
+def _is_different(context: Context, step: CreateDevice, node: Node) -> bool:
+    """Tell whether the host's node is not as the config says; who may make none cannot help it."""
+    for name in step.exact:
+        if _outside(context, step, name) != getattr(node, name):
+            if context.kernel.uid:
+                what = {"mode": "fileMode"}.get(name, name)
+                where = f"the host's {step.path}, which takes the place of a node that we may not make"
+                raise StepError(
+                    f"{where}, has another {what}",
+                    pointer=f"{step.because}/{what}",
+                    value=getattr(step, name),
+                    errno=errno.EPERM,
+                )
+            return True
+    return False
+
+
+def _own_node(context: Context, step: CreateDevice, host: Node | None) -> Mount:
+    """Return a mount of a new node, with what the config does not say as the host's node has it.
+
+    Its owner is kept as the container's processes know it, as that of all files here.
+    """
+    made = {"mode": step.mode, "uid": 0, "gid": 0}
+    if host is not None:
+        made |= {name: getattr(host, name) for name in made}
+    for name in step.exact:
+        _outside(context, step, name)
+        made[name] = getattr(step, name)
+    return Mount("tmpfs", "none", Device(step.type, step.major, step.minor, **made))
 
 
 def create_symlink(context: Context, step: CreateSymlink) -> None:

@@ -237,7 +237,7 @@ class Sources:
             if fd is not None and key == "root" and step.bound and not verify and self._announce_root:
                 self._announce_root(fd)
         except StepError as error:
-            error.pointer, error.plugin = step.because, planned.plugin
+            error.pointer, error.plugin = error.pointer or step.because, planned.plugin
             raise
         except OSError as error:
             raise self._refuse(planned, error) from error
@@ -272,6 +272,7 @@ class Sources:
             if getattr(step, "idmap", None) is not None:
                 # It is mapped by whoever owns the file system that is mounted, which the caller does not.
                 raise failure.Refusal(errno.EPERM, failure.DETAIL_IDMAP)
+            self._settle(key, step, -1)
             self.requests.append((key, index, *wanted))
             return None
         if key.startswith("place:"):
@@ -280,7 +281,19 @@ class Sources:
         fd = sources.make(*wanted)
         if key.startswith("mount:") and getattr(step, "idmap", None) is not None:
             self._idmap(fd, step.idmap)
+        fd = self._settle(key, step, fd)
         return fd if fd >= 0 else None
+
+    def _settle(self, key: str, step: Any, fd: int) -> int:  # noqa: ANN401 - as above
+        """Return *fd*, or where it is a device that is not as the config says, another node in its place."""
+        if not key.startswith("device:") or not step.exact:
+            return fd
+        from orlop_linux.kernel import nodes
+
+        if not self._delegated:
+            return nodes.settle(fd, step, self._user_namespace)
+        nodes.refuse_different(step.path, step, self._user_namespace)
+        return fd
 
     def _wanted(self, key: str, step: Any) -> tuple[str, dict[str, Any]] | None:  # noqa: ANN401 - as above
         """Return function and arguments for a source; ``None`` if the container process needs none."""

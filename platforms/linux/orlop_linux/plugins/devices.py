@@ -137,6 +137,12 @@ def _node(device: Device) -> tuple[str, int, int, int, int, int]:
     )
 
 
+def _said(device: Device) -> tuple[str, ...]:
+    """Return what the config says of the node beside its numbers."""
+    said = {"mode": device.file_mode, "uid": device.uid, "gid": device.gid}
+    return tuple(name for name, value in said.items() if value is not None)
+
+
 def _dev_is_bound(config: Config) -> bool:
     """Tell whether a bind mount supplies /dev: what is in there is its owner's, and nothing is made in it."""
     bound = False
@@ -175,6 +181,7 @@ def orlop_plan(config: Config) -> Sequence[Step]:
                 mode=mode,
                 uid=uid,
                 gid=gid,
+                exact=_said(device),
             )
         )
     if skipped:
