@@ -409,6 +409,24 @@ COMMANDS: tuple[Command, ...] = (
         text="MANIFEST is a TOML file: a profile or plugins, and the versions that they are pinned to.",
     ),
     Command(
+        "seccomp",
+        "explain a seccomp profile: which rule decides a call, and what has no effect here",
+        usage="explain [CALL [ARGUMENT...]]",
+        least=1,
+        most=8,
+        flags=(
+            _FORMAT,
+            _BUNDLE,
+            _CONFIG,
+            Flag(("profile",), "file with a linux.seccomp object, instead of a bundle's", metavar="FILE"),
+            Flag(("arch",), "architecture of the call (default: this machine's own)", metavar="ARCH"),
+        ),
+        group=OWN,
+        text="CALL is a name or a number, ARGUMENT a number or ? for any; what is left out is any, too.\n"
+        "Behind -- arguments may be negative. Without CALL: names that cannot be resolved, rules that never\n"
+        "decide anything, flags and actions that this host lacks, for which the exit status is 1.",
+    ),
+    Command(
         "trace",
         "draw the timeline that --trace has written",
         usage="FILE",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from orlop_fake.cgroups import Cgroup
     from orlop_hookspecs.availability import Answer, Capability
+    from orlop_hookspecs.calls import CallTable
     from orlop_hookspecs.record import Record
 
 _UPDATES = frozenset({"WriteCgroup", "SetDeviceRules", "WriteSchemata"})
@@ -61,6 +62,13 @@ class LiveMachine(Machine):
         from orlop_fake.examine import examine
 
         return examine(self, asked)
+
+    @call("call_table")
+    def call_table(self, architecture: str, names: Sequence[str]) -> CallTable | None:
+        """Return what the machine knows of system calls (:class:`orlop_hookspecs.calls.Resolver`)."""
+        from orlop_fake.seccomp import call_table
+
+        return call_table(architecture, names)
 
     @call("status")
     def status(self, record: Record) -> str:

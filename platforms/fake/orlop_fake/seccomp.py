@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from orlop_fake.refusals import refusal
 from orlop_fake.syscall_numbers import X86_64
+from orlop_hookspecs.calls import CallTable
 from orlop_hookspecs.documents.vocabulary import SECCOMP_ARCHITECTURES
 
 if TYPE_CHECKING:
@@ -94,6 +95,19 @@ class Calls:
 MACHINE = "SCMP_ARCH_X86_64"
 TABLES: Mapping[str, Calls] = {MACHINE: Calls(X86_64, last=X32_BIT - 1)}
 """What the fake machine knows: its own architecture."""
+
+
+def call_table(
+    architecture: str, names: Sequence[str], tables: Mapping[str, Calls] = TABLES
+) -> CallTable | None:
+    """Return what *tables* know of *names* on *architecture* (empty: the machine's own)."""
+    calls = tables.get(architecture or MACHINE)
+    if calls is None:
+        return None
+    hidden = {name: calls.hidden[name] for name in names if name in calls.hidden}
+    wanted = {*names, *(where for where, _, _ in hidden.values())}
+    numbers = {name: calls.numbers[name] for name in wanted if name in calls.numbers}
+    return CallTable(architecture or MACHINE, numbers, hidden, calls.last)
 
 
 class Filter:

@@ -8,6 +8,7 @@ import os
 import platform
 import random
 from collections import Counter
+from typing import Any
 
 import pytest
 from tests.unit.linux_kernel.filters import (
@@ -23,11 +24,15 @@ from tests.unit.linux_kernel.filters import (
     run,
 )
 
-from orlop_fake.seccomp import X32_BIT, Calls, Filter
+from orlop.documents.codec import decode
+from orlop.engine.filters import explain_call, names_of
+from orlop_fake.seccomp import X32_BIT, Calls, Filter, call_table
 from orlop_fake.syscall_numbers import X86_64 as FAKE_NUMBERS
+from orlop_hookspecs.documents.seccomp import Seccomp
 from orlop_hookspecs.errors import StepError
 from orlop_hookspecs.steps import LoadSeccomp
 from orlop_linux.kernel.seccomp import compile_filter
+from orlop_linux.kernel.seccomp_calls import call_table as linux_call_table
 from orlop_linux.plugins.syscall_names import NAMES
 
 if platform.machine() != "x86_64":
@@ -147,3 +152,76 @@ def test_each_name_that_the_machine_has_resolves() -> None:
     newer = [name for name in FAKE_NUMBERS if number_of(ARCHITECTURES["SCMP_ARCH_X86_64"], name) < 0]
     # An installed libseccomp that is older than the table lacks the newest calls, and no others.
     assert all(FAKE_NUMBERS[name] > 424 or name in {"uretprobe", "uprobe"} for name in newer)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_explained_is_what_the_filter_does(tables: dict[str, Calls], seed: int) -> None:
+    """With all arguments known there is one outcome; with some of them unknown, it is among the possible."""
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    asked = 0
+    for _ in range(8):
+        step = profile(chance)
+        document = decode(as_config(step), Seccomp)
+        reading = Filter(step, tables)
+        known = {name: call_table(name, names_of(document), tables) for name in tables}
+        for architecture, number, args in questions(chance, step, tables):
+            table = known[architecture]
+            if table is None or architecture not in {*step.architectures, "SCMP_ARCH_X86_64"}:
+                continue
+            if architecture == "SCMP_ARCH_X86_64" and number >= X32_BIT:
+                continue  # a call of another architecture, in the numbers of this one
+            whole = (*args, *(0,) * (6 - len(args)))
+            outcomes = explain_call(document, table, number, whole)
+            assert len(outcomes) == 1
+            expected = returned(reading.judge(architecture, number, args))
+            (found,) = outcomes
+            assert returned((found.action, found.errno or 0)) == expected, (architecture, number, args, found)
+            hidden = tuple(None if chance.random() < 0.5 else value for value in whole)
+            possible = explain_call(document, table, number, hidden)
+            assert expected in {returned((one.action, one.errno or 0)) for one in possible}
+            assert not possible[-1].conditions
+            asked += 1
+    assert asked > 500
+
+
+def as_config(step: LoadSeccomp) -> dict[str, Any]:
+    """Return the ``linux.seccomp`` section that *step* was planned from."""
+    made: dict[str, Any] = {
+        "defaultAction": step.default_action,
+        "architectures": list(step.architectures),
+        "syscalls": [
+            {
+                "names": list(rule["names"]),
+                "action": rule["action"],
+                "errnoRet": rule.get("errno"),
+                "args": [
+                    {
+                        "index": a["index"],
+                        "value": a["value"],
+                        "valueTwo": a.get("value_two") or 0,
+                        "op": a["op"],
+                    }
+                    for a in rule.get("args") or ()
+                ],
+            }
+            for rule in step.syscalls
+        ],
+    }
+    if step.default_errno is not None:
+        made["defaultErrnoRet"] = step.default_errno
+    return made
+
+
+def test_libseccomp_and_the_tables_of_the_tests_know_the_same(tables: dict[str, Calls]) -> None:
+    names = ("read", "socket", "socketcall", "ipc", "semget", "clone3", "no_such_call")
+    for architecture, calls in tables.items():
+        found = linux_call_table(architecture, names)
+        expected = call_table(architecture, names, tables)
+        assert found is not None
+        assert expected is not None
+        assert dict(found.numbers) == dict(expected.numbers), architecture
+        assert dict(found.hidden) == dict(expected.hidden), architecture
+        assert found.last == expected.last == calls.last
+    own = linux_call_table("", ())
+    assert own is not None
+    assert own.architecture == "SCMP_ARCH_X86_64"

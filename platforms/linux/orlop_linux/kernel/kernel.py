@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from orlop_hookspecs.availability import Answer, Capability
+    from orlop_hookspecs.calls import CallTable
     from orlop_hookspecs.kernel import Entry, Journal, Store
     from orlop_hookspecs.launch import ExecOptions, LaunchOptions
     from orlop_hookspecs.plan import Plan
@@ -84,6 +85,12 @@ class LinuxKernel(LinuxLive):
         from orlop_linux.kernel.examine.answers import examine
 
         return examine(self, asked)
+
+    def call_table(self, architecture: str, names: Sequence[str]) -> CallTable | None:
+        """Return what libseccomp knows of system calls (:class:`orlop_hookspecs.calls.Resolver`)."""
+        from orlop_linux.kernel.seccomp_calls import call_table
+
+        return call_table(architecture, names)
 
     def hierarchies(self) -> list[Hierarchy]:
         """Return the cgroup hierarchies as they are mounted now."""

@@ -274,7 +274,7 @@ def _section(one: Table, names: dict[str, _Named], default: int) -> Section:
     own: dict[int, _Named] = {}
     hidden: dict[int, list[Alternative]] = {}
     newest = -1
-    last = _last(one.token)
+    last = last_number(one.token)
     for name, named in names.items():
         number = one.number(name)
         behind = one.multiplexed(number)
@@ -305,7 +305,7 @@ def _section(one: Table, names: dict[str, _Named], default: int) -> Section:
     return Section(outcomes, default, newer)
 
 
-def _last(token: int) -> int:
+def last_number(token: int) -> int:
     """Return the largest number that a future call of the architecture can have."""
     if token == X86_64:
         return X32_BIT - 1
