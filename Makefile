@@ -109,6 +109,8 @@ pages: ## rewrite the reference pages that are made from the code
 	mv build/contract.md docs/reference/contract.md
 	$(BIN)/python -m orlop.kit.reference >build/rules.md
 	mv build/rules.md docs/reference/rules.md
+	$(BIN)/python -m tests.engines.comparison --page >build/differences.md
+	mv build/differences.md docs/reference/differences.md
 
 .PHONY: bench
 bench: ## measure against runc and crun, as root
