@@ -17,6 +17,15 @@ TESTS: dict[str, tuple[str, ...]] = {
     "process.terminal": (f"{_TERMINAL}::test_streams_and_controlling_terminal",),
     "process.consoleSize.height": (f"{_TERMINAL}::test_size",),
     "process.consoleSize.width": (f"{_TERMINAL}::test_size",),
+    # The case shows that the first process is left alone.
+    "process.execCPUAffinity.initial": (
+        "rule:a_process_is_bound_to_the_cpus_of_its_affinity",
+        "rule:cpus_that_the_kernel_would_leave_out_are_refused",
+    ),
+    "process.execCPUAffinity.final": (
+        "rule:a_process_is_bound_to_the_cpus_of_its_affinity",
+        "rule:cpus_that_the_kernel_would_leave_out_are_refused",
+    ),
     # The effects are read in the virtual machine that has SELinux; these tests show more.
     "process.selinuxLabel": (
         f"{_SECURITY}::test_the_label_is_enforced",

@@ -30,7 +30,7 @@ from orlop_hookspecs.errors import StepError
 from orlop_hookspecs.launch import ExecOptions
 
 USERS = [{"containerID": 0, "hostID": 100_000, "size": 65_536}]
-IN_A_USER_NAMESPACE = {
+IN_A_USER_NAMESPACE: dict[str, Any] = {
     "linux": {
         "namespaces": [{"type": name} for name in ("pid", "mount", "ipc", "uts", "user", "cgroup")],
         "uidMappings": USERS,
@@ -300,7 +300,7 @@ def test_a_process_joins_a_user_namespace_as_one_of_its_users(box: Box) -> None:
 
 def test_a_filter_and_its_agent_are_for_joined_processes_as_well(box: Box) -> None:
     place = box.place / "agent.sock"
-    filtered = {
+    filtered: dict[str, Any] = {
         "linux": {
             "seccomp": {
                 "defaultAction": "SCMP_ACT_ALLOW",
