@@ -26,7 +26,7 @@ from orlop.lifecycle.site import Site, find
 from orlop.lifecycle.state import document, extended, list_states
 from orlop.live import find_kernel
 from orlop.plugins.compose import Composition, Inactive, compose
-from orlop.settings import read_settings
+from orlop.settings import chosen, read_settings
 from orlop_hookspecs.errors import UsageError
 from orlop_hookspecs.launch import LaunchOptions, PlanContext
 
@@ -99,8 +99,8 @@ class Runtime:
             root: Directory that holds the containers; by default the kernel's own store, or the user's state
                 root.
             config: Settings, or the path of a TOML file with them: ``platform``, ``plugins``, ``block``,
-                ``root``, ``deadline`` as here and the table ``kernel`` with options of the platform's kernel.
-                Arguments have precedence.
+                ``root``, ``deadline`` as here, ``profile``, whose plugins come before the others, and the
+                table ``kernel`` with options of the platform's kernel. Arguments have precedence.
             block: Names of installed plugins that stay out.
             warn: Receives each warning as one line; by default they are dropped.
             check_features: Merge the features document at once, so that plugins which contradict each other
@@ -115,7 +115,7 @@ class Runtime:
         if platform is None:
             platform = settings.get("platform", "linux")
         if plugins is None:
-            plugins = settings.get("plugins")
+            plugins = chosen(settings)
         chosen_root = root if root is not None else settings.get("root")
         out = tuple(block) or tuple(settings.get("block", ()))
         limit = settings.get("deadline") if deadline is None else deadline

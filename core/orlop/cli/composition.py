@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from orlop.runtime import Runtime
 
 _PLATFORM = "linux"
+_SETTLED = frozenset(("root", "kernel"))
+"""Settings that change nothing of a composition."""
 
 
 def choice(text: str) -> tuple[list[str] | None, list[str]]:
@@ -38,7 +40,7 @@ def prewarm(context: Context) -> None:
         gc.disable()
         from orlop.live import find_kernel
 
-        find_kernel(_PLATFORM).prewarm()
+        find_kernel(context.settings().get("platform", _PLATFORM)).prewarm()
 
 
 def runtime(context: Context, *, check_features: bool = True) -> Runtime:
@@ -66,16 +68,28 @@ def _compose(context: Context, *, check_features: bool) -> Runtime:
     complete()
     from orlop.runtime import Runtime
 
-    if entrypoints.frozen is not None and wanted is None and not blocked:
+    settings = dict(context.settings())
+    if wanted is not None or blocked:
+        # A choice on the command line stands alone.
+        for name in ("profile", "plugins", "block"):
+            settings.pop(name, None)
+    elif entrypoints.frozen is not None and settings.keys() <= _SETTLED:
         from orlop.plugins.frozen import FrozenComposition
 
         settled = FrozenComposition()
-        return Runtime(settled, settled.supplied, root=context.root, warn=context.report.warning)
+        return Runtime(
+            settled,
+            settled.supplied,
+            root=context.root,
+            options=settings.get("kernel"),
+            warn=context.report.warning,
+        )
     return Runtime.compose(
-        _PLATFORM,
+        settings.get("platform", _PLATFORM),
         wanted,
         context.root,
-        block=blocked,
+        settings,
+        blocked,
         warn=context.report.warning,
         check_features=check_features,
     )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 
+from orlop import entrypoints
 from orlop.lifecycle.site import Site
 from orlop.store.directory import DirectoryStore
 from orlop.store.root import default_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Protocol
+    from collections.abc import Callable, Mapping
+    from typing import Any, Protocol
 
     from orlop.cli.flags import Parsed
     from orlop.cli.report import Reporter
@@ -30,10 +31,14 @@ if TYPE_CHECKING:
             """Return the composition of *plugins* (``None``: all) but *block*, with the same containers."""
 
 
+SYSTEM_SETTINGS = "/etc/orlop/runtime.toml"
+"""Settings of the installed command, where ``--runtime-config`` names no others."""
+
+
 class Context:
     """One call of one command."""
 
-    __slots__ = ("line", "parts", "recorder", "report")
+    __slots__ = ("_settings", "line", "parts", "recorder", "report")
 
     def __init__(
         self,
@@ -47,6 +52,7 @@ class Context:
         self.report = report
         self.parts = parts
         self.recorder = recorder
+        self._settings: Mapping[str, Any] | None = None
 
     @property
     def id(self) -> str:
@@ -55,8 +61,30 @@ class Context:
 
     @property
     def root(self) -> str:
-        """The state root: ``--root``, else the caller's."""
-        return os.path.abspath(self.line.option("root") or default_root())
+        """The state root: ``--root``, else that of the settings, else the caller's."""
+        return os.path.abspath(self.line.option("root") or self.settings().get("root") or default_root())
+
+    def settings(self) -> Mapping[str, Any]:
+        """Return the settings: those of ``--runtime-config``, else those of the system.
+
+        Those of the system are for the installed command on this host; a composed runtime is settled.
+
+        Raises:
+            UsageError: They cannot be read, or are malformed.
+        """
+        if self._settings is None:
+            path = self.line.options.get("runtime-config")
+            if path:
+                from orlop.settings import read_settings
+
+                self._settings = read_settings(str(path))
+            elif self.parts is None and entrypoints.frozen is None and os.path.lexists(SYSTEM_SETTINGS):
+                from orlop.settings import read_system_settings
+
+                self._settings = read_system_settings(SYSTEM_SETTINGS)
+            else:
+                self._settings = {}
+        return self._settings
 
     def site(self) -> Site:
         """Return the containers, without loading any plugin."""

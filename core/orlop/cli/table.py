@@ -43,6 +43,11 @@ OPTIONS: tuple[Flag, ...] = (
         default="auto",
         metavar="auto|true|false",
     ),
+    Flag(
+        ("runtime-config",),
+        "TOML file with settings, instead of /etc/orlop/runtime.toml",
+        metavar="FILE",
+    ),
     Flag(("plugins",), "use only these plugins, or with a leading hyphen all but these", metavar="NAME,..."),
     Flag(("trace",), "write a timeline of the command to this file, see 'orlop trace'", metavar="FILE"),
     Flag(("version", "v"), "print the version", kind=SWITCH),

@@ -197,6 +197,17 @@ def test_fewer_plugins_can_be_chosen_of_those_inside(minimal: Composed) -> None:
     assert "no plugin of this name is installed" in missing.stderr
 
 
+def test_settings_are_read_only_where_they_are_named(minimal: Composed, tmp_path: Path) -> None:
+    settings = tmp_path / "runtime.toml"
+    settings.write_text(f'root = "{tmp_path}/none"\nblock = ["rlimits"]\n')
+    done = minimal.run("--runtime-config", str(settings), "plugins", "--format", "json")
+    states = {one["name"]: one["state"] for one in json.loads(done.stdout)}
+    assert states["rlimits"] == "inactive"
+    settings.write_text(f'root = "{tmp_path}"\n')
+    (tmp_path / "one").mkdir()
+    assert minimal.run("--runtime-config", str(settings), "list", "--quiet").stdout == "one\n"
+
+
 def test_it_runs_from_anywhere_and_hears_no_python_variable(minimal: Composed, tmp_path: Path) -> None:
     (tmp_path / "orlop.py").write_text("raise SystemExit(9)\n")
     (tmp_path / "os.py").write_text("raise SystemExit(9)\n")
