@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from orlop.plugins.reference import answers, signature
 from orlop.plugins.specs import SPECS
 from orlop_hookspecs import CONTRACT_VERSION, stability
+from orlop_hookspecs.availability import Answer, Capability, Examinable
+from orlop_hookspecs.calls import CallTable, Resolver
 from orlop_hookspecs.hooks.capability import Adjustment, Handle, Problem, Remark
 from orlop_hookspecs.hooks.commands import Command
 from orlop_hookspecs.hooks.identity import PluginInfo
@@ -28,10 +30,10 @@ if TYPE_CHECKING:
 
 _CLASSES: tuple[type, ...] = (
     PluginInfo, Handle, Adjustment, Problem, Remark, Command, PlanContext, LaunchOptions, ExecOptions,
-    HostDevice,
+    HostDevice, Capability, Answer, CallTable,
 )  # fmt: skip
 _PROTOCOLS: tuple[type, ...] = (
-    Platform, Kernel, LiveKernel, Sandbox, Entry, Journal, Store, Slot, HostView,
+    Platform, Kernel, LiveKernel, Sandbox, Entry, Journal, Store, Slot, HostView, Examinable, Resolver,
 )  # fmt: skip
 
 
