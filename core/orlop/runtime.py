@@ -95,7 +95,8 @@ class Runtime:
         Args:
             platform: Name of an installed platform (``linux``, ``fake``), a platform object, or a plugin that
                 supplies one; by default ``linux``.
-            plugins: Names, modules and objects; ``None`` for all that are installed.
+            plugins: Names, modules and objects; ``None`` for all that are installed; names that all begin
+                with a plus for these as well.
             root: Directory that holds the containers; by default the kernel's own store, or the user's state
                 root.
             config: Settings, or the path of a TOML file with them: ``platform``, ``plugins``, ``block``,

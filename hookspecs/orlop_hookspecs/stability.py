@@ -46,11 +46,13 @@ SINCE: Mapping[str, str] = {
     "SetCpuAffinity": "1.1",
     "orlop.bench": "1.1",
     "orlop.samples": "1.1",
+    "orlop.on-request": "1.1",
 }
 """Name of a part to the version that has it first; hooks say it in their docstrings."""
 
 ENTRY_POINTS: Mapping[str, str] = {
     "orlop": "plugins: a module or an object with hooks",
+    "orlop.on-request": "plugins that are in a composition only when they are named",
     "orlop.live": "what commands on an existing container load of a platform",
     "orlop.bench": "a machine of a platform for the conformance kit",
     "orlop.samples": "configs with which the conformance kit tries a plugin",

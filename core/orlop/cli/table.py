@@ -48,7 +48,11 @@ OPTIONS: tuple[Flag, ...] = (
         "TOML file with settings, instead of /etc/orlop/runtime.toml",
         metavar="FILE",
     ),
-    Flag(("plugins",), "use only these plugins, or with a leading hyphen all but these", metavar="NAME,..."),
+    Flag(
+        ("plugins",),
+        "use only these plugins; -NAME: all but these; +NAME: these as well, which are used on request only",
+        metavar="NAME,...",
+    ),
     Flag(("trace",), "write a timeline of the command to this file, see 'orlop trace'", metavar="FILE"),
     Flag(("version", "v"), "print the version", kind=SWITCH),
 )

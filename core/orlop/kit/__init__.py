@@ -161,8 +161,9 @@ def find_plugins(name: str) -> list[EntryPoint]:
     """
     from orlop.entrypoints import EntryPoint, entry_points
     from orlop.plugins.sources import GROUP as PLUGINS
+    from orlop.plugins.sources import ON_REQUEST
 
-    points = entry_points(PLUGINS)
+    points = [*entry_points(PLUGINS), *entry_points(ON_REQUEST)]
     wanted = _normalized(name)
     found = [point for point in points if _normalized(point.distribution.rpartition("-")[0]) == wanted]
     found = found or [point for point in points if point.name == name]

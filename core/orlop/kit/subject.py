@@ -11,7 +11,7 @@ from orlop.kit.bench import find_bench
 from orlop.kit.rules import NotApplicableError
 from orlop.plugins.compose import compose
 from orlop.plugins.faults import RefusedPluginsError
-from orlop.plugins.sources import GROUP
+from orlop.plugins.sources import GROUP, ON_REQUEST
 from orlop.plugins.verify import Verified, verify
 from orlop.runtime import Runtime
 from orlop_hookspecs.errors import PlatformError, UsageError
@@ -250,7 +250,8 @@ class Subject:
 def _installed_as(plugin: object) -> EntryPoint | None:
     """Return the entry point that refers to the module *plugin*; ``None``: there is none."""
     name = getattr(plugin, "__name__", "")
-    return next((point for point in entry_points(GROUP) if name and point.value == name), None)
+    points = [*entry_points(GROUP), *entry_points(ON_REQUEST)]
+    return next((point for point in points if name and point.value == name), None)
 
 
 class Machine:

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 GROUP = "orlop"
 """Entry-point group of plugins."""
 
+ON_REQUEST = "orlop.on-request"
+"""Entry-point group of plugins that are in a composition only when they are named."""
+
+MORE = "+"
+"""Before a name: this one in addition to everything that is installed."""
+
 
 class Candidate:
     """A plugin that may become part of a composition."""
@@ -49,6 +55,14 @@ def installed() -> dict[str, EntryPoint]:
     return found
 
 
+def on_request() -> dict[str, EntryPoint]:
+    """Return the entry points of plugins that are used only when they are named, by name."""
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(ON_REQUEST):
+        found.setdefault(point.name, point)
+    return found
+
+
 def duplicates() -> list[PluginFault]:
     """Return a fault for each entry-point name that two distributions use."""
     owners: dict[str, EntryPoint] = {}
@@ -68,27 +82,30 @@ def candidates(
 
     Args:
         wanted: Names of installed plugins, dotted names (``module`` or ``module:attribute``), modules and
-            objects; ``None`` for everything that is installed.
+            objects; ``None`` for everything that is installed, and so are names that all begin with a plus:
+            they come in addition.
         platform: Name of a platform; the plugin of that name comes along when it is installed.
         faults: Receives what cannot be found.
     """
     available = installed()
-    if wanted is None:
+    items = None if wanted is None else list(wanted)
+    if items is None or (items and all(isinstance(item, str) and item.startswith(MORE) for item in items)):
         faults.extend(duplicates())
         everything = [
             Candidate(name, f"entry point {point.value}", point=point, chosen=False)
             for name, point in available.items()
         ]
-        return everything, {}
+        return [*everything, *_in_addition(items or (), available, faults)], {}
     found: list[Candidate] = []
     rest = dict(available)
-    for item in wanted:
+    for item in items:
         if not isinstance(item, str):
             found.append(_from_object(item))
             continue
-        point = available.get(item)
+        item = item.removeprefix(MORE)  # noqa: PLW2901 - beside others it says nothing
+        point = available.get(item) or on_request().get(item)
         if point is not None:
-            if rest.pop(item, None) is not None:
+            if rest.pop(item, None) is not None or item not in available:
                 found.append(Candidate(item, f"entry point {point.value}", point=point, chosen=True))
         elif "." in item or ":" in item:
             found.append(Candidate(item, item, point=EntryPoint(item, item, ""), chosen=True))
@@ -98,6 +115,22 @@ def candidates(
     if point is not None:
         found.append(Candidate(platform, f"entry point {point.value}", point=point, chosen=False))
     return found, rest
+
+
+def _in_addition(
+    names: Iterable[object], available: dict[str, EntryPoint], faults: list[PluginFault]
+) -> list[Candidate]:
+    """Return the candidates of *names*, each with a plus, that are not among those that are used anyway."""
+    wanted = dict.fromkeys(str(name).removeprefix(MORE) for name in names)
+    optional = on_request() if wanted else {}
+    found = []
+    for name in wanted:
+        point = optional.get(name)
+        if point is not None:
+            found.append(Candidate(name, f"entry point {point.value}", point=point, chosen=True))
+        elif name not in available:
+            faults.append(not_installed(name, [*available, *optional]))
+    return found
 
 
 def _from_object(plugin: object) -> Candidate:

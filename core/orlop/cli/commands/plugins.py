@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from orlop.cli.composition import runtime
 from orlop.cli.output import table, to_json, write
+from orlop.plugins.sources import on_request
 
 if TYPE_CHECKING:
     from typing import Any
@@ -49,6 +50,18 @@ def _plugins(composition: Composition) -> list[dict[str, Any]]:
     found += [
         {"name": one.name, "state": "inactive", "version": "", "summary": one.reason, "source": one.source}
         for one in composition.inactive
+    ]
+    active = {one["name"] for one in found}
+    found += [
+        {
+            "name": name,
+            "state": "inactive",
+            "version": "",
+            "summary": f"only on request: --plugins +{name}",
+            "source": f"entry point {point.value}",
+        }
+        for name, point in on_request().items()
+        if name not in active
     ]
     return sorted(found, key=lambda one: str(one["name"]))
 
