@@ -25,8 +25,8 @@ _CONFIGURATION = """
   stream_server_address = "127.0.0.1"
   stream_server_port = "0"
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/nowhere"
-    conf_dir = "/nowhere"
+    bin_dir = "/run/nowhere"
+    conf_dir = "/run/nowhere"
   [plugins."io.containerd.grpc.v1.cri".containerd]
     default_runtime_name = "orlop"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.orlop]
