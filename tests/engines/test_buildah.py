@@ -42,7 +42,7 @@ class Buildah:
         """Load the image."""
         self.scratch = scratch
         self.state = scratch / "state"
-        self.call("pull", f"docker-archive:{image.write(scratch / 'image.tar')}")
+        self.call("pull", f"docker-archive:{image.write(scratch / 'image.tar')}:{image.NAME}")
         self.call("from", "--pull-never", "--name=box", image.NAME)
 
     def client(self, *args: str) -> list[str]:
