@@ -211,29 +211,26 @@ def test_zsh_offers_what_the_program_says(program: Path) -> None:
     assert done.stdout.splitlines() == ["a\\:b:means: it", "plain:", "compset -P -*=", "files "]
 
 
-def test_fish_offers_what_the_program_says(program: Path) -> None:
+def in_fish(program: Path, answer: str, line: str) -> tuple[str, str]:
+    """Let fish complete; return the words that the program was asked with, and what fish offers."""
     if shutil.which("fish") is None:
         pytest.skip("needs fish")
-    Path(f"{program}.answer").write_text("files\nstart\tstart it\n")
-    environment = {"PATH": f"{program.parent}:/usr/bin:/bin", "HOME": str(program.parent)}
+    Path(f"{program}.answer").write_text(answer)
     done = subprocess.run(
-        ["fish", "--no-config", "-c", f"{SCRIPTS['fish']}\ncomplete -C 'orlop --root /a fo'"],
+        ["fish", "--no-config", "-c", f"{SCRIPTS['fish']}\ncomplete -C '{line}'"],
         capture_output=True,
         text=True,
         check=True,
         cwd=program.parent,
-        env=environment,
+        env={"PATH": f"{program.parent}:/usr/bin:/bin", "HOME": str(program.parent)},
     )
     assert done.stderr == ""
-    assert Path(f"{program}.asked").read_text() == "<--root></a><fo>"
-    assert "folder/" in done.stdout
-    Path(f"{program}.answer").write_text("nothing\nstart\tstart it\n")
-    done = subprocess.run(
-        ["fish", "--no-config", "-c", f"{SCRIPTS['fish']}\ncomplete -C 'orlop sta'"],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=program.parent,
-        env=environment,
-    )
-    assert done.stdout == "start\tstart it\n"
+    return Path(f"{program}.asked").read_text(), done.stdout
+
+
+def test_fish_offers_what_the_program_says(program: Path) -> None:
+    asked, offered = in_fish(program, "nothing\nstart\tstart it\n", "orlop sta")
+    assert (asked, offered) == ("<sta>", "start\tstart it\n")
+    asked, offered = in_fish(program, "files\nstart\tstart it\n", "orlop --root /a fo")
+    assert asked == "<--root></a><fo>"
+    assert "folder/" in offered
