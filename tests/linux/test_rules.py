@@ -28,10 +28,18 @@ def world(tmp_path: Path) -> Iterator[LinuxWorld]:
 
 # The modules whose rules are about control groups, of which each machine has its own kind.
 _OF_GROUPS = ("tests.rules.lifecycle", "tests.rules.resources", "tests.rules.scopes")
+_OF_GROUPS_TOO = frozenset(
+    (
+        "a_process_joins_the_namespaces_of_its_container",
+        "joined_processes_are_processes_of_the_container",
+        "cpus_that_the_kernel_would_leave_out_are_refused",
+    )
+)
 
 
 def _marks(name: str) -> list[pytest.MarkDecorator]:
-    of_groups = [pytest.mark.every_lane] if RULES[name].__module__ in _OF_GROUPS else []
+    about = RULES[name].__module__ in _OF_GROUPS or name in _OF_GROUPS_TOO
+    of_groups = [pytest.mark.every_lane] if about else []
     return [pytest.mark.needs(*NEEDS.get(name, ())), *of_groups]
 
 

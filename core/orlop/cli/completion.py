@@ -6,7 +6,7 @@ been typed, so that all three offer the same, including the commands of plugins 
 
 from __future__ import annotations
 
-from orlop.cli.flags import SWITCH
+from orlop.cli.flags import CHOICE, SWITCH
 from orlop.cli.help import meaning
 from orlop.cli.table import COMMANDS, OPTIONS, find
 
@@ -124,7 +124,7 @@ class _Reader:
             else:
                 name, equals, value = word.lstrip("-").partition("=")
                 flag = self._known.get(name)
-                if flag is None or flag.kind == SWITCH:
+                if flag is None or flag.kind in {SWITCH, CHOICE}:
                     continue
                 if equals:
                     self.values[flag.names[0]] = value
@@ -143,7 +143,7 @@ def _flags(flags: Sequence[Flag], typed: str) -> Offer:
         shown = [(f"--{flag.names[0]}", meaning(flag)) for flag in flags if not flag.hidden]
         return Offer([*shown, _HELP])
     for flag in flags:
-        if name.lstrip("-") in flag.names and flag.kind != SWITCH:
+        if name.lstrip("-") in flag.names and flag.kind not in {SWITCH, CHOICE}:
             values = _values(flag)
             return Offer([(f"{name}={value}", text) for value, text in values.candidates], values.more)
     return Offer()

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import signal
+import socket
 import subprocess
 import termios
 import time
@@ -412,6 +413,71 @@ def test_descriptors_are_preserved(one: Runtime, tmp_path: Path) -> None:
             "exec", "--preserve-fds=1", "one", "sh", "-c", "cat <&3; ls /proc/$$/fd; true", pass_fds=[3]
         )
     assert (done.returncode, done.stdout) == (0, "passed on\n0\n1\n2\n3\n"), done.stderr
+
+
+def received(place: Path, run: Runtime, *arguments: str) -> tuple[bytes, int]:
+    """Listen on *place* while a command runs; return the message and the descriptor that came."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(place))
+        listener.listen()
+        listener.settimeout(DEADLINE)
+        with running(run.arguments(*arguments)) as process:
+            connection, _ = listener.accept()
+            with connection:
+                message, descriptors, _, _ = socket.recv_fds(connection, 4096, 4)
+            assert process.wait(DEADLINE) == 0
+    assert len(descriptors) == 1
+    return message, descriptors[0]
+
+
+def test_the_console_socket_receives_the_master(one: Runtime, tmp_path: Path) -> None:
+    place = tmp_path / "console"
+    script = "tty; read word; echo got $word; exec sleep 1000"
+    flags = ("--detach", "--tty", "--console-socket", str(place))
+    message, master = received(place, one, "exec", *flags, "one", "sh", "-c", script)
+    try:
+        assert message
+        assert b"/dev/pts/0\r\n" in read_until(master, b"pts/0\r\n")
+        os.write(master, b"hello\r")
+        assert b"got hello" in read_until(master, b"got hello\r\n")
+    finally:
+        os.close(master)
+
+
+def test_the_pidfd_socket_receives_the_process(one: Runtime, tmp_path: Path) -> None:
+    place = tmp_path / "pidfd"
+    flags = ("--detach", "--pidfd-socket", str(place), "--pid-file", str(tmp_path / "pid"))
+    message, process = received(place, one, "exec", *flags, "one", "sleep", "1000")
+    assert message == b"setns"
+    information = Path(f"/proc/self/fdinfo/{process}").read_text()
+    assert f"Pid:\t{(tmp_path / 'pid').read_text()}\n" in information
+    signal.pidfd_send_signal(process, signal.SIGKILL)
+    await_end(process)
+
+
+def test_a_cgroup_below_the_containers_is_joined(one: Runtime, tmp_path: Path) -> None:
+    first = one.state("one")["pid"]
+    record = json.loads((one.root / "one/record.json").read_text())
+    groups = record["kernel"]["cgroups"]
+    if not groups:
+        pytest.skip("needs a container with a cgroup of its own")
+    made = [Path(group["mount"] + group["path"], "below") for group in groups]
+    for group, place in zip(groups, made, strict=True):
+        place.mkdir()
+        if "cpuset" in group["controllers"]:
+            for name in ("cpuset.cpus", "cpuset.mems"):
+                (place / name).write_text((place.parent / name).read_text())
+    pid_file = tmp_path / "pid"
+    flags = ("--detach", "--pid-file", str(pid_file), "--cgroup", "below")
+    assert one("exec", *flags, "one", "sleep", "1000", output=tmp_path / "out").returncode == 0
+    pid = int(pid_file.read_text())
+    assert all(f"{pid}\n" in (place / "cgroup.procs").read_text() for place in made)
+    assert processes(one) == sorted((first, pid))
+    if "pids" in {name for group in groups for name in group["controllers"]}:
+        flags = ("--detach", "--pid-file", str(pid_file), "--cgroup", "pids:/below")
+        assert one("exec", *flags, "one", "sleep", "1000", output=tmp_path / "out").returncode == 0
+        inside = [f"{int(pid_file.read_text())}\n" in (place / "cgroup.procs").read_text() for place in made]
+        assert inside == ["pids" in group["controllers"] for group in groups]
 
 
 def test_twenty_at_once(one: Runtime) -> None:

@@ -382,3 +382,23 @@ def test_network_devices_are_not_the_users_to_move(plain: Plain) -> None:
     # No device that there is: the error has to come before anybody looks for it.
     config["linux"]["netDevices"] = {"orlop-absent": {"name": "eth0"}}
     plain.refuses(config, "/linux/netDevices", "permission denied", "CAP_NET_ADMIN")
+
+
+def test_further_processes(plain: Plain) -> None:
+    config = plain.config()
+    config["process"]["oomScoreAdj"] = 321
+    plain.write(config)
+    plain.good(*_creation(plain))
+    plain.good("start", "box")
+    pid_file = plain.bundle / "pid"
+    plain.good("exec", "--detach", "--pid-file", str(pid_file), "box", "/bin/busybox", "sleep", "1000")
+    joined, first = int(pid_file.read_text()), _pid(plain)
+    assert namespaces_of(joined) == namespaces_of(first)
+    status = status_of(joined)
+    assert (status["Uid"].split(), status["Gid"].split()) == ([str(UID)] * 4, [str(GID)] * 4)
+    assert Path(f"/proc/{joined}/oom_score_adj").read_text() == "321\n"
+    shown = plain.good("exec", "--tty", "box", "/bin/busybox", "sh", "-c", "busybox id -u; busybox tty")
+    assert shown.out.split() == ["0", "/dev/pts/0"]
+    plain.good("delete", "--force", "box")
+    until(lambda: not Path(f"/proc/{joined}").exists(), "the process outlives its container")
+    assert plain.left() == []

@@ -69,7 +69,8 @@ def _require_known(record: Record, groups: list[Group], below: Mapping[str, str]
 
 
 def _names(group: Group) -> tuple[str, ...]:
-    return tuple(name.removeprefix("name=") for name in group.controllers)
+    """Return what the cgroup is called: by its controllers, or by its name with ``name=`` or without."""
+    return (*group.controllers, *(name[5:] for name in group.controllers if name.startswith("name=")))
 
 
 def _further(group: Group, below: Mapping[str, str]) -> str:
