@@ -115,7 +115,11 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, str]] = {
     "terminal without a socket": (("-d", "-t", "one", "true"), 255, "nobody would hold the terminal"),
     "cgroup elsewhere": (("--cgroup", "../one", "one", "true"), 255, "is not a sub cgroup path"),
     "cgroup missing": (("--cgroup", "below", "one", "true"), 255, "there is no such sub-cgroup"),
-    "pid file nowhere": (("--pid-file", "/proc/nowhere/pid", "one", "true"), 255, "cannot write the pid file"),
+    "pid file nowhere": (
+        ("--pid-file", "/proc/nowhere/pid", "one", "true"),
+        255,
+        "cannot write the pid file",
+    ),
     "document missing": (("-p", "/proc/nowhere/file", "one"), 255, "cannot read the process"),
 }
 
