@@ -74,6 +74,7 @@ MAY_IMPORT = {
     "orlop_linux.init": {"orlop_linux.init"},
     "orlop_fake": {"orlop_fake", "orlop_hookspecs", "attrs", "pluggy"},
     # The fixtures are for tests and are imported by pytest alone.
+    "orlop_fake.stateful": {"orlop_fake", "orlop_hookspecs", "hypothesis"},
     "orlop_fake.pytest_plugin": {"orlop_fake", "orlop_hookspecs", "attrs", "pluggy", "pytest"},
 }
 PURE = {"orlop_linux.plugins"}

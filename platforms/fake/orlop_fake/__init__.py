@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from orlop_fake.kernel import FakeKernel
     from orlop_fake.links import Address, Link
     from orlop_fake.platform import FakePlatform
+    from orlop_fake.profiles import PROFILES, machine_of
     from orlop_fake.programs import ProgramExit, Task
     from orlop_fake.refusals import DeadlockError, RuntimeCrash
     from orlop_fake.report import Snapshot
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from orlop_fake.vfs import Device, Directory, File, Socket, Symlink
 
 __all__ = [
+    "PROFILES",
     "Address",
     "AgentCall",
     "DeadlockError",
@@ -50,10 +52,12 @@ __all__ = [
     "Symlink",
     "Task",
     "every_fault",
+    "machine_of",
     "minimal_rootfs",
 ]
 
 _HOMES = {
+    "PROFILES": "orlop_fake.profiles",
     "Address": "orlop_fake.links",
     "AgentCall": "orlop_fake.agents",
     "DeadlockError": "orlop_fake.refusals",
@@ -77,6 +81,7 @@ _HOMES = {
     "Symlink": "orlop_fake.vfs",
     "Task": "orlop_fake.programs",
     "every_fault": "orlop_fake.testing",
+    "machine_of": "orlop_fake.profiles",
     "minimal_rootfs": "orlop_fake.host",
 }
 

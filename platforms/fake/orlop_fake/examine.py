@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orlop_fake.execute.birth import SINCE
+from orlop_fake.execute.finish import LISTENERS
+from orlop_fake.execute.mounting import MOUNT_SETATTR
 from orlop_hookspecs.availability import Answer
 
 if TYPE_CHECKING:
@@ -40,7 +43,20 @@ def _forbidden(reason: str) -> Answer:
     return Answer(available=True, allowed=False, reason=reason, remedy="let the machine's uid be 0")
 
 
+def _since(machine: Machine, what: str, version: tuple[int, int]) -> Answer | None:
+    """Return that *what* is not there, when the machine's kernel is older than *version*."""
+    if machine.host.linux >= version:
+        return None
+    number = ".".join(map(str, version))
+    return _absent(
+        f"the kernel has no {what}", f"make the machine with Host(linux={version}), Linux {number}"
+    )
+
+
 def _namespace(machine: Machine, kind: str) -> Answer:
+    missing = _since(machine, f"{kind} namespaces", SINCE.get(kind, (0, 0)))
+    if missing is not None:
+        return missing
     return Answer(
         available=True, reason="together with a user namespace" if machine.uid and kind != "user" else ""
     )
@@ -51,6 +67,9 @@ def _ids(machine: Machine, _: str) -> Answer:
 
 
 def _mounts(machine: Machine, rest: str) -> Answer:
+    missing = _since(machine, "mount_setattr(2)", MOUNT_SETATTR) if rest else None
+    if missing is not None:
+        return missing
     if rest == "idmap" and machine.uid:
         return _forbidden("file systems of the machine cannot be id-mapped in a user namespace")
     return Answer(available=True, reason="in a user namespace" if machine.uid and not rest else "")
@@ -109,6 +128,16 @@ def _net_devices(machine: Machine, _: str) -> Answer:
     return _forbidden("the caller may not move network devices") if machine.uid else _YES
 
 
+def _seccomp(machine: Machine, rest: str) -> Answer:
+    if not machine.host.seccomp:
+        return _absent("the kernel filters no system calls", "make the machine with Host(seccomp=True)")
+    return (_since(machine, "listeners", LISTENERS) if rest == "SCMP_ACT_NOTIFY" else None) or _YES
+
+
+def _time(machine: Machine, _: str) -> Answer:
+    return _since(machine, "time namespaces", SINCE["time"]) or _YES
+
+
 def _always(_: Machine, __: str) -> Answer:
     return _YES
 
@@ -123,9 +152,9 @@ _ROOMS: Mapping[str, Callable[[Machine, str], Answer]] = {
     "namespace": _namespace,
     "netDevices": _net_devices,
     "rlimits": _always,
-    "seccomp": _always,
+    "seccomp": _seccomp,
     "selinux": _selinux,
     "terminal": _always,
-    "time": _always,
+    "time": _time,
     "user": _ids,
 }

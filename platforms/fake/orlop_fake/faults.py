@@ -7,15 +7,30 @@ order in which they are passed.
 
 from __future__ import annotations
 
+import errno
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
-from orlop_fake.refusals import RuntimeCrash, refusal
+from orlop_fake.refusals import RuntimeCrash, refusal, text_of
+from orlop_hookspecs.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 CALL, STEP = "call", "step"
+
+_STORED = ("store.create", "slot.write:*", "slot.append:*")
+
+RESOURCES: Mapping[str, tuple[int, tuple[str, ...]]] = {
+    # fork(2): the limits of a user and of a cgroup.
+    "processes": (errno.EAGAIN, ("clone", "enter")),
+    "memory": (errno.ENOMEM, ("clone", "enter", "Mount*", "*Namespace", "CreateCgroup", "LoadSeccomp")),
+    # A full disk or quota; a class of service more than the hardware has.
+    "space": (errno.ENOSPC, (*_STORED, "CreateCgroup", "CreateResctrlGroup", "MountBind", "CreateDevice")),
+    # Descriptors of this process (EMFILE); a kernel that has none left says ENFILE.
+    "descriptors": (errno.EMFILE, (*_STORED, "clone", "enter", "PrepareRoot", "*Cgroup", "LoadSeccomp")),
+}
+"""What can be used up: the error of whoever wants more, and the calls and steps that do."""
 
 
 class Point(NamedTuple):
@@ -41,7 +56,7 @@ class Fault:
     def __init__(
         self, act: str, pattern: str, nth: int, *, number: int = 0, seconds: float | None = 0.0
     ) -> None:
-        """Make a fault; *act* is ``fail``, ``before``, ``after`` or ``delay``."""
+        """Make a fault; *act* is ``fail``, ``before``, ``after``, ``delay``, ``status`` or a resource."""
         self.act = act
         self.pattern = pattern
         self.number = number
@@ -96,6 +111,22 @@ class Faults:
         """Let the *nth* matching hook hang until its timeout."""
         return self._add(Fault("delay", pattern, nth, seconds=None))
 
+    def fail_hook(self, status: int = 1, pattern: str = "RunHook", nth: int = 1) -> Fault:
+        """Let the *nth* matching hook end with *status*, whatever it does."""
+        return self._add(Fault("status", pattern, nth, number=status))
+
+    def exhaust(self, resource: str, nth: int = 1) -> Fault:
+        """Let there be no more of *resource* when somebody takes of it for the *nth* time.
+
+        See :data:`RESOURCES`; what is there comes back after that one time.
+
+        Raises:
+            ValueError: There is no such resource.
+        """
+        if resource not in RESOURCES:
+            raise ValueError(f"expected one of {', '.join(RESOURCES)}, not {resource!r}")
+        return self._add(Fault(resource, "*", nth, number=RESOURCES[resource][0]))
+
     def record(self) -> list[Point]:
         """Return the list to which every point is added from now on."""
         self.points = []
@@ -123,6 +154,8 @@ class Faults:
                 raise self._crash(point)
             if fault.act == "fail" and kind == STEP and fault.meets(point):
                 raise refusal(fault.number)
+            if fault.act in RESOURCES and takes(point, fault.act) and fault.meets(point):
+                raise _used_up(point, fault.number)
 
     def after(self, kind: str, name: str, describe: Callable[[], str] | None = None) -> None:
         """Pass the end of a point."""
@@ -140,3 +173,22 @@ class Faults:
                     return None
                 total += fault.seconds
         return total
+
+    def status(self, detail: str) -> int | None:
+        """Return the status with which the hook *detail* ends; ``None``: its own."""
+        for fault in self._faults:
+            if fault.act == "status" and fault.meets(Point(STEP, "RunHook", detail)):
+                return fault.number
+        return None
+
+
+def takes(point: Point, resource: str) -> bool:
+    """Tell whether whoever passes *point* takes of *resource*."""
+    return any(fnmatchcase(point.name, pattern) for pattern in RESOURCES[resource][1])
+
+
+def _used_up(point: Point, number: int) -> OSError:
+    """Return the error of *point* when there is no more: a store says more than a kernel."""
+    if point.name.startswith(("store.", "slot.")):
+        return StoreError(f"cannot write the state: {text_of(number)}", errno=number)
+    return refusal(number)

@@ -109,8 +109,10 @@ def _run(call: HookCall) -> Any:  # noqa: ANN401 - whatever the callable returne
         call.hang()
     if delay:
         call.sleep(delay)
+    status = kernel.faults.status(f"{call.kind} {path}") if kernel.faults.armed else None
     program = kernel.hooks.get(path)
-    return program(call) if program is not None else 0
+    result = program(call) if program is not None else 0
+    return result if status is None else status
 
 
 def _find(kernel: Machine, path: str, process: Process | None) -> None:

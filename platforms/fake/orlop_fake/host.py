@@ -38,8 +38,10 @@ class Host:
         "huge_pages",
         "interfaces",
         "kill_all",
+        "linux",
         "nodes",
         "rdma_devices",
+        "seccomp",
         "selinux",
         "thawed",
         "util_clamp",
@@ -57,6 +59,8 @@ class Host:
         util_clamp: bool = True,
         apparmor: Iterable[str] | None = None,
         selinux: bool = False,
+        seccomp: bool = True,
+        linux: tuple[int, int] = (6, 12),
     ) -> None:
         """Make a machine."""
         self.cpus = cpus
@@ -69,6 +73,10 @@ class Host:
         """Names of the AppArmor profiles that are loaded; ``None``: there is no AppArmor."""
         self.selinux = selinux
         """There is SELinux, with a policy that has every label."""
+        self.seccomp = seccomp
+        """The kernel can filter system calls (CONFIG_SECCOMP_FILTER)."""
+        self.linux = linux
+        """Version of the kernel: what came later is refused as that version does."""
         self.util_clamp = util_clamp
         """The kernel can clamp the utilization of a process (CONFIG_UCLAMP_TASK)."""
         self.frozen = 0
@@ -88,6 +96,8 @@ class Host:
             util_clamp=self.util_clamp,
             apparmor=self.apparmor,
             selinux=self.selinux,
+            seccomp=self.seccomp,
+            linux=self.linux,
         )
 
 

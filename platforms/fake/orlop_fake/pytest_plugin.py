@@ -5,8 +5,8 @@
 * ``fake_container``: a function that creates a container from a few arguments and removes it at the end.
 
 After a test the kernel must hold nothing that it made, and no program may have ended by a bug; a test that
-leaves something on purpose says so with ``@pytest.mark.fake_leaks``. To test against another machine,
-override ``fake_kernel``.
+leaves something on purpose says so with ``@pytest.mark.fake_leaks``. ``@pytest.mark.fake_host("rootless")``
+tests against another machine (:data:`orlop_fake.PROFILES`); for one of your own, override ``fake_kernel``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pytest
 
 from orlop_fake.kernel import FakeKernel
 from orlop_fake.platform import FakePlatform
+from orlop_fake.profiles import machine_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,12 +29,14 @@ IMAGE = "/image"
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker."""
     config.addinivalue_line("markers", "fake_leaks: the test leaves containers on the fake kernel on purpose")
+    config.addinivalue_line("markers", "fake_host(profile): the fake kernel is a machine of this profile")
 
 
 @pytest.fixture
-def fake_kernel() -> FakeKernel:
-    """Return a fresh machine with a small image at ``/image``."""
-    kernel = FakeKernel()
+def fake_kernel(request: pytest.FixtureRequest) -> FakeKernel:
+    """Return a fresh machine with a small image at ``/image``, of the profile that ``fake_host`` names."""
+    marker = request.node.get_closest_marker("fake_host")
+    kernel = machine_of(marker.args[0]) if marker is not None else FakeKernel()
     kernel.add_rootfs(IMAGE)
     return kernel
 

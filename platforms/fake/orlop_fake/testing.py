@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno as numbers
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from orlop_fake.faults import STEP, Point
+from orlop_fake.faults import RESOURCES, STEP, Point, takes
 from orlop_fake.kernel import FakeKernel
 from orlop_fake.refusals import RuntimeCrash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    from orlop_fake.faults import Faults
 
 
 class _Container(Protocol):
@@ -31,18 +33,21 @@ class FaultReport(NamedTuple):
 
     point: Point
     act: str
-    """``fail with ERRNO``, ``crash before`` or ``crash after``."""
+    """``fail with ERRNO``, ``crash before``, ``crash after``, ``out of RESOURCE``, or what a hook does:
+    ``hook fails``, ``hook hangs``, ``hook is slow``."""
     error: BaseException | None
     """What the operation raised; ``None`` when it succeeded nevertheless."""
 
 
-def every_fault(
+def every_fault(  # noqa: PLR0913 - what can be tried; all but the first two are keywords
     operation: Callable[[Any], Any],
     runtime: Callable[[FakeKernel], Any],
     *,
     prepare: Callable[[Any], Any] | None = None,
     kernel: Callable[[], FakeKernel] = FakeKernel,
     errnos: Sequence[int] = (numbers.EIO,),
+    hooks: bool = True,
+    resources: Sequence[str] = tuple(RESOURCES),
 ) -> list[FaultReport]:
     """Run *operation* once for every possible fault, each time on a fresh kernel, and assert the promise.
 
@@ -57,6 +62,9 @@ def every_fault(
         prepare: Called with the runtime before, without faults; what it makes belongs to the operation.
         kernel: Makes a fresh kernel.
         errnos: The errors with which each step fails.
+        hooks: Let each hook fail, hang and be slow as well.
+        resources: What there is no more of, each time that somebody takes of it; see
+            :data:`orlop_fake.faults.RESOURCES`.
 
     Returns:
         What happened at each point, in order.
@@ -70,14 +78,26 @@ def every_fault(
     operation(made)
     machine.faults.clear()
     seen: dict[str, int] = {}
+    taken: dict[str, int] = {}
     reports: list[FaultReport] = []
     for point in list(points):
         nth = seen[point.name] = seen.get(point.name, 0) + 1
         acts = [("crash before", 0), ("crash after", 0)]
         if point.kind == STEP:
             acts += [(f"fail with {numbers.errorcode.get(number, str(number))}", number) for number in errnos]
+        if hooks and point.name == "RunHook":
+            acts += [("hook fails", 0), ("hook hangs", 0), ("hook is slow", 0)]
+        for resource in resources:
+            if takes(point, resource):
+                taken[resource] = taken.get(resource, 0) + 1
+                acts.append((f"{_OUT_OF}{resource}", taken[resource]))
         reports += [trial.run(point, nth, act, number) for act, number in acts]
     return reports
+
+
+_OUT_OF = "out of "
+_SLOW = 3600.0
+"""Seconds of virtual time that a slow hook takes."""
 
 
 class _Trial:
@@ -107,12 +127,7 @@ class _Trial:
         where = f"{act} at {point} (number {nth} of its name)"
         machine, made = self.begin()
         before = machine.leaks()
-        if act == "crash before":
-            machine.faults.crash_before(point.name, nth)
-        elif act == "crash after":
-            machine.faults.crash_after(point.name, nth)
-        else:
-            machine.faults.fail(point.name, number, nth)
+        _arm(machine.faults, point, nth, act, number)
         error: BaseException | None = None
         try:
             self._operation(made)
@@ -133,6 +148,21 @@ class _Trial:
         sweep(made, machine)
         _check_empty(machine, f"after {where} and a repetition", error)
         return FaultReport(point, act, error)
+
+
+def _arm(faults: Faults, point: Point, nth: int, act: str, number: int) -> None:
+    """Let *act* happen at the *nth* point of this name; *number* is an errno, or counts a resource."""
+    if act.startswith(_OUT_OF):
+        faults.exhaust(act.removeprefix(_OUT_OF), number)
+        return
+    acts: dict[str, Callable[[], object]] = {
+        "crash before": lambda: faults.crash_before(point.name, nth),
+        "crash after": lambda: faults.crash_after(point.name, nth),
+        "hook fails": lambda: faults.fail_hook(3, nth=nth),
+        "hook hangs": lambda: faults.hang_hook(nth=nth),
+        "hook is slow": lambda: faults.slow_hook(_SLOW, nth=nth),
+    }
+    acts.get(act, lambda: faults.fail(point.name, number, nth))()
 
 
 def _check_failed(

@@ -11,6 +11,7 @@ import pytest
 
 import orlop
 from orlop_fake import DeadlockError, FakeKernel, FakePlatform, HookCall, Resctrl, RuntimeCrash, every_fault
+from orlop_fake.faults import RESOURCES
 from orlop_hookspecs.errors import ContainerNotFoundError, HookError, OrlopError
 from orlop_hookspecs.launch import LaunchOptions
 
@@ -102,6 +103,24 @@ def test_nothing_is_left_after_any_fault(name: str) -> None:
     reports = every_fault(operation, runtime, prepare=prepare, kernel=machine)
     crashes = [report for report in reports if report.act.startswith("crash")]
     assert all(isinstance(report.error, RuntimeCrash) for report in crashes)
+    for report in reports:
+        if report.act.startswith("out of"):
+            assert isinstance(report.error, OrlopError), report
+            assert report.error.errno == RESOURCES[report.act.removeprefix("out of ")][0], report
+        elif report.act == "hook fails" and "poststop" not in report.point.detail:
+            assert isinstance(report.error, HookError), report
+            assert "exit status 3" in str(report.error)
+        elif report.act == "hook hangs":
+            assert report.error is None or isinstance(report.error, DeadlockError | HookError), report
+        elif report.act == "hook is slow":
+            assert report.error is None, report
+    acts = {report.act for report in reports}
+    if name == "create":
+        assert acts >= {f"out of {resource}" for resource in RESOURCES} | {
+            "hook fails",
+            "hook hangs",
+            "hook is slow",
+        }
     failures = [report for report in reports if report.act.startswith("fail")]
     # A poststop hook that fails is a warning (runtime.md, step 13).
     swallowed = {str(report.point) for report in failures if report.error is None}
@@ -114,6 +133,20 @@ def test_nothing_is_left_after_any_fault(name: str) -> None:
         assert len(failures) >= 30
         assert {type(report.error).__name__ for report in failures} == {"StepError"}
         assert all(report.error.plugin for report in failures if isinstance(report.error, OrlopError))
+
+
+@pytest.mark.parametrize(("resource", "number"), [(name, RESOURCES[name][0]) for name in RESOURCES])
+def test_a_resource_that_is_used_up_comes_back(resource: str, number: int) -> None:
+    kernel = machine()
+    fault = kernel.faults.exhaust(resource, nth=2 if resource == "space" else 1)
+    with pytest.raises(OrlopError) as caught:
+        create(runtime(kernel))
+    assert caught.value.errno == number
+    assert fault.hit is not None
+    runtime(kernel).create("web", RAW).delete(force=True)
+    assert kernel.leaks() == []
+    with pytest.raises(ValueError, match="expected one of processes, memory, space, descriptors"):
+        kernel.faults.exhaust("patience")
 
 
 def test_a_broken_promise_is_reported() -> None:

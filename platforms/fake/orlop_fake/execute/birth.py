@@ -37,6 +37,10 @@ _SIMPLE: dict[str, Callable[[int, UserNamespace], Namespace]] = {
 """Namespaces that take nothing over from those of the process."""
 
 
+SINCE = {"cgroup": (4, 6), "time": (5, 6)}
+"""The first Linux with a kind of namespace (cgroup_namespaces(7), time_namespaces(7))."""
+
+
 def join(context: Context, step: JoinNamespace) -> None:
     """Enter the namespace at a path; EINVAL when it is no namespace or one of another kind (setns(2))."""
     setattr(_spaces(context), step.type, namespace_at(context, step))
@@ -59,6 +63,8 @@ def new(context: Context, step: NewNamespace) -> None:
     kernel = context.kernel
     spaces = _spaces(context)
     kind = step.type
+    if kernel.host.linux < SINCE.get(kind, (0, 0)):
+        raise refusal(errno.EINVAL, message=f"this kernel has no {FILES.get(kind, kind)} namespaces")
     if kernel.uid and kind != "user" and "user" not in context.new:
         raise refusal(
             errno.EPERM, message=f"cannot make a {FILES.get(kind, kind)} namespace: operation not permitted"

@@ -76,9 +76,16 @@ def set_no_new_privileges(context: Context, step: SetNoNewPrivileges) -> None:
     context.process.no_new_privs = True
 
 
+LISTENERS = (5, 0)
+"""The first Linux whose filters can have a listener (seccomp(2), SECCOMP_FILTER_FLAG_NEW_LISTENER)."""
+
+
 def load_seccomp(context: Context, step: LoadSeccomp) -> None:
     """Load a filter: EACCES without no_new_privs and without CAP_SYS_ADMIN (seccomp(2))."""
     process = context.process
+    host = context.kernel.host
+    if not host.seccomp or (step.listener_path and host.linux < LISTENERS):
+        raise refusal(errno.EINVAL, message="seccomp: this kernel has no such filter")
     if not process.no_new_privs and not process.credentials.may("CAP_SYS_ADMIN"):
         raise refusal(errno.EACCES, message="seccomp: permission denied")
     made = Filter(step)

@@ -69,6 +69,10 @@ def set_attributes(mount: Mount, attributes: Sequence[str], cleared: Sequence[st
     mount.attributes = kept | wanted
 
 
+MOUNT_SETATTR = (5, 12)
+"""The first Linux with mount_setattr(2), without which there are neither id maps nor recursive attributes."""
+
+
 def _finish(
     context: Context,
     mount: Mount,
@@ -77,11 +81,14 @@ def _finish(
 ) -> None:
     tree = context.process.namespaces.mount.tree
     idmap = getattr(step, "idmap", None)
+    wanted = step.recursive if recursive is None else recursive
+    if (idmap is not None or wanted) and context.kernel.host.linux < MOUNT_SETATTR:
+        raise refusal(errno.ENOSYS, mount.path)
     if idmap is not None:
         _map_ids(context, mount, idmap)
     for name in step.propagation:
         tree.set_propagation(mount, name)
-    for attribute, on in step.recursive if recursive is None else recursive:
+    for attribute, on in wanted:
         for one in list(tree.below(mount)):
             set_attributes(one, (attribute,) if on else (), () if on else (attribute,))
 
