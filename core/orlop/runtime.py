@@ -32,7 +32,7 @@ from orlop_hookspecs.launch import LaunchOptions, PlanContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Self
+    from typing import Self, TypeVar
 
     from orlop.engine.doctor import Examination
     from orlop.engine.explain import Explanation
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from orlop_hookspecs.launch import ExecOptions
     from orlop_hookspecs.record import Record
 
+    _Flags = TypeVar("_Flags")
     BundleLike = str | os.PathLike[str]
     ConfigLike = bytes | dict[str, Any] | Config
 
@@ -275,6 +276,45 @@ class Runtime:
         )
         return Container(self, id)
 
+    def restore(  # noqa: PLR0913 - the parts of one creation
+        self,
+        id: str,  # noqa: A002 - the specification's name
+        bundle: BundleLike | ConfigLike,
+        image: BundleLike,
+        options: LaunchOptions | None = None,
+        *,
+        config: ConfigLike | None = None,
+        **flags: Any,  # noqa: ANN401 - the fields of RestoreOptions
+    ) -> Container:
+        """Bring a container back from the images of a checkpoint; it runs.
+
+        Args:
+            id: Its identifier.
+            bundle: As for :meth:`create`. What the config says counts, whatever the images say.
+            image: Directory with the images.
+            options: The launch flags.
+            config: The config, when it is not to be read from the bundle.
+            flags: The fields of :class:`orlop_hookspecs.checkpoint.RestoreOptions`.
+
+        Raises:
+            OrlopError: As :meth:`create`; nothing is left of what was begun.
+        """
+        from orlop.lifecycle.restore import restore
+        from orlop_hookspecs.checkpoint import RestoreOptions
+
+        place, source = _split(bundle)
+        restore(
+            self._composition,
+            self.site,
+            self.kernel,
+            id,
+            place,
+            _flags(RestoreOptions, image, flags),
+            source=source if config is None else config,
+            launch=options,
+        )
+        return Container(self, id)
+
     def get(self, id: str) -> Container:  # noqa: A002 - the specification's name
         """Return an existing container.
 
@@ -414,6 +454,22 @@ class Container:
 
         resume(self._runtime.site, self.id)
 
+    def checkpoint(self, image: BundleLike, **flags: Any) -> None:  # noqa: ANN401 - the fields of CheckpointOptions
+        """Write the container to the directory *image*; it ends and is deleted, unless it is left running.
+
+        Args:
+            image: Directory that receives the images.
+            flags: The fields of :class:`orlop_hookspecs.checkpoint.CheckpointOptions`, such as
+                ``leave_running=True``.
+
+        Raises:
+            OrlopError: It could not be written, and goes on as before.
+        """
+        from orlop.lifecycle.checkpoint import checkpoint
+        from orlop_hookspecs.checkpoint import CheckpointOptions
+
+        checkpoint(self._runtime.site, self.id, _flags(CheckpointOptions, image, flags))
+
     def processes(self) -> list[int]:
         """Return the process ids of the container, sorted."""
         from orlop.lifecycle.processes import processes
@@ -481,6 +537,17 @@ def _split(bundle: BundleLike | ConfigLike) -> tuple[BundleLike, ConfigLike | No
     if isinstance(bundle, str | os.PathLike):
         return bundle, None
     return os.getcwd(), bundle
+
+
+def _flags(kind: type[_Flags], image: BundleLike, flags: Mapping[str, Any]) -> _Flags:
+    """Return the flags as options; paths become absolute."""
+    try:
+        work = flags.get("work", "")
+        return kind(
+            **{**flags, "image": os.path.abspath(image), "work": os.path.abspath(work) if work else ""}
+        )
+    except TypeError:
+        raise UsageError("unknown option", value=", ".join(flags)) from None
 
 
 def _rootfs(source: ConfigLike, path: str) -> str:

@@ -5,6 +5,7 @@ decides. The core calls the methods below in this order:
 
     create:  sandbox -> Sandbox.host* -> clone -> host_with_pid* -> build -> host_with_pid*
              -> (record is saved) -> commit
+    restore: sandbox -> Sandbox.host* -> restore (-> host_with_pid*) -> host_with_pid* -> (record) -> commit
     start:   start, run_hook(poststart)*
     exec:    enter -> Entry.run
     kill:    signal
@@ -16,7 +17,7 @@ runtime killed at any instruction leaves a journal that says all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from orlop_hookspecs.host import HostView
@@ -113,6 +114,16 @@ class Sandbox(Protocol):
 
         *state* is the state document for createContainer and startContainer hooks, without ``pid`` and
         ``status``: the process fills in what it is inside the container.
+        """
+
+    def restore(self, steps: Sequence[PlannedStep], born: Callable[[], None]) -> None:
+        """Execute steps of phase ``restore``, in place of :meth:`clone` and :meth:`build`.
+
+        *born* is called when the container process exists, in its namespaces, and runs nothing yet: the steps
+        of phase ``host-with-pid`` can be executed from then on. When it raises, the processes end.
+
+        Raises:
+            StepError, PlatformError: Nothing runs.
         """
 
     def commit(self) -> None:
@@ -238,6 +249,13 @@ class LiveKernel(Protocol):
 
     def freeze(self, record: Record, *, frozen: bool) -> None:
         """Suspend or resume all processes of the container."""
+
+    def checkpoint(self, record: Record, steps: Sequence[PlannedStep], journal: Journal) -> None:
+        """Execute steps of phase ``checkpoint``; the container goes on, or its processes have ended.
+
+        Raises:
+            StepError, PlatformError: Nothing has become of the container: it runs, or is paused, as before.
+        """
 
     def stats(self, record: Record) -> Mapping[str, Any]:
         """Return what the kernel accounts for the container, by controller."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from orlop.plugins.compose import Composition
     from orlop_hookspecs.documents import Config
     from orlop_hookspecs.kernel import Kernel, Sandbox, Slot
-    from orlop_hookspecs.plan import PlannedStep
+    from orlop_hookspecs.plan import Plan, PlannedStep
 
 _DEFAULT_OPTIONS = LaunchOptions()
 
@@ -79,7 +79,7 @@ def create(  # noqa: PLR0913 - the parts of one creation
             root=getattr(site.store, "root", None),
             kernel=lambda: kernel,
         )
-        return _Creation(composition, site, kernel, prepared).run()
+        return Creation(composition, site, kernel, prepared).run()
     except OrlopError as error:
         error.act = error.act or "create"
         error.container = error.container or container
@@ -137,10 +137,13 @@ def prepare_bundle(  # noqa: PLR0913 - the parts of one creation
     return prepared
 
 
-class _Creation:
+class Creation:
     """One creation, from the taken slot to the committed container."""
 
+    act = "create"
+
     def __init__(self, composition: Composition, site: Site, kernel: Kernel, prepared: Prepared) -> None:
+        """Keep the parts; nothing is touched."""
         context = prepared.context
         self._site = site
         self._kernel = kernel
@@ -164,6 +167,7 @@ class _Creation:
         )
 
     def run(self) -> Record:
+        """Make the container; what fails is undone."""
         slot: Slot | None = None
         try:
             with critical:
@@ -203,15 +207,23 @@ class _Creation:
         sandbox = self._sandbox = kernel.sandbox(plan, record, journal, prepared.context.options)
         for planned in plan.steps("host"):
             self._execute(planned, sandbox.host, planned)
+        self._furnish(plan, sandbox, journal)
+        _keep(slot, prepared)
+        record.phase = "created"
+        save(self._site, slot, record)
+        sandbox.commit()
+        for warning in sandbox.warnings:
+            self._site.warn(f"container {record.id}: {warning}")
+        if record.live:
+            self._site.notify(record, "orlop_created", document(record, "created"))
+
+    def _furnish(self, plan: Plan, sandbox: Sandbox, journal: Journal) -> None:
+        """Make the container process and let it make its container."""
         sandbox.clone(plan.steps("clone"))
-        record.pid = sandbox.pid
-        record.start_time = sandbox.start_time
-        journal.process()
-        state = jsontext.dumps(document(record, "creating", pid=record.pid)).encode()
+        record = self._record
+        state = self._born(sandbox, journal)
         for planned in plan.steps("host-with-pid"):
-            if not self._hooks_begun and isinstance(planned.step, RunHook):
-                self._hooks_begun = True
-            self._execute(planned, sandbox.host_with_pid, planned, state)
+            self._beside(planned, sandbox, state)
         inside = plan.steps("container")
         if not self._hooks_begun and any(isinstance(planned.step, RunHook) for planned in inside):
             self._hooks_begun = True
@@ -223,14 +235,20 @@ class _Creation:
         )
         for planned in plan.steps("built"):
             self._execute(planned, sandbox.host_with_pid, planned, state)
-        _keep(slot, prepared)
-        record.phase = "created"
-        save(self._site, slot, record)
-        sandbox.commit()
-        for warning in sandbox.warnings:
-            self._site.warn(f"container {record.id}: {warning}")
-        if record.live:
-            self._site.notify(record, "orlop_created", document(record, "created"))
+
+    def _born(self, sandbox: Sandbox, journal: Journal) -> bytes:
+        """Note that there is a container process; return the state that its hooks are told."""
+        record = self._record
+        record.pid = sandbox.pid
+        record.start_time = sandbox.start_time
+        journal.process()
+        return jsontext.dumps(document(record, "creating", pid=record.pid)).encode()
+
+    def _beside(self, planned: PlannedStep, sandbox: Sandbox, state: bytes) -> None:
+        """Execute a step on the host, beside the container process."""
+        if not self._hooks_begun and isinstance(planned.step, RunHook):
+            self._hooks_begun = True
+        self._execute(planned, sandbox.host_with_pid, planned, state)
 
     def _execute(self, planned: PlannedStep, act: Callable[..., None], *arguments: object) -> None:
         try:
@@ -250,7 +268,7 @@ class _Creation:
             raise
 
     def _name(self, error: OrlopError, failure: OrlopError | None) -> None:
-        error.act = error.act or "create"
+        error.act = error.act or self.act
         error.container = error.container or self._record.id
         if failure is not None:
             error.cleanup = failure

@@ -64,6 +64,13 @@ TABLE: dict[str, dict[str, str]] = {
         "paused": "",
         "stopped": _NOT_RUNNING,
     },
+    "checkpoint": {
+        "creating": "container cannot be checkpointed in creating state",
+        "created": "container cannot be checkpointed in created state",
+        "running": "",
+        "paused": "",
+        "stopped": "container cannot be checkpointed in stopped state",
+    },
     "processes": {"creating": "", "created": "", "running": "", "paused": "", "stopped": ""},
     "stats": {
         "creating": "container with id {id} is not running",

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from typing import Self
 
     from orlop.plugins.verify import Implementation, Verified
+    from orlop_hookspecs.checkpoint import CheckpointOptions, RestoreOptions
     from orlop_hookspecs.documents import Config, IntelRdt, Resources
     from orlop_hookspecs.kernel import LiveKernel, Platform
     from orlop_hookspecs.launch import PlanContext
+    from orlop_hookspecs.plan import Plan
 
     Call = Callable[..., Any]
 
@@ -288,29 +290,20 @@ class Hooks:
             return sorted(answer)
         return None
 
-    def checkpoint(self, record: Record, kernel: LiveKernel, image: str, *, leave_running: bool) -> bool:
-        """Ask for a checkpoint; false when no plugin can make one."""
-        for plugin, call in self._of(live.orlop_checkpoint):
-            spec = live.orlop_checkpoint
-            answer = _ask(plugin, spec, call, record, kernel, image, leave_running, container=record.id)
-            if answer is None:
-                continue
-            if type(answer) is not bool:
-                raise _wrong(plugin, spec, "True or None", answer, record.id)
-            if answer:
-                return True
-        return False
+    def checkpoint(
+        self, plan: Plan, checkpoint: CheckpointOptions, record: Record
+    ) -> list[tuple[str, Sequence[Step]]]:
+        """Ask what a checkpoint takes."""
+        spec = live.orlop_checkpoint
+        return [
+            (plugin, _sequence(plugin, spec, Step, call, plan, checkpoint, record))
+            for plugin, call in self._of(spec)
+        ]
 
-    def restore(self, record: Record, kernel: LiveKernel, image: str) -> int | None:
-        """Ask for a restore; the process id, or ``None`` when no plugin can."""
-        for plugin, call in self._of(live.orlop_restore):
-            answer = _ask(plugin, live.orlop_restore, call, record, kernel, image, container=record.id)
-            if answer is None:
-                continue
-            if type(answer) is not int or answer <= 0:
-                raise _wrong(plugin, live.orlop_restore, "a process id", answer, record.id)
-            return answer
-        return None
+    def restore(self, plan: Plan, restore: RestoreOptions) -> list[tuple[str, Sequence[Step]]]:
+        """Ask what a restore takes."""
+        spec = live.orlop_restore
+        return [(plugin, _sequence(plugin, spec, Step, call, plan, restore)) for plugin, call in self._of(spec)]
 
     # -- told what has happened
 

@@ -36,6 +36,14 @@ class Journal:
         self._record = record
         self.used = False
 
+    @classmethod
+    def resume(cls, slot: Slot, record: Record) -> Journal:
+        """Return the journal of a container that exists, to be continued."""
+        repair(slot)
+        made = cls(slot, record)
+        made.used = bool(slot.read(FILE))
+        return made
+
     def intend(self, undo: str, **data: Any) -> None:  # noqa: ANN401 - JSON primitives
         """Record that undo *undo* with *data* is due from now on.
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from orlop_hookspecs.hooks.markers import hookspec
 
 if TYPE_CHECKING:
+    from orlop_hookspecs.checkpoint import CheckpointOptions, RestoreOptions
     from orlop_hookspecs.documents import IntelRdt, Resources
     from orlop_hookspecs.kernel import LiveKernel
+    from orlop_hookspecs.plan import Plan
     from orlop_hookspecs.record import Record
     from orlop_hookspecs.steps.base import Step
 
@@ -102,34 +104,34 @@ def orlop_ps(record: Record, kernel: LiveKernel) -> Sequence[int] | None:
     """
 
 
-@hookspec(firstresult=True)
-def orlop_checkpoint(
-    record: Record,
-    kernel: LiveKernel,
-    image: str,
-    leave_running: bool,  # noqa: FBT001 - hooks are called by name
-) -> bool | None:
-    """Write a live container to the directory *image*.
+@hookspec
+def orlop_checkpoint(  # type: ignore[empty-body]
+    plan: Plan, checkpoint: CheckpointOptions, record: Record
+) -> Sequence[Step]:
+    """Say what a checkpoint of a live container takes; *plan* is what the container was made by.
 
     When: on checkpoint of a running or paused container.
-    Process: the caller, with its privileges and namespaces.
-    May change: the directory *image*; with ``leave_running`` false the container may be ended.
-    None: this plugin cannot; without an answer the operation is refused.
-    Raising: the checkpoint fails, naming the plugin; the container goes on.
-    Order: plugin order, until one answers ``True``.
+    Process: the caller, with its privileges and namespaces; pure.
+    May change: nothing.
+    None: the same as an empty sequence; without any step the operation is refused.
+    Raising: the checkpoint is refused, naming the plugin; the container goes on.
+    Order: as for ``orlop_plan``; steps of the phase ``checkpoint`` only.
     Since: 1.0.
     """
 
 
-@hookspec(firstresult=True)
-def orlop_restore(record: Record, kernel: LiveKernel, image: str) -> int | None:
-    """Bring back a container from the directory *image* and return the process id of its container process.
+@hookspec
+def orlop_restore(plan: Plan, restore: RestoreOptions) -> Sequence[Step]:  # type: ignore[empty-body]
+    """Say what it takes to bring a container back from images; *plan* is what its config would make.
 
-    When: on restore, after the container's record has been made.
-    Process: the caller, with its privileges and namespaces.
-    May change: the container that *record* describes.
-    None: this plugin cannot; without an answer the operation is refused.
-    Raising: the restore fails, naming the plugin; the record is removed again.
-    Order: plugin order, until one answers.
+    The phases ``clone`` to ``exec`` of *plan* are not executed: what they would make comes out of the images,
+    and has to be what the config says.
+
+    When: on restore, when no plugin objected to the config; nothing has been touched.
+    Process: the caller, with its privileges and namespaces; pure.
+    May change: nothing.
+    None: the same as an empty sequence; without any step the operation is refused.
+    Raising: the restore is refused, naming the plugin; nothing has been touched.
+    Order: as for ``orlop_plan``; steps of the phase ``restore`` only.
     Since: 1.0.
     """

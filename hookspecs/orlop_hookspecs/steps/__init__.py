@@ -14,6 +14,7 @@ from orlop_hookspecs.steps.cgroups import (
     SetDeviceRules,
     WriteCgroup,
 )
+from orlop_hookspecs.steps.checkpoint import DumpProcesses, RestoreProcesses
 from orlop_hookspecs.steps.exec import (
     Execute,
     LoadSeccomp,
@@ -64,6 +65,7 @@ __all__ = [
     "CreateSymlink",
     "DelegateCgroup",
     "DeviceRule",
+    "DumpProcesses",
     "Execute",
     "JoinCgroup",
     "JoinNamespace",
@@ -84,6 +86,7 @@ __all__ = [
     "PrepareRoot",
     "ReadonlyPath",
     "RequireSecurityModule",
+    "RestoreProcesses",
     "RunHook",
     "SetApparmorProfile",
     "SetCapabilities",

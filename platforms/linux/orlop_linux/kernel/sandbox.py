@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from orlop_hookspecs.plan import Plan, PlannedStep
     from orlop_hookspecs.record import Record
     from orlop_linux.kernel.kernel import LinuxKernel
+    from orlop_linux.kernel.criu.restore import Restoration
     from orlop_linux.kernel.namespaces import Opened
     from orlop_linux.kernel.resctrl import Resctrl
     from orlop_linux.kernel.spawn import Launch
@@ -45,6 +46,7 @@ class Sandbox:
         self._cgroups = Session(kernel, plan, record, journal, options)
         self._resctrl: Resctrl | None = None
         self._launch: Launch | None = None
+        self._restoration: Restoration | None = None
         self._warnings: list[str] = []
         self._namespaces: Opened = {}
         self._checked = False
@@ -61,12 +63,14 @@ class Sandbox:
     @property
     def pid(self) -> int:
         """Process id of the container process as the caller sees it; 0 before :meth:`clone`."""
-        return self._launch.pid if self._launch else 0
+        made = self._launch or self._restoration
+        return made.pid if made else 0
 
     @property
     def start_time(self) -> int:
         """Start time of the container process, in clock ticks after boot."""
-        return self._launch.start_time if self._launch else 0
+        made = self._launch or self._restoration
+        return made.start_time if made else 0
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -136,6 +140,17 @@ class Sandbox:
             )
         finally:
             os.close(listener)
+
+    def restore(self, steps: Sequence[PlannedStep], born: Callable[[], None]) -> None:
+        """Execute the step of phase ``restore``: the processes are made from images."""
+        from orlop_linux.kernel.criu.restore import Restoration
+
+        self._check_once()
+        for planned in steps:
+            if type(planned.step).__name__ != "RestoreProcesses":
+                raise _unknown(planned, "restore")
+            self._restoration = Restoration(self._record, self._journal, self._cgroups, self._options)
+            self._restoration.run(planned, born)
 
     def _announce_root(self, fd: int) -> None:
         """Journal the mount that the container process will attach in a mount namespace that it shares."""

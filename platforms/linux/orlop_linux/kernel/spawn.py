@@ -252,7 +252,7 @@ class Launch:
     def _send_pidfd(self, kind: bytes) -> None:
         import socket
 
-        with _connect(self._options.pidfd_socket) as sock:
+        with connect(self._options.pidfd_socket) as sock:
             socket.send_fds(sock, [kind], [self.pidfd])
 
     # --- build
@@ -347,7 +347,7 @@ class Launch:
         text = jsontext.dumps(plan).encode()
         programs = b"".join(program for program, _ in filters.values())
         preserved = self._open_preserved()
-        console = _connect(self._options.console_socket) if needs_console else None
+        console = connect(self._options.console_socket) if needs_console else None
         blob = syscalls.memory_file("plan")
         try:
             _write_all(blob, text + programs)
@@ -438,7 +438,7 @@ def _write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def _connect(path: str) -> socket.socket:
+def connect(path: str) -> socket.socket:
     """Connect to an AF_UNIX stream socket.
 
     An address holds 108 bytes only (unix(7)), its path or the name alone may be longer: so the address is a

@@ -21,7 +21,7 @@ PATIENCE = 10.0
 """Seconds until a freeze that has not succeeded is taken back."""
 
 
-def _freezer(groups: Iterable[Group]) -> Group | None:
+def freezer(groups: Iterable[Group]) -> Group | None:
     """Return the cgroup through which the container is frozen: the v1 freezer if there is one, else v2."""
     unified = None
     for group in groups:
@@ -34,7 +34,7 @@ def _freezer(groups: Iterable[Group]) -> Group | None:
 
 def is_frozen(groups: Iterable[Group]) -> bool:
     """Tell whether the container has been frozen, or is being."""
-    group = _freezer(groups)
+    group = freezer(groups)
     if group is None:
         return False
     name = "freezer.state" if group.version == 1 else "cgroup.freeze"
@@ -56,7 +56,7 @@ def thaw(groups: Iterable[Group]) -> None:
 
 def set_v1(groups: Iterable[Group], state: str) -> None:
     """Write ``FROZEN`` or ``THAWED`` to the container's v1 freezer, if it has one, without waiting."""
-    group = _freezer(groups)
+    group = freezer(groups)
     if group is None or group.version != 1:
         return
     try:
@@ -78,7 +78,7 @@ def freeze(groups: Sequence[Group], *, frozen: bool) -> None:
         StepError: Not all processes froze in time.
     """
     act = "pause" if frozen else "resume"
-    group = _freezer(groups)
+    group = freezer(groups)
     if group is None:
         raise PlatformError("the container has no cgroup of its own that could be frozen", act=act)
     fd = group.open()

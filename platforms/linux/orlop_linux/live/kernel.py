@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-    from orlop_hookspecs.kernel import Entry
+    from orlop_hookspecs.kernel import Entry, Journal
     from orlop_hookspecs.launch import ExecOptions
-    from orlop_hookspecs.plan import Plan
+    from orlop_hookspecs.plan import Plan, PlannedStep
     from orlop_hookspecs.record import Record
     from orlop_linux.kernel.view import LinuxView
     from orlop_linux.live.cgroups import Group
@@ -256,6 +256,19 @@ class LinuxLive:
         from orlop_linux.live.freezer import freeze
 
         freeze(self._required_groups(record), frozen=frozen)
+
+    def checkpoint(self, record: Record, steps: Sequence[PlannedStep], journal: Journal) -> None:
+        """Write the container to images, see :mod:`orlop_linux.kernel.criu.dump`."""
+        from orlop_linux.kernel.criu.dump import dump
+
+        for planned in steps:
+            if type(planned.step).__name__ != "DumpProcesses":
+                raise PlatformError(
+                    f"this platform has no step {type(planned.step).__name__} in phase checkpoint",
+                    plugin=planned.plugin,
+                    errno=errno.EOPNOTSUPP,
+                )
+            dump(record, planned, journal)
 
     def stats(self, record: Record) -> Mapping[str, Any]:
         """Return what the kernel accounts, see :mod:`orlop_linux.kernel.cgroups.stats`."""

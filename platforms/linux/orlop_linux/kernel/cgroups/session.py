@@ -194,6 +194,23 @@ class Session:
         """Return what a cgroup mount in the container shows: (name, directory on the host, other names)."""
         return self._cgroups.mounts() if self._cgroups else []
 
+    def entries(self) -> list[int]:
+        """Open the files by which a process enters all cgroups when it writes 0; the caller closes them."""
+        import os
+
+        if self._cgroups is None:
+            return []
+        found = self._cgroups.open_tasks()
+        unified = self._cgroups.unified
+        if unified is not None:
+            found.append(os.open("cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=unified.fd))
+        return found
+
+    def directories(self) -> dict[str, str]:
+        """Return the path of each cgroup by its controllers, as /proc/PID/cgroup writes them (cgroups(7))."""
+        groups = self._cgroups.open_groups if self._cgroups else ()
+        return {",".join(one.group.controllers) if one.group.version == 1 else "": one.group.path for one in groups}
+
     def end_carrier(self) -> None:
         """End the zygote that carries a scope. Idempotent."""
         if self.carrier is not None:

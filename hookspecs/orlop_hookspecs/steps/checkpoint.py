@@ -1,0 +1,68 @@
+"""Steps on the processes of a whole container: written to images, and made from them again.
+
+What belongs to the host is not in the images. Both steps name it, from the config: an image decides nothing
+about it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orlop_hookspecs.steps.base import Step, step
+
+
+@step
+class DumpProcesses(Step):
+    """Write the processes of a live container to images, with all that they have (criu(8), ``dump``)."""
+
+    PHASE = "checkpoint"
+    SLOT = "processes"
+
+    because: str
+    options: dict[str, Any]
+    """The fields of :class:`orlop_hookspecs.checkpoint.CheckpointOptions`."""
+    mounts: tuple[tuple[str, str, str], ...] = ()
+    """Mounts from the host as (destination, source, JSON pointer of what asks for it)."""
+    cgroups: tuple[tuple[str, str], ...] = ()
+    """Where the container's own cgroups are shown, as (destination, JSON pointer)."""
+    joined: tuple[tuple[str, str, str], ...] = ()
+    """Namespaces of others as (type, path, JSON pointer)."""
+    own: tuple[str, ...] = ()
+    """Types of the container's own namespaces."""
+
+
+@step
+class RestoreProcesses(Step):
+    """Make the processes of a container from images (criu(8), ``restore``).
+
+    The root file system, the mounts of the host and the namespaces of others are those named here, whatever
+    the images say.
+    """
+
+    PHASE = "restore"
+    SLOT = "processes"
+
+    because: str
+    options: dict[str, Any]
+    """The fields of :class:`orlop_hookspecs.checkpoint.RestoreOptions`."""
+    mounts: tuple[tuple[str, str, str], ...] = ()
+    """Mounts from the host as (destination, source, JSON pointer of what asks for it)."""
+    readonly: tuple[str, ...] = ()
+    """Destinations of ``mounts``, and ``/`` for the root, that must not be writable."""
+    places: tuple[str, ...] = ()
+    """Mount points of the config, in its order: those that the root lacks are made."""
+    cgroups: tuple[tuple[str, str], ...] = ()
+    """Where the container's own cgroups are shown, as (destination, JSON pointer)."""
+    joined: tuple[tuple[str, str, str], ...] = ()
+    """Namespaces of others as (type, path, JSON pointer)."""
+    own: tuple[str, ...] = ()
+    """Types of the container's own namespaces."""
+    bounding: tuple[str, ...] | None = None
+    """Capabilities that the container process has at most; ``None``: the config says nothing of them."""
+    no_new_privileges: bool = False
+    filtered: bool = False
+    """The config has system calls filtered."""
+    uid: tuple[tuple[int, int, int], ...] = ()
+    """Mappings of users of the own user namespace, as (container id, host id, size)."""
+    gid: tuple[tuple[int, int, int], ...] = ()
+    """Mappings of groups."""

@@ -1,0 +1,172 @@
+"""The directories of a checkpoint: what lies there is input, whoever wrote it.
+
+CRIU opens files in them by name and follows links. So nothing there may be a link, a pipe or a device: it
+could be the host's own file that is read as an image, or written over by a log.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import stat
+from typing import TYPE_CHECKING
+
+from orlop_hookspecs.errors import PlatformError, UsageError
+from orlop_linux.live.process import reason
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DESCRIPTORS = "descriptors.json"
+"""What the descriptors 0, 1 and 2 of the container process were: three texts."""
+
+INVENTORY = "inventory.img"
+PARENT = "parent"
+"""The one link that CRIU itself makes: to the images of an earlier pre-dump."""
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_DEPTH = 64
+_SIZE = 4096
+_KEY = re.compile(r"(pipe:\[[0-9]{1,20}\]|file\[[0-9a-f]{1,8}:[0-9a-f]{1,16}\])\Z")
+
+
+def open_directory(path: str, what: str, *, make: bool = False) -> int:
+    """Return a descriptor of the directory at *path*, which is made if it may be.
+
+    Raises:
+        UsageError: There is none, or it cannot be made.
+    """
+    try:
+        if make:
+            os.makedirs(path, 0o700, exist_ok=True)
+        return os.open(path, _DIRECTORY)
+    except OSError as error:
+        raise UsageError(
+            f"cannot open the {what}: {reason(error)}", path=path, errno=error.errno
+        ) from error
+
+
+def verify(directory: int, path: str, *, depth: int = 0) -> None:
+    """Refuse a directory with anything but regular files in it, and directories of the same kind.
+
+    Raises:
+        PlatformError: It has, or its chain of parents has no end.
+    """
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            mode = entry.stat(follow_symlinks=False).st_mode
+            if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+                continue
+            if entry.name == PARENT and stat.S_ISLNK(mode):
+                _verify_parent(directory, path, depth)
+                continue
+            raise PlatformError(
+                "the checkpoint is refused: it holds something that is not a regular file",
+                path=f"{path}/{entry.name}",
+                errno=errno.ELOOP if stat.S_ISLNK(mode) else errno.EINVAL,
+                hint="criu would follow it; only images that nobody else can write are safe",
+            )
+
+
+def _verify_parent(directory: int, path: str, depth: int) -> None:
+    target = os.readlink(PARENT, dir_fd=directory)
+    if target.startswith("/") or depth == _DEPTH:
+        raise PlatformError(
+            "the checkpoint is refused: its parent is no relative path to earlier images",
+            path=f"{path}/{PARENT}",
+            errno=errno.ELOOP,
+        )
+    above = open_directory(f"{path}/{PARENT}", "images of the earlier pre-dump")
+    try:
+        verify(above, f"{path}/{PARENT}", depth=depth + 1)
+    finally:
+        os.close(above)
+
+
+def clear(directory: int, path: str, names: Sequence[str]) -> None:
+    """Remove the logs of an earlier run, so that CRIU makes new files and writes into nobody's.
+
+    Raises:
+        PlatformError: Something that is not a regular file has such a name.
+    """
+    for name in names:
+        try:
+            mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISREG(mode):
+            raise PlatformError(
+                "something that is not a regular file is in the way",
+                path=f"{path}/{name}",
+                errno=errno.ELOOP if stat.S_ISLNK(mode) else errno.EEXIST,
+            )
+        os.unlink(name, dir_fd=directory)
+
+
+def require_inventory(directory: int, path: str) -> None:
+    """Refuse a directory without a checkpoint in it.
+
+    Raises:
+        PlatformError: There is none.
+    """
+    try:
+        os.stat(INVENTORY, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError as error:
+        raise PlatformError(
+            f"there is no checkpoint: {INVENTORY} is missing", path=path, errno=errno.ENOENT
+        ) from error
+
+
+def write_descriptors(directory: int, keys: Sequence[str]) -> None:
+    """Write what the first three descriptors are."""
+    try:
+        os.unlink(DESCRIPTORS, dir_fd=directory)
+    except FileNotFoundError:
+        pass
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(DESCRIPTORS, flags, 0o600, dir_fd=directory)
+    try:
+        os.write(fd, json.dumps(list(keys)).encode())
+    finally:
+        os.close(fd)
+
+
+def read_descriptors(directory: int, path: str) -> list[str]:
+    """Return the keys of the first three descriptors; empty for one that is not the caller's to replace.
+
+    Raises:
+        PlatformError: The file is malformed.
+    """
+    name = f"{path}/{DESCRIPTORS}"
+    try:
+        fd = os.open(DESCRIPTORS, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory)
+    except FileNotFoundError:
+        return ["", "", ""]
+    except OSError as error:
+        raise PlatformError(f"cannot read the checkpoint: {reason(error)}", path=name) from error
+    try:
+        text = os.read(fd, _SIZE)
+    finally:
+        os.close(fd)
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not (isinstance(found, list) and len(found) == 3 and all(isinstance(one, str) for one in found)):
+        raise PlatformError("the checkpoint is refused: three texts are expected", path=name)
+    return [one if _KEY.match(one) else "" for one in found]
+
+
+def read_log(directory: int, name: str) -> bytes:
+    """Return the end of a log; empty when there is none."""
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory)
+    except OSError:
+        return b""
+    try:
+        size = os.fstat(fd).st_size
+        return os.pread(fd, 1 << 20, max(0, size - (1 << 20)))
+    finally:
+        os.close(fd)

@@ -1,0 +1,78 @@
+"""The names by which CRIU knows what is not in an image: mounts and files of the host.
+
+CRIU keeps such a name as one text, ``mnt[MOUNT POINT]:NAME``. A mount point that holds a part of that syntax
+could be read as another one, with another source: what does not come back as it went in is refused.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from orlop_hookspecs.errors import StepError
+from orlop_linux.init import resolve
+from orlop_linux.kernel.mountinfo import Mount, read_mounts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_FORBIDDEN = frozenset("[],")
+_LONGEST = 4095  # PATH_MAX without its end
+
+
+def verify_key(path: str, because: str) -> str:
+    """Return *path* if CRIU can keep it as a name.
+
+    Raises:
+        StepError: It cannot.
+    """
+    encoded = os.fsencode(path)
+    clean = path.isprintable() and path.startswith("/") and not _FORBIDDEN.intersection(path)
+    if not clean or "/../" in f"{path}/" or len(encoded) > _LONGEST:
+        raise StepError(
+            "criu cannot tell this mount point from others",
+            pointer=because,
+            value=path,
+            errno=errno.EINVAL,
+            hint="a name in a checkpoint has no brackets, commas or control characters",
+        )
+    return path
+
+
+def resolved(root: int, path: str) -> str | None:
+    """Return where *path* leads below the directory *root*, or ``None`` when there is nothing.
+
+    Links are followed as the container would, and none leads out of it.
+    """
+    try:
+        fd = resolve.open_in_root(root, path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
+
+
+def mount_points(pid: int, wanted: Iterable[tuple[str, str]]) -> dict[str, tuple[str, Mount]]:
+    """Return for each destination at which a process sees a mount its mount point and that mount.
+
+    Args:
+        pid: The process.
+        wanted: (destination, JSON pointer of what asks for it).
+
+    Raises:
+        StepError: A mount point has a name that CRIU cannot keep.
+    """
+    found = {}
+    root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        mounts = {one.point: one for one in read_mounts(pid)}
+        for destination, because in wanted:
+            point = resolved(root, destination)
+            if point is not None and point in mounts:
+                found[verify_key(destination, because)] = verify_key(point, because), mounts[point]
+    finally:
+        os.close(root)
+    return found
