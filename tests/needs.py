@@ -102,6 +102,14 @@ def _program(name: str) -> str:
     return "" if shutil.which(name) else f"the host has no program {name}"
 
 
+def _criu() -> str:
+    program = shutil.which("criu")
+    if program is None:
+        return "the host has no program criu"
+    done = subprocess.run([program, "check"], capture_output=True, check=False)
+    return "" if done.returncode == 0 else "criu does not work on the host's kernel, or not for us"
+
+
 def _kernel(version: str) -> str:
     def numbers(text: str) -> list[int]:
         return [int(part) for part in text.split("-", maxsplit=1)[0].split(".")[:2]]
@@ -148,6 +156,7 @@ NEEDS: dict[str, Callable[[], str]] = {
     "io-weight": _io_weight,
     "numa": _numa,
     "plain-user": _plain_user,
+    "criu": _criu,
     "rdma": _rdma,
     "resctrl": _resctrl,
     "rt-group": _real_time_group,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from orlop.advertised.key import features_key as features_key
     from orlop.advertised.source import read_features as read_features
     from orlop.advertised.validate import validate_features as validate_features
-    from orlop.runtime import Container as Container
+    from orlop.container import Container as Container
     from orlop.runtime import Runtime as Runtime
     from orlop_hookspecs.errors import (
         BundleError as BundleError,

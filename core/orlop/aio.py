@@ -20,9 +20,10 @@ from orlop.lifecycle.site import find
 from orlop_hookspecs.errors import StateError, WaitTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Self
 
+    from orlop import container as sync_container
     from orlop import process as sync_process
     from orlop.engine.explain import Explanation
     from orlop.engine.verdict import Verdict
@@ -69,7 +70,24 @@ class Runtime:
 
         When the task is cancelled, the creation goes on in its thread and the finished container is deleted.
         """
-        work = asyncio.ensure_future(asyncio.to_thread(self.sync.create, id, bundle, options, **launch))
+        return await self._made(lambda: self.sync.create(id, bundle, options, **launch))
+
+    async def restore(
+        self,
+        id: str,  # noqa: A002 - the specification's name
+        bundle: BundleLike | ConfigLike,
+        image: BundleLike,
+        options: LaunchOptions | None = None,
+        **flags: Any,  # noqa: ANN401 - those of the twin
+    ) -> Container:
+        """Bring a container back from images.
+
+        When the task is cancelled, the restore goes on in its thread and the finished container is deleted.
+        """
+        return await self._made(lambda: self.sync.restore(id, bundle, image, options, **flags))
+
+    async def _made(self, make: Callable[[], sync_container.Container]) -> Container:
+        work = asyncio.ensure_future(asyncio.to_thread(make))
         try:
             return Container(self, await asyncio.shield(work))
         except asyncio.CancelledError:
@@ -104,7 +122,7 @@ class Runtime:
 class Container:
     """The twin of :class:`orlop.Container`."""
 
-    def __init__(self, runtime: Runtime, container: sync.Container) -> None:
+    def __init__(self, runtime: Runtime, container: sync_container.Container) -> None:
         """Wrap *container*."""
         self._runtime = runtime
         self.sync = container
@@ -121,6 +139,10 @@ class Container:
     async def start(self) -> None:
         """Run the user-specified program."""
         await asyncio.to_thread(self.sync.start)
+
+    async def checkpoint(self, image: BundleLike, **flags: Any) -> None:  # noqa: ANN401 - those of the twin
+        """Write the container to the directory *image*."""
+        await asyncio.to_thread(self.sync.checkpoint, image, **flags)
 
     async def kill(self, signal: str | int = "SIGTERM", *, everything: bool = False) -> None:
         """Send a signal."""

@@ -36,7 +36,9 @@ SMALL = frozenset(("state", "start", "kill", "delete", "exec"))
 LAUNCH = frozenset(("create", "run"))
 """Commands that make a container."""
 
-LARGE = frozenset(("features", "plugins", "plugin", "check", "explain", "schema", "update"))
+LARGE = frozenset(
+    ("features", "plugins", "plugin", "check", "explain", "schema", "update", "checkpoint", "restore")
+)
 """Other commands that load plugins."""
 
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from orlop.cli.context import Context
     from orlop.cli.flags import Parsed
-    from orlop.runtime import Container, Runtime
+    from orlop.container import Container
+    from orlop.runtime import Runtime
     from orlop_hookspecs.kernel import Kernel
     from orlop_hookspecs.record import Record
 
@@ -80,6 +81,9 @@ class Launch:
         made = self._runtime = runtime(context, check_features=False)
         options = _options(context, foreground=foreground, console_socket=console_socket)
         container = made.create(context.id, self.bundle, options, config=self._config)
+        return self._note(container)
+
+    def _note(self, container: Container) -> Container:
         self._record = container.record()
         if self._pid_file is not None:
             self._pid_file.write(container.pid)
@@ -165,18 +169,29 @@ def _options(context: Context, *, foreground: bool, console_socket: str) -> Laun
     # Sockets come first, as everywhere: 0 to 2, those that were passed, those of --preserve-fds.
     sockets = passed_sockets()
     return LaunchOptions(
-        console_socket=console_socket or _absolute(line.text("console-socket")),
-        pidfd_socket=_absolute(line.text("pidfd-socket")),
+        console_socket=console_socket or absolute(line.text("console-socket")),
+        pidfd_socket=absolute(line.text("pidfd-socket")),
         preserve_fds=sockets + line.count("preserve-fds"),
         foreground=foreground,
         no_pivot=line.on("no-pivot"),
         no_new_keyring=line.on("no-new-keyring"),
-        systemd_cgroup=line.options["systemd-cgroup"] is True
-        or line.option("cgroup-manager") == _MANAGERS_OF_SYSTEMD,
-        manage_cgroups=line.option("cgroup-manager") != _NO_MANAGER,
         listen_fds=sockets,
+        systemd_cgroup=by_systemd(context),
+        manage_cgroups=manages_cgroups(context),
     )
 
 
-def _absolute(path: str) -> str:
+def by_systemd(context: Context) -> bool:
+    """Tell whether the global flags let systemd make the cgroup."""
+    line = context.line
+    return line.options["systemd-cgroup"] is True or line.option("cgroup-manager") == _MANAGERS_OF_SYSTEMD
+
+
+def manages_cgroups(context: Context) -> bool:
+    """Tell whether the global flags allow cgroups at all."""
+    return context.line.option("cgroup-manager") != _NO_MANAGER
+
+
+def absolute(path: str) -> str:
+    """Return *path*, if there is one, from the root on."""
     return os.path.abspath(path) if path else ""

@@ -15,8 +15,8 @@ from orlop_hookspecs.errors import OrlopError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from orlop.container import Container
     from orlop.kit.subject import Machine, Subject
-    from orlop.runtime import Container
 
 _PATIENCE = 20.0
 _NAME = "kit"

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Self
 
+    from orlop.container import Container
     from orlop.kit.subject import Subject
-    from orlop.runtime import Container
 
 _PATIENCE = 20.0
 _KILLED = 128 + 9

@@ -43,8 +43,8 @@ def restore(  # noqa: PLR0913 - the parts of one creation
     kernel: Kernel,
     container: str,
     bundle: str | os.PathLike[str],
-    options: RestoreOptions,
     *,
+    options: RestoreOptions,
     source: bytes | dict[str, Any] | Config | None = None,
     launch: LaunchOptions | None = None,
 ) -> Record:

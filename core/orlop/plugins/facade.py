@@ -303,7 +303,9 @@ class Hooks:
     def restore(self, plan: Plan, restore: RestoreOptions) -> list[tuple[str, Sequence[Step]]]:
         """Ask what a restore takes."""
         spec = live.orlop_restore
-        return [(plugin, _sequence(plugin, spec, Step, call, plan, restore)) for plugin, call in self._of(spec)]
+        return [
+            (plugin, _sequence(plugin, spec, Step, call, plan, restore)) for plugin, call in self._of(spec)
+        ]
 
     # -- told what has happened
 

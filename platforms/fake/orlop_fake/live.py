@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from orlop_fake.cgroups import Cgroup
     from orlop_hookspecs.availability import Answer, Capability
     from orlop_hookspecs.calls import CallTable
+    from orlop_hookspecs.kernel import Journal
     from orlop_hookspecs.record import Record
 
 _UPDATES = frozenset({"WriteCgroup", "SetDeviceRules", "WriteSchemata"})
@@ -269,6 +270,18 @@ class LiveMachine(Machine):
             raise PlatformError("the container has no cgroup of its own", container=record.id)
         self.scheduler.settle()
         self.condition.notify_all()
+
+    @call("checkpoint")
+    def checkpoint(self, record: Record, steps: Sequence[PlannedStep], journal: Journal) -> None:
+        """Write the container to images."""
+        self.scheduler.settle()
+        process = find(self, record.pid, record.start_time)
+        if process is None or process.ended:
+            raise StepError("the container process has ended", errno=errno.ESRCH, container=record.id)
+        context = Context(self, record, journal, LaunchOptions())
+        context.process = process
+        for planned in steps:
+            run_step(HANDLERS, context, planned)
 
     @call("stats")
     def stats(self, record: Record) -> Mapping[str, Any]:

@@ -89,6 +89,8 @@ class Machine:
         """Every hook that was run, in order."""
         self.program_errors: list[Exception] = []
         """Exceptions other than ``OSError`` that ended a program: bugs of a test."""
+        self.images: dict[str, Any] = {}
+        """Checkpoints by directory (see :mod:`orlop_fake.execute.images`)."""
         self.terminals: dict[str, Terminal] = {}
         """Pseudoterminals by container."""
         self.sysctls: dict[str, str] = {}

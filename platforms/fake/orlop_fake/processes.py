@@ -130,7 +130,7 @@ class Process:
         "args", "caught", "cgroups", "children", "comm", "context", "credentials", "cwd", "env",
         "exec_steps", "exit_status", "filters", "generator", "ignored", "keyring", "memory", "namespaces",
         "no_new_privs", "oom_score_adj", "output", "owner", "parent", "pending", "pids", "request",
-        "rlimits", "root", "session", "stage", "start_time", "stopped", "terminal", "traits", "umask",
+        "rlimits", "root", "session", "stage", "start_time", "stopped", "task", "terminal", "traits", "umask",
     )  # fmt: skip
 
     def __init__(self, namespaces: NamespaceSet, root: Location, start_time: int) -> None:
@@ -168,6 +168,8 @@ class Process:
         # The program: a generator that is resumed, the request at which it stands, and its signals.
         self.generator: Generator[Any, Any, Any] | None = None
         self.request: Any = None
+        self.task: Any = None
+        """The process as its program has it."""
         self.caught: dict[int, Callable[[int], Any] | None] = {}
         self.ignored: set[int] = set()
         self.pending: list[int] = []

@@ -10,11 +10,12 @@ from orlop_fake.execute import HANDLERS, Context, run_step
 from orlop_fake.execute.context import refused_step
 from orlop_fake.execute.finish import capability_warnings, unmapped_id
 from orlop_fake.execute.host import check_host
+from orlop_fake.execute.images import require
 from orlop_fake.processes import SIGKILL, WAITING, Process
 from orlop_fake.refusals import RuntimeCrash, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from orlop_fake.machine import Machine
     from orlop_hookspecs.kernel import Journal
@@ -34,14 +35,15 @@ def _order(planned: PlannedStep) -> tuple[int, bool]:
 class FakeSandbox:
     """Executes a plan; the container process dies with the runtime until :meth:`commit`."""
 
-    __slots__ = ("_born", "_context", "_generation", "_plan", "committed", "kernel")
+    __slots__ = ("_born", "_context", "_generation", "_plan", "_unchecked", "committed", "kernel")
 
     def __init__(
         self, kernel: Machine, plan: Plan, record: Record, journal: Journal, options: LaunchOptions
     ) -> None:
         """Begin; nothing is touched."""
         self.kernel = kernel
-        self._plan: Plan | None = plan
+        self._plan = plan
+        self._unchecked = True
         self.committed = False
         self._context = Context(kernel, record, journal, options)
         self._generation = kernel.generation
@@ -81,14 +83,43 @@ class FakeSandbox:
     @call("host")
     def host(self, planned: PlannedStep) -> None:
         """Execute one step of phase ``host``."""
-        plan, self._plan = self._plan, None
-        if plan is not None:
-            check_host(self._context, plan)
+        if self._unchecked:
+            self._unchecked = False
+            check_host(self._context, self._plan)
         run_step(HANDLERS, self._context, planned)
 
     @call("clone")
     def clone(self, steps: Sequence[PlannedStep]) -> None:
         """Make the container process with its namespaces and id maps; it then waits."""
+        self._clone(steps)
+
+    @call("restore")
+    def restore(self, steps: Sequence[PlannedStep], born: Callable[[], None]) -> None:
+        """Make the container as its config says, and put the processes of the images into it."""
+        context, plan = self._context, self._plan
+        for planned in steps:
+            step: Any = planned.step
+            try:
+                require(context, step)
+            except OSError as error:
+                raise refused_step(context, planned, error) from error
+        self._clone(plan.steps("clone"))
+        process = context.process
+        for group in context.cgroups.values():
+            group.join(process)  # who makes the processes is in the container's cgroups already
+        born()
+        if "cgroup" in context.new:
+            process.namespaces.cgroup.roots = dict(process.cgroups)
+        for planned in (*plan.steps("container"), *plan.steps("confined")):
+            # Hooks inside the container have run when it was made.
+            if type(planned.step).__name__ != "RunHook":
+                run_step(HANDLERS, context, planned)
+        for planned in steps:
+            run_step(HANDLERS, context, planned)
+        self.kernel.scheduler.settle()
+        self.kernel.condition.notify_all()
+
+    def _clone(self, steps: Sequence[PlannedStep]) -> None:
         kernel, context = self.kernel, self._context
         runtime = kernel.runtime
         process = Process(runtime.namespaces.copy(), runtime.root, kernel.clock.ticks)

@@ -115,7 +115,7 @@ class Scheduler:
         process.request = None
         try:
             if isinstance(value, _First):
-                task = Task(self._kernel, process)
+                task = process.task = Task(self._kernel, process)
                 outcome = value.program(task, *value.args)
                 if process.ended or process.stage == WAITING:
                     return
@@ -182,6 +182,16 @@ class Scheduler:
         return self._kernel.host.frozen > 0 and any(
             group.effectively_frozen for group in process.cgroups.values()
         )
+
+    def take_held(self, process: Process) -> list[Any]:
+        """Return what a freezer or a stop signal keeps from *process*, which is not to get it any more."""
+        taken = [value for one, value in self._held if one is process]
+        self._held = [(one, value) for one, value in self._held if one is not process]
+        return taken
+
+    def resume(self, process: Process, value: Any) -> None:  # noqa: ANN401 - what it waited for
+        """Let *process* go on with *value*."""
+        self._ready.append((process, value))
 
     def thawed(self) -> None:
         """Let go on what a freezer or a stop signal has held."""

@@ -399,7 +399,7 @@ def test_help(orlop_command: CommandLine) -> None:
 
 
 def test_unknown_commands(orlop_command: CommandLine) -> None:
-    for words in (["bogus"], ["help", "bogus"], ["checkpoint", "--help"]):
+    for words in (["bogus"], ["help", "bogus"], ["bogus", "--help"]):
         status, out, err = orlop_command(*words)
         assert (status, out) == (3, "")
         assert "No help topic for '" in err

@@ -88,7 +88,7 @@ def test_after_two_hyphens_there_are_no_flags() -> None:
 
 
 def test_the_command_prints_words_with_meanings(orlop_command: CommandLine) -> None:
-    status, out, err = orlop_command("completion", "words", "res")
+    status, out, err = orlop_command("completion", "words", "resu")
     assert (status, out, err) == (0, "nothing\nresume\tresume all processes of a paused container\n", "")
     assert orlop_command("create", "--bundle", str(orlop_command.bundle), "box")[0] == 0
     assert orlop_command("completion", "words", "kill", "b") == (0, "nothing\nbox\t\n", "")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from orlop import Runtime
+from orlop_hookspecs.checkpoint import CheckpointOptions, RestoreOptions
 from orlop_hookspecs.documents import Config
 from orlop_hookspecs.errors import HookError, StateError, StepError, WaitTimeoutError
 from orlop_hookspecs.hooks import hookimpl
@@ -19,9 +20,11 @@ from orlop_hookspecs.plan import Plan, PlannedStep
 from orlop_hookspecs.record import Record
 from orlop_hookspecs.steps import (
     CreateCgroup,
+    DumpProcesses,
     Execute,
     JoinCgroup,
     NewNamespace,
+    RestoreProcesses,
     RunHook,
     SetHostname,
     Step,
@@ -111,6 +114,13 @@ class StubSandbox:
                 self.host_state.hooks.append((planned.step.kind, state))
                 if planned.step.path == "/fail":
                     raise HookError("hook failed: exit status 1")
+
+    def restore(self, steps: Sequence[PlannedStep], born: Callable[[], None]) -> None:
+        self.host_state.act("restore " + " ".join(type(planned.step).__name__ for planned in steps))
+        self.clone(())
+        self.host_state.processes[self.pid] = "running"
+        born()
+        self.host_state.act("restored")
 
     def commit(self) -> None:
         self.host_state.act("commit")
@@ -227,6 +237,10 @@ class StubKernel:
         self.host.act(f"freeze:{frozen}")
         self.host.processes[record.pid] = "paused" if frozen else "running"
 
+    def checkpoint(self, record: Record, steps: Sequence[PlannedStep], journal: Journal) -> None:
+        journal.intend("helper", path="criu")
+        self.host.act("checkpoint " + " ".join(type(planned.step).__name__ for planned in steps))
+
     def stats(self, record: Record) -> Mapping[str, Any]:
         return {"pids": {"current": 1}}
 
@@ -307,6 +321,14 @@ class Groups:
             JoinCgroup(because="/linux/cgroupsPath"),
             CreateCgroup(because="/linux/cgroupsPath", path=f"/{context.container}"),
         ]
+
+    @hookimpl
+    def orlop_checkpoint(self, checkpoint: CheckpointOptions) -> Sequence[Step]:
+        return [DumpProcesses(because="", options=dict(vars(checkpoint)))]
+
+    @hookimpl
+    def orlop_restore(self, restore: RestoreOptions) -> Sequence[Step]:
+        return [RestoreProcesses(because="", options=dict(vars(restore)))]
 
     @hookimpl
     def orlop_update(self, resources: Any) -> Sequence[Step]:

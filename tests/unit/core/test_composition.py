@@ -223,7 +223,7 @@ def test_notifications_of_broken_plugins_are_warnings() -> None:
 
 def test_the_specs_are_those_of_the_contract() -> None:
     assert next(iter(SPECS)) == "orlop_plugin"
-    assert SPECS["orlop_checkpoint"].parameters == ("record", "kernel", "image", "leave_running")
+    assert SPECS["orlop_checkpoint"].parameters == ("plan", "checkpoint", "record")
     assert SPECS["orlop_signal"].firstresult
     assert not SPECS["orlop_plan"].firstresult
     assert "orlop_update" in LIVE

@@ -150,7 +150,7 @@ def test_plugins_take_part_in_a_living_container(compose: Compose, host: Host) -
 
 def test_no_plugin_is_asked_when_none_listens(runtime: Runtime) -> None:
     container = runtime.create("box", config())
-    assert container.record().live == ["orlop_update"]
+    assert container.record().live == ["orlop_update", "orlop_checkpoint", "orlop_restore"]
 
 
 def test_a_plugin_that_objects_to_a_pause(compose: Compose, host: Host) -> None:

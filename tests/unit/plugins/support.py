@@ -46,6 +46,7 @@ PLUGINS = {
     "scheduling": "scheduling",
     "personality": "personality",
     "memory-policy": "memory_policy",
+    "checkpoint": "checkpoint",
 }
 """Every built-in planner: the plugin's name and its module."""
 

@@ -87,7 +87,7 @@ def test_the_version_is_the_distributions() -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_handles_are_handles_of_distinct_paths(name: str) -> None:
     handles = call(name, "orlop_handles")
-    assert handles or name == "keyring", "no property asks for the keyring"
+    assert handles or name in {"keyring", "checkpoint"}, "no property asks for them"
     assert all(isinstance(handle, Handle) for handle in handles)
     paths = [handle.path for handle in handles]
     assert len(paths) == len(set(paths))
@@ -107,7 +107,7 @@ def test_no_two_planners_give_one_feature() -> None:
     for name in ALL:
         given = set(call(name, "orlop_features") or ())
         given |= {handle.feature for handle in call(name, "orlop_handles") if handle.feature}
-        for feature in given:
+        for feature in given - {"annotations"}:  # a map to which several add
             assert feature not in seen, (feature, name, seen[feature])
             seen[feature] = name
 
@@ -117,7 +117,7 @@ def test_every_planner_plans_the_full_config_as_plain_data() -> None:
     for name in ALL:
         assert objections(name, wanted) == [], name
         planned = call(name, "orlop_plan", config=wanted, context=context())
-        if name != "annotations":
+        if name not in {"annotations", "checkpoint"}:
             assert planned, name
         for step in planned:
             assert step.because.startswith("/")

@@ -112,6 +112,8 @@ def test_every_phase_has_its_steps() -> None:
         },
         "built": set(),
         "exec": {"SetRlimits", "SetNoNewPrivileges", "SetUser", "SetCapabilities", "Execute"},
+        "checkpoint": set(),
+        "restore": set(),
     }
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from orlop.cli.foreground import Forwarder
     from orlop.cli.launch import Launch
     from orlop.cli.terminal import ConsoleSocket, Proxy
-    from orlop.runtime import Container
+    from orlop.container import Container
 
 
 def run(context: Context) -> int:
@@ -34,16 +34,16 @@ def _foreground(context: Context) -> int:
 
     proxy = None
     with Forwarder() as forwarder, Launch(context) as launch:
-        console = _console(context, launch)
+        console = console_for(context, launch)
         try:
             with Interruptible():
                 container = launch.create(
                     foreground=not console, console_socket=console.path if console else ""
                 )
-                proxy = _proxy(console)
+                proxy = proxy_for(console)
             # From here on the program may run at any moment: signals wait, and are then for it.
             container.start()
-            status = _stay(launch, container, forwarder, proxy)
+            status = stay(launch, container, forwarder, proxy)
         finally:
             if proxy is not None:
                 proxy.close()
@@ -57,7 +57,7 @@ def _foreground(context: Context) -> int:
     return status
 
 
-def _console(context: Context, launch: Launch) -> ConsoleSocket | None:
+def console_for(context: Context, launch: Launch) -> ConsoleSocket | None:
     """Return a console socket of our own when the config wants a terminal and nobody else is to have it."""
     # In the foreground, --console-socket is refused; that is left to who refuses all the rest.
     if context.line.text("console-socket") or not launch.terminal():
@@ -67,7 +67,8 @@ def _console(context: Context, launch: Launch) -> ConsoleSocket | None:
     return ConsoleSocket()
 
 
-def _proxy(console: ConsoleSocket | None) -> Proxy | None:
+def proxy_for(console: ConsoleSocket | None) -> Proxy | None:
+    """Return the terminal that came, joined to the caller's; ``None`` where there is no socket."""
     if console is None:
         return None
     from orlop.cli.terminal import Proxy
@@ -75,7 +76,8 @@ def _proxy(console: ConsoleSocket | None) -> Proxy | None:
     return Proxy(console.receive())
 
 
-def _stay(launch: Launch, container: Container, forwarder: Forwarder, proxy: Proxy | None) -> int | None:
+def stay(launch: Launch, container: Container, forwarder: Forwarder, proxy: Proxy | None) -> int | None:
+    """Stay with the container until its program ends, and return how it ended."""
     import gc
 
     from orlop.cli.foreground import follow

@@ -10,7 +10,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from orlop_dry_run.sandbox import DryEntry, DrySandbox
+from orlop_dry_run.sandbox import DryEntry, DrySandbox, describe
 from orlop_dry_run.view import RealView
 from orlop_hookspecs.errors import StateError, WaitTimeoutError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from orlop_hookspecs.host import HostView
     from orlop_hookspecs.kernel import Journal, Store
     from orlop_hookspecs.launch import ExecOptions, LaunchOptions
-    from orlop_hookspecs.plan import Plan
+    from orlop_hookspecs.plan import Plan, PlannedStep
     from orlop_hookspecs.record import Record
 
 STATE = "dry-run"
@@ -172,6 +172,12 @@ class DryKernel:
         """Write down that all processes would be suspended or resumed."""
         self.note(record.id, "all processes are suspended" if frozen else "all processes go on")
         self.put_status(record, "paused" if frozen else "running")
+
+    def checkpoint(self, record: Record, steps: Sequence[PlannedStep], journal: Journal) -> None:
+        """Write down what would be written to images."""
+        del journal
+        for planned in steps:
+            self.note(record.id, f"checkpoint: {describe(planned)}")
 
     def stats(self, record: Record) -> Mapping[str, Any]:
         """Return nothing: nobody consumes anything."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from orlop_dry_run.kernel import DryKernel
     from orlop_hookspecs.kernel import Journal
@@ -31,6 +31,7 @@ class DrySandbox:
         self.pid = 0
         self.start_time = 0
         self.warnings: Sequence[str] = ()
+        self._status = "created"
 
     def _do(self, phase: str, steps: Iterable[PlannedStep]) -> None:
         for planned in steps:
@@ -66,9 +67,16 @@ class DrySandbox:
         self._do("confined", confined)
         self._record.kernel["start"] = [describe(planned) for planned in execute]
 
+    def restore(self, steps: Sequence[PlannedStep], born: Callable[[], None]) -> None:
+        """Write down what would be made from images."""
+        self.clone(())
+        born()
+        self._do("restore", steps)
+        self._status = "running"
+
     def commit(self) -> None:
         """Keep the container."""
-        self._kernel.put_status(self._record, "created")
+        self._kernel.put_status(self._record, self._status)
 
     def abort(self) -> None:
         """Forget the container process. Idempotent; never raises."""
@@ -90,6 +98,7 @@ class DryEntry:
         self._plan = plan
         self.pid, self.start_time = kernel.next_process()
         self.warnings: Sequence[str] = ()
+        self._status = "created"
         for planned in plan:
             if planned.phase != "exec":
                 kernel.note(record.id, f"exec: {describe(planned)}")

@@ -11,6 +11,7 @@ from orlop_fake.execute import (
     confined,
     finish,
     host,
+    images,
     mounting,
     network,
     rootfs,
@@ -31,6 +32,7 @@ HANDLERS: dict[str, Handler] = {
     **traits.HANDLERS,
     **security.HANDLERS,
     **finish.HANDLERS,
+    **images.HANDLERS,
 }
 """The handler of every step class, by its name."""
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from orlop_hookspecs.launch import LaunchOptions
     from orlop_hookspecs.plan import Plan, PlannedStep
     from orlop_hookspecs.record import Record
-    from orlop_linux.kernel.kernel import LinuxKernel
     from orlop_linux.kernel.criu.restore import Restoration
+    from orlop_linux.kernel.kernel import LinuxKernel
     from orlop_linux.kernel.namespaces import Opened
     from orlop_linux.kernel.resctrl import Resctrl
     from orlop_linux.kernel.spawn import Launch

@@ -209,7 +209,10 @@ class Session:
     def directories(self) -> dict[str, str]:
         """Return the path of each cgroup by its controllers, as /proc/PID/cgroup writes them (cgroups(7))."""
         groups = self._cgroups.open_groups if self._cgroups else ()
-        return {",".join(one.group.controllers) if one.group.version == 1 else "": one.group.path for one in groups}
+        return {
+            ",".join(one.group.controllers) if one.group.version == 1 else "": one.group.path
+            for one in groups
+        }
 
     def end_carrier(self) -> None:
         """End the zygote that carries a scope. Idempotent."""

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from orlop_hookspecs.errors import PlatformError, StepError
 from orlop_linux.kernel.criu import images, keys, rpc
+from orlop_linux.kernel.criu.family import family
 from orlop_linux.kernel.criu.service import Service, failure
 from orlop_linux.kernel.criu.worker import FIRST
 from orlop_linux.kernel.mountinfo import read_mounts
 from orlop_linux.kernel.unprivileged import in_user_namespace
-from orlop_linux.live.cgroups import groups_of
+from orlop_linux.live.cgroups import all_members, groups_of
 from orlop_linux.live.freezer import freeze, freezer, is_frozen
-from orlop_linux.live.process import is_alive
+from orlop_linux.live.process import is_alive, start_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +72,7 @@ def dump(record: Record, planned: PlannedStep, journal: Journal) -> None:
     options = step.options
     groups = groups_of(record)
     frozen = bool(groups) and is_frozen(groups)
+    _refuse_strangers(record)
     image = images.open_directory(options["image"], "image directory", make=True)
     work = -1
     try:
@@ -89,6 +91,19 @@ def dump(record: Record, planned: PlannedStep, journal: Journal) -> None:
         os.close(image)
         if work >= 0:
             os.close(work)
+
+
+def _refuse_strangers(record: Record) -> None:
+    """Refuse a container with a process that does not descend from its own: CRIU would let it end unsaid."""
+    strangers = all_members(groups_of(record)) - set(family(record.pid))
+    left = sorted(pid for pid in strangers if start_time(pid))
+    if left:
+        raise StepError(
+            "a process of the container does not descend from the container process",
+            value=left[0],
+            errno=errno.EBUSY,
+            hint="it was run by exec, or has been left behind by such a one; end it first",
+        )
 
 
 def _dump(record: Record, planned: PlannedStep, journal: Journal, image: int, work: int) -> None:
@@ -248,5 +263,3 @@ def _key(pid: int, number: int, inside: set[int]) -> str:
         fields = dict(line.split(":", 1) for line in file if ":" in line)
     mount = int(fields["mnt_id"])
     return target if mount in inside else f"file[{mount:x}:{info.st_ino:x}]"
-
-

@@ -27,7 +27,7 @@ PARENT = "parent"
 """The one link that CRIU itself makes: to the images of an earlier pre-dump."""
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_DEPTH = 64
+_DEPTH = 30  # the kernel follows 40 links in one path (path_resolution(7))
 _SIZE = 4096
 _KEY = re.compile(r"(pipe:\[[0-9]{1,20}\]|file\[[0-9a-f]{1,8}:[0-9a-f]{1,16}\])\Z")
 
@@ -43,9 +43,7 @@ def open_directory(path: str, what: str, *, make: bool = False) -> int:
             os.makedirs(path, 0o700, exist_ok=True)
         return os.open(path, _DIRECTORY)
     except OSError as error:
-        raise UsageError(
-            f"cannot open the {what}: {reason(error)}", path=path, errno=error.errno
-        ) from error
+        raise UsageError(f"cannot open the {what}: {reason(error)}", path=path, errno=error.errno) from error
 
 
 def verify(directory: int, path: str, *, depth: int = 0) -> None:
@@ -141,7 +139,9 @@ def read_descriptors(directory: int, path: str) -> list[str]:
     """
     name = f"{path}/{DESCRIPTORS}"
     try:
-        fd = os.open(DESCRIPTORS, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory)
+        fd = os.open(
+            DESCRIPTORS, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory
+        )
     except FileNotFoundError:
         return ["", "", ""]
     except OSError as error:
@@ -152,7 +152,7 @@ def read_descriptors(directory: int, path: str) -> list[str]:
         os.close(fd)
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not (isinstance(found, list) and len(found) == 3 and all(isinstance(one, str) for one in found)):
         raise PlatformError("the checkpoint is refused: three texts are expected", path=name)

@@ -10,6 +10,7 @@ from orlop_hookspecs.errors import PlatformError, StepError
 from orlop_linux.init import resolve
 from orlop_linux.kernel.criu import images, keys, rpc
 from orlop_linux.kernel.criu.dump import KEPT_OUTSIDE, VERBOSE, refusal, require_privileges
+from orlop_linux.kernel.criu.root import protect_root
 from orlop_linux.kernel.criu.service import Service, failure
 from orlop_linux.kernel.criu.verify import verify
 from orlop_linux.kernel.criu.worker import FIRST
@@ -84,7 +85,7 @@ class Restoration:
             asked = self._request(step, inherited)
 
             def told(script: str, pid: int, fd: int) -> None:
-                self._told(step, planned, script, pid, fd, born)
+                self._told(planned, script, pid, fd, born=born)
 
             with Service(
                 fds=fds, directories=2, cgroups=self._entries(), root=root, started=self._note
@@ -227,14 +228,8 @@ class Restoration:
                 asked[name] = options[name]
         return asked
 
-    def _told(  # noqa: PLR0913 - what CRIU says, and who wants to know
-        self,
-        step: Any,  # noqa: ANN401 - RestoreProcesses
-        planned: PlannedStep,
-        script: str,
-        pid: int,
-        fd: int,
-        born: Callable[[], None],
+    def _told(
+        self, planned: PlannedStep, script: str, pid: int, fd: int, *, born: Callable[[], None]
     ) -> None:
         try:
             if script == "setup-namespaces":
@@ -247,7 +242,7 @@ class Restoration:
                     born()
                     self._born = True
             elif script == "pre-resume":
-                self._verify(step, planned)
+                self._verify(planned)
             elif script == "orphan-pts-master" and fd >= 0:
                 self._send_terminal(fd)
         finally:
@@ -261,10 +256,13 @@ class Restoration:
             raise PlatformError("criu restored a process that is not there", value=pid, errno=errno.ESRCH)
         self._note(self.pid, self.start_time)
 
-    def _verify(self, step: Any, planned: PlannedStep) -> None:  # noqa: ANN401 - RestoreProcesses
+    def _verify(self, planned: PlannedStep) -> None:
         """Look at the processes while they still stand; CRIU itself would let them run whatever is said."""
+        step: Any = planned.step
         try:
-            verify(self._record, step, planned, self._cgroups.directories(), self.pid)
+            if "/" in step.readonly:
+                protect_root(self.pid)
+            verify(self._record, planned, self._cgroups.directories(), self.pid)
         except BaseException:
             self.kill()
             raise
@@ -297,5 +295,3 @@ class Restoration:
             )
         with connect(self._launch.console_socket) as sock:
             socket.send_fds(sock, [b"/dev/pts/ptmx"], [master])
-
-

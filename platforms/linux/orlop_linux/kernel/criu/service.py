@@ -25,7 +25,9 @@ OLDEST = (3, 15)
 """Older versions know neither external pid namespaces nor how to freeze a cgroup of version 2."""
 
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-_PROGRAM = f"import sys; sys.path.append({_PACKAGES!a}); from orlop_linux.kernel.criu.worker import main; main()"
+_PROGRAM = (
+    f"import sys; sys.path.append({_PACKAGES!a}); from orlop_linux.kernel.criu.worker import main; main()"
+)
 _PLACES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MESSAGE = 1 << 16
 _PATIENCE = 10.0
@@ -151,8 +153,17 @@ class Service:
         with it and a descriptor, or -1 for none, which it takes over. When it raises, CRIU is told that the
         script failed, undoes what it has done, and the error is raised in the end.
         """
+        told = _Told(notified)
+        try:
+            return self._serve(request, told)
+        except PlatformError as error:
+            # CRIU may not outlive what it was told, or who it has made.
+            raise told.failure or error from None
+        finally:
+            told.close()
+
+    def _serve(self, request: bytes, told: _Told) -> dict[str, Any]:
         self._send(request)
-        failure: BaseException | None = None
         while True:
             data, fd = self._receive(self._service)
             if not data:
@@ -162,18 +173,11 @@ class Service:
             except ValueError as error:
                 raise PlatformError(f"criu gave an answer that cannot be read: {error}") from error
             if answer["type"] != rpc.NOTIFY:
-                if failure is not None:
-                    raise failure
+                if told.failure is not None:
+                    raise told.failure
                 return answer
-            told = answer.get("notify", {})
-            try:
-                if notified is not None and failure is None:
-                    notified(told.get("script", ""), told.get("pid", 0), fd)
-                elif fd >= 0:
-                    os.close(fd)
-            except Exception as error:  # noqa: BLE001 - whatever it is, CRIU undoes first
-                failure = error
-            self._send(rpc.request(rpc.NOTIFY, notify_success=failure is None))
+            told(answer.get("notify", {}), fd)
+            self._send(rpc.request(rpc.NOTIFY, notify_success=told.failure is None))
 
     def _send(self, message: bytes) -> None:
         try:
@@ -241,6 +245,27 @@ class Service:
                 os.waitpid(pid, 0)
             except ChildProcessError:
                 pass  # the program that embeds us reaps all its children
+
+
+class _Told:
+    """Passes on what CRIU has come to, until somebody fails there."""
+
+    def __init__(self, notified: Notified | None) -> None:
+        self._notified = notified
+        self.failure: Exception | None = None
+
+    def __call__(self, notify: Mapping[str, Any], fd: int) -> None:
+        try:
+            if self._notified is not None and self.failure is None:
+                self._notified(notify.get("script", ""), notify.get("pid", 0), fd)
+            elif fd >= 0:
+                os.close(fd)
+        except Exception as error:  # noqa: BLE001 - whatever it is, CRIU undoes first
+            self.failure = error
+
+    def close(self) -> None:
+        """Break the circle of an exception that is kept with its own frames."""
+        self.failure = None
 
 
 _HARMLESS = ("rlimit: ", "tun: ", " FAILED.")

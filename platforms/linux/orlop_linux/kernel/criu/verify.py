@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from orlop_hookspecs.errors import StepError
 from orlop_linux.init.identity import NUMBER
 from orlop_linux.kernel.criu import keys
+from orlop_linux.kernel.criu.family import family
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from typing import Any
 
     from orlop_hookspecs.plan import PlannedStep
@@ -34,21 +35,19 @@ _FILES = {
 }
 
 
-def verify(
-    record: Record, step: Any, planned: PlannedStep, cgroups: Mapping[str, str], pid: int  # noqa: ANN401
-) -> None:
+def verify(record: Record, planned: PlannedStep, cgroups: Mapping[str, str], pid: int) -> None:
     """Refuse processes that are not held as the config demands.
 
     Args:
         record: The container.
-        step: RestoreProcesses.
-        planned: The same with its plugin.
+        planned: RestoreProcesses.
         cgroups: The container's cgroups by controllers, as /proc/PID/cgroup has them (cgroups(7)).
         pid: The container process.
 
     Raises:
         StepError: They are not.
     """
+    step: Any = planned.step
 
     def refuse(what: str, pointer: str, value: object) -> StepError:
         return StepError(
@@ -71,7 +70,7 @@ def verify(
     _verify_status(step, pid, refuse)
     _verify_maps(step, pid, refuse)
     _verify_mounts(step, pid, refuse)
-    for one in _family(pid):
+    for one in family(pid):
         found = _cgroups(one)
         for names, path in cgroups.items():
             where = found.get(names, path)
@@ -134,7 +133,7 @@ def _verify_mounts(step: Any, pid: int, refuse: Any) -> None:  # noqa: ANN401 - 
     finally:
         os.close(root)
     if "/" in readonly and "ro" not in found["/"][1].options:
-        raise refuse("the root can be written to", "/root/readonly", False)
+        raise refuse("the root can be written to", "/root/readonly", "/")
 
 
 def _shows(root: int, destination: str, source: str) -> bool:
@@ -149,21 +148,6 @@ def _shows(root: int, destination: str, source: str) -> bool:
     except OSError:
         return False
     return (inside.st_dev, inside.st_ino) == (outside.st_dev, outside.st_ino)
-
-
-def _family(pid: int) -> Sequence[int]:
-    """Return *pid* and all processes that descend from it."""
-    found, left = [], [pid]
-    while left:
-        one = left.pop()
-        found.append(one)
-        try:
-            for task in os.listdir(f"/proc/{one}/task"):
-                with open(f"/proc/{one}/task/{task}/children", encoding="ascii") as file:
-                    left += map(int, file.read().split())
-        except OSError:
-            continue  # it has just ended
-    return found
 
 
 def _cgroups(pid: int) -> dict[str, str]:

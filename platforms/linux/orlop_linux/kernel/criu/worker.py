@@ -102,7 +102,8 @@ def main() -> None:
         _send_back(SERVICE)
         os.chdir("/")
         os.set_inheritable(CONTROL, False)  # noqa: FBT003 - the function's only form
-        os.execve(message["program"], [message["program"], "swrk", str(SERVICE)], message["environment"])
+        program = message["program"]
+        os.execve(program, [program, "swrk", str(SERVICE)], message["environment"])  # noqa: S606 - as meant
     except OSError as error:
         number = error.errno or errno.EIO
     except (ValueError, LookupError):

@@ -1,0 +1,58 @@
+"""From the flags of ``restore`` to a restored container and its pid file."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from orlop.cli.commands.checkpoint import DEFAULT_IMAGE
+from orlop.cli.composition import runtime
+from orlop.cli.launch import Launch, absolute, by_systemd, manages_cgroups
+from orlop_hookspecs.launch import LaunchOptions
+
+if TYPE_CHECKING:
+    from orlop.container import Container
+
+
+class Restoring(Launch):
+    """One restore from the command line; what it has made when an error arises inside is deleted again."""
+
+    def create(self, *, foreground: bool = False, console_socket: str = "") -> Container:
+        """Restore the container and write its pid file; it runs then.
+
+        Args:
+            foreground: The caller stays with the container.
+            console_socket: Receives the terminal's master instead of ``--console-socket``.
+
+        Raises:
+            OrlopError: Nothing is left of what was begun.
+        """
+        context = self._context
+        line = context.line
+        made = self._runtime = runtime(context, check_features=False)
+        container = made.restore(
+            context.id,
+            self.bundle,
+            os.path.abspath(line.text("image-path") or DEFAULT_IMAGE),
+            LaunchOptions(
+                console_socket=console_socket or absolute(line.text("console-socket")),
+                foreground=foreground,
+                no_pivot=line.on("no-pivot"),
+                systemd_cgroup=by_systemd(context),
+                manage_cgroups=manages_cgroups(context),
+            ),
+            config=self._config,
+            work=line.text("work-path"),
+            tcp_established=line.on("tcp-established"),
+            tcp_close=line.on("tcp-close"),
+            ext_unix_sk=line.on("ext-unix-sk"),
+            shell_job=line.on("shell-job"),
+            file_locks=line.on("file-locks"),
+            lazy_pages=line.on("lazy-pages"),
+            auto_dedup=line.on("auto-dedup"),
+            manage_cgroups=line.text("manage-cgroups-mode"),
+            empty_ns=tuple(line.texts("empty-ns")),
+            lsm_profile=line.text("lsm-profile"),
+            lsm_mount_context=line.text("lsm-mount-context"),
+        )
+        return self._note(container)
