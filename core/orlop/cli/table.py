@@ -96,11 +96,17 @@ _NO_SUBREAPER = Flag(
 _IMAGES = (
     Flag(("image-path",), "directory of the images (default: checkpoint)", metavar="DIR"),
     Flag(("work-path",), "directory of the log and the statistics (default: the images' own)", metavar="DIR"),
-    Flag(("tcp-established",), "keep established TCP connections", kind=SWITCH),
-    Flag(("ext-unix-sk",), "keep unix sockets with a peer outside the container", kind=SWITCH),
-    Flag(("shell-job",), "keep a session or a terminal from outside the container", kind=SWITCH),
-    Flag(("lazy-pages",), "leave the memory out, to be fetched when it is needed", kind=SWITCH),
-    Flag(("file-locks",), "keep file locks", kind=SWITCH),
+    *(
+        Flag((name,), text, kind=SWITCH)
+        for name, text in (
+            ("tcp-established", "keep established TCP connections"),
+            ("ext-unix-sk", "keep unix sockets with a peer outside the container"),
+            ("shell-job", "keep a session or a terminal from outside the container"),
+            ("lazy-pages", "leave the memory out, to be fetched when it is needed"),
+            ("file-locks", "keep file locks"),
+            ("auto-dedup", "take out of images what is not needed there any more"),
+        )
+    ),
     Flag(
         ("manage-cgroups-mode",),
         "settings of cgroups that are kept: none, of those that are made, all, or all into new ones",
@@ -109,7 +115,6 @@ _IMAGES = (
         metavar="MODE",
     ),
     Flag(("empty-ns",), "leave this namespace empty: network", kind=LIST, metavar="TYPE"),
-    Flag(("auto-dedup",), "take out of images what is not needed there any more", kind=SWITCH),
 )
 
 _LIMITS = (
