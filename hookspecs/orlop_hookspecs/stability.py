@@ -15,8 +15,10 @@ from collections.abc import Mapping
 STABLE, EXPERIMENTAL, DEPRECATED = "stable", "experimental", "deprecated"
 
 EXPERIMENTAL_PARTS: Mapping[str, str] = {
-    "orlop_checkpoint": "no command asks for it yet",
-    "orlop_restore": "no command asks for it yet",
+    "orlop_checkpoint": "what a plugin has to know is still being learned",
+    "orlop_restore": "as orlop_checkpoint",
+    "DumpProcesses": "what CRIU has to be told is still growing",
+    "RestoreProcesses": "as DumpProcesses",
     "LiveKernel.prewarm": "what a platform begins early is still being measured",
     "Examinable": "which capabilities are asked about is still growing",
     "Examinable.examine": "as Examinable",
@@ -44,6 +46,10 @@ SINCE: Mapping[str, str] = {
     "Resolver": "1.1",
     "Entry": "1.1",
     "SetCpuAffinity": "1.1",
+    "LiveKernel.checkpoint": "1.1",
+    "Sandbox.restore": "1.1",
+    "DumpProcesses": "1.1",
+    "RestoreProcesses": "1.1",
     "orlop.bench": "1.1",
     "orlop.samples": "1.1",
     "orlop.on-request": "1.1",

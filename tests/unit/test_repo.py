@@ -42,6 +42,7 @@ THIN = (
     "orlop.cli.parse",
     "orlop.cli.report",
     "orlop.cli.table",
+    "orlop.cli.table_images",
     "orlop.lifecycle",
     "orlop.lifecycle.states",
     "orlop.lifecycle.site",
