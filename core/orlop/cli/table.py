@@ -7,7 +7,7 @@ anywhere else.
 from __future__ import annotations
 
 from orlop.cli.flags import CHOICE, COUNT, LIST, OWN, SWITCH, Command, Flag
-from orlop.cli.table_images import IMAGES
+from orlop.cli.table_images import IMAGES, NO_SUBREAPER
 
 OPTIONS: tuple[Flag, ...] = (
     Flag(
@@ -87,13 +87,6 @@ _LAUNCH = (
     ),
 )
 
-_NO_SUBREAPER = Flag(
-    ("no-subreaper",),
-    "accepted for compatibility: orlop never makes itself a subreaper",
-    kind=SWITCH,
-    hidden=True,
-)
-
 _LIMITS = (
     ("blkio-weight", "share of the block devices, 10 to 1000", "WEIGHT"),
     ("cpu-period", "period of the CPU quota", "MICROSECONDS"),
@@ -122,7 +115,7 @@ COMMANDS: tuple[Command, ...] = (
         most=1,
         flags=(
             *_LAUNCH,
-            _NO_SUBREAPER,
+            NO_SUBREAPER,
             Flag(
                 ("detach", "d"),
                 "accepted for compatibility: create always detaches",
@@ -149,7 +142,7 @@ COMMANDS: tuple[Command, ...] = (
             *_LAUNCH,
             Flag(("detach", "d"), "return when the program runs", kind=SWITCH),
             Flag(("keep",), "do not delete the container when its program has ended", kind=SWITCH),
-            _NO_SUBREAPER,
+            NO_SUBREAPER,
         ),
         text="The exit status is the program's own, or 128 plus the number of the signal that ended it.\n"
         "Signals that orlop receives meanwhile are passed on to the program.",
@@ -197,7 +190,7 @@ COMMANDS: tuple[Command, ...] = (
                 metavar="[CONTROLLER,...:]PATH",
             ),
             Flag(("ignore-paused",), "join a paused container, too, and go on when it does", kind=SWITCH),
-            _NO_SUBREAPER,
+            NO_SUBREAPER,
         ),
         mixed=False,
         failure=255,

@@ -6,6 +6,14 @@ from orlop.cli.flags import LIST, SWITCH, Command, Flag
 
 _ID = "<container-id>"
 
+NO_SUBREAPER = Flag(
+    ("no-subreaper",),
+    "accepted for compatibility: orlop never makes itself a subreaper",
+    kind=SWITCH,
+    hidden=True,
+)
+"""Of all commands that start programs."""
+
 _IMAGES = (
     Flag(("image-path",), "directory of the images (default: checkpoint)", metavar="DIR"),
     Flag(("work-path",), "directory of the log and the statistics (default: the images' own)", metavar="DIR"),
@@ -74,7 +82,7 @@ IMAGES: tuple[Command, ...] = (
             Flag(("console-socket",), "unix socket that receives the terminal's master", metavar="PATH"),
             Flag(("pid-file",), "file that receives the process id of the container process", metavar="FILE"),
             Flag(("detach", "d"), "return when the container runs", kind=SWITCH),
-            Flag(("no-subreaper",), "accepted for compatibility", kind=SWITCH, hidden=True),
+            NO_SUBREAPER,
             Flag(
                 ("no-pivot",), "accepted for compatibility: criu switches the root", kind=SWITCH, hidden=True
             ),
