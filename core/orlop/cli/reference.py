@@ -29,9 +29,10 @@ arguments, up to `--`, unless its section says otherwise.
 | Status | When |
 |---|---|
 | 0 | The command has done what it was asked to. |
-| the program's, or 128 plus a signal's number | `run` in the foreground: how the program ended. |
+| the program's, or 128 plus a signal's number | `run` and `exec` in the foreground: how the program ended. |
 | 1 | An error; one line on standard error says which, and a line in the log file if there is one. |
 | 3 | There is no such command. |
+| 255 | `exec` could not run its program. |
 | 128 plus a signal's number | The command was interrupted; what it had begun is undone. |
 
 ## Messages

@@ -1,7 +1,8 @@
 """What a capability plugin does with a config: declare, adjust, validate, plan.
 
 For each create the core calls, in this order: ``orlop_adjust``, then (on the result) the coverage check
-against what ``orlop_handles`` declared, then ``orlop_validate``, then ``orlop_plan``. All of it is pure: no
+against what ``orlop_handles`` declared, then ``orlop_validate``, then ``orlop_plan``; for each exec the same
+without ``orlop_adjust``. All of it is pure: no
 system calls, no files, no clock. The same declarations make the features document, so what is advertised is
 what is accepted.
 """
@@ -128,7 +129,8 @@ def orlop_adjust(config: Config, context: PlanContext) -> Adjustment | None:
 def orlop_validate(config: Config, context: PlanContext) -> Sequence[Problem]:  # type: ignore[empty-body]
     """Refuse what the declared values cannot express: ranges, contradictions, missing companions.
 
-    When: on every create, check and explain, after adjustment and coverage.
+    When: on every create, check and explain, after adjustment and coverage; and on every exec, for the
+    container's effective config with the process that joins (``context.joins``).
     Process: the caller; no system calls, no files.
     May change: nothing.
     None: the same as an empty sequence: nothing to object.
@@ -156,7 +158,8 @@ def orlop_remark(config: Config, context: PlanContext) -> Sequence[Remark]:  # t
 def orlop_plan(config: Config, context: PlanContext) -> Sequence[Step]:  # type: ignore[empty-body]
     """Turn the properties that the plugin handles into steps.
 
-    When: on every create and explain, when no plugin objected.
+    When: on every create, explain and exec, when no plugin objected. For a process that joins a container
+    (``context.joins``), steps without ``JOINS`` are left out: they have been executed.
     Process: the caller; no system calls, no files, no clock.
     May change: nothing.
     None: the same as an empty sequence.
