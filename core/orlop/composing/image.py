@@ -19,6 +19,7 @@ import sys
 from marshal import dumps, loads
 from typing import TYPE_CHECKING
 
+from orlop.composing.parts import MAKERS
 from orlop.composing.source import generate
 from orlop_hookspecs.errors import UsageError
 
@@ -98,7 +99,7 @@ def build(manifest: Manifest, parts: Parts) -> bytes:
     helper = _helper(parts.helper, interpreter, coded)
     place = len(body)
     body += helper
-    head = dumps((index, size, orders, _points(parts), (place, len(helper))), 2)
+    head = dumps((index, size, orders, _points(parts), MAKERS, parts.closed, (place, len(helper))), 2)
     second = _second_line(manifest.name, magic, version, len(begin), len(head))
     return _first_line(interpreter) + second + begin + head + bytes(body)
 

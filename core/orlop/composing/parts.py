@@ -29,15 +29,20 @@ OWN = ("orlop", "orlop_hookspecs", "orlop_linux", "orlop_fake")
 """Packages of this distribution: what only type checkers read is taken out of them."""
 
 _WHOLE = ("orlop", "orlop_hookspecs")
+MAKERS = ("compose", "plugin")
+"""Commands that make and check what a runtime is made of: a composed one is made, and does not have them."""
+
 _LEFT_OUT = (
+    *(f"orlop.cli.commands.{command}" for command in MAKERS),
     "orlop.aio",
     "orlop.cli.boot",
-    "orlop.cli.commands.compose",
     "orlop.cli.erase",
     "orlop.cli.pack",
     "orlop.cli.reference",
     "orlop.composing",
+    "orlop.kit",
     "orlop.plugins.reference",
+    "orlop.scaffold",
 )
 """Modules that make runtimes and pages, and nothing that a composed runtime does."""
 
@@ -65,6 +70,8 @@ class Parts(Frozen):
     """Sorted by name."""
     points: tuple[tuple[str, str, str, str], ...]
     """Entry points: group, name, value and distribution."""
+    closed: dict[str, str]
+    """Modules of the platform that are not inside, and the plugin that each serves."""
     helper: str
     """Module with the program of the platform's helper; empty if it has none."""
     versions: dict[str, str]
@@ -87,7 +94,7 @@ def gather(manifest: Manifest) -> Parts:
     absent = {point.value.partition(":")[0] for name, point in available.items() if name not in chosen}
     used = {point.value.partition(":")[0] for point in points.values()}
     rooms, helper = _rooms(points.get(manifest.platform))
-    closed = [room for room, plugins in rooms.items() if chosen.keys().isdisjoint(plugins)]
+    closed = {room: plugins[0] for room, plugins in rooms.items() if chosen.keys().isdisjoint(plugins)}
     found = _Gatherer((*sorted(absent - used), *closed))
     found.take_packages(_WHOLE)
     for point in (*points.values(), *live):
@@ -104,6 +111,7 @@ def gather(manifest: Manifest) -> Parts:
         composition=composition,
         modules=tuple(found.modules[name] for name in sorted(found.modules)),
         points=tuple(sorted(rows)),
+        closed=closed,
         helper=helper,
         versions=versions,
     )

@@ -45,6 +45,8 @@ class Loader:
         self._helper = helper
         self.thin = b""
         """What small commands need, read at once: the first bytes behind *base*."""
+        self.closed: dict[str, str] = {}
+        """Modules that are not inside, and the plugin that each serves."""
 
     def find_spec(
         self,
@@ -52,10 +54,22 @@ class Loader:
         path: object = None,  # noqa: ARG002 - the finder's interface
         target: object = None,  # noqa: ARG002 - the finder's interface
     ) -> "Any":  # noqa: ANN401 - a spec, of a private type
-        """Return the spec of module *name*, or ``None``."""
+        """Return the spec of module *name*, or ``None``.
+
+        Raises:
+            PlatformError: It serves a plugin that is not inside.
+        """
         entry = self._index.get(name)
         if entry is None:
-            return None
+            plugin = self.closed.get(name)
+            if plugin is None:
+                return None
+            from orlop_hookspecs.errors import PlatformError
+
+            raise PlatformError(
+                f"plugin {plugin} would be needed, and this runtime was composed without it",
+                hint="use a runtime that has it; the manifest is where a plugin is added",
+            )
         spec = ModuleSpec(name, self, origin=f"{self._path}/{name.replace('.', '/')}.py", is_package=entry[2])  # type: ignore[arg-type]
         spec.has_location = True
         return spec
@@ -126,13 +140,14 @@ def begin(file: "BufferedReader", size: int) -> None:
     if sys.getfilesystemencoding() != "utf-8":
         _begin_again()
     del sys.argv[0]  # what stood behind the interpreter's option
-    index, thin, orders, points, helper = loads(file.read(size))  # noqa: S302 - our own file
+    index, thin, orders, points, absent, closed, helper = loads(file.read(size))  # noqa: S302 - our own file
     base = file.tell()
     try:
         descriptor = fcntl(file.fileno(), F_DUPFD_CLOEXEC, LOWEST)
     except OSError:  # so few descriptors are allowed that nobody can have passed that many
         descriptor = fcntl(file.fileno(), F_DUPFD_CLOEXEC, 10)
     loader = Loader(descriptor, base, os.path.abspath(sys.argv[0]), index, helper)
+    loader.closed = closed
     file.close()
     finders: list[Any] = sys.meta_path
     finders.insert(0, loader)
@@ -144,7 +159,9 @@ def begin(file: "BufferedReader", size: int) -> None:
         loader.load_at_once(order)
         loader.thin = b""
     from orlop import entrypoints
+    from orlop.cli import table
     from orlop.cli.main import entry
 
     entrypoints.frozen = points
+    table.COMMANDS = tuple(command for command in table.COMMANDS if command.name not in absent)
     entry()

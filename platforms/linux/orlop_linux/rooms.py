@@ -15,7 +15,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "orlop_linux.kernel.resctrl_stats": ("intel-rdt",),
     "orlop_linux.kernel.scheduling": ("scheduling",),
     "orlop_linux.kernel.seccomp": ("seccomp",),
-    "orlop_linux.kernel.security": ("apparmor", "selinux"),
+    "orlop_linux.kernel.seccomp_calls": ("seccomp",),
     "orlop_linux.kernel.systemd": ("cgroups",),
     "orlop_linux.live.listener": ("seccomp",),
     "orlop_linux.live.netdev": ("net-devices",),

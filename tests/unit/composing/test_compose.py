@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from tests.unit.composing.conftest import MINIMAL, Composed, compose, orlop, pins
 
 from orlop.cli import template
+from orlop.cli.erase import compile_erased
 from orlop.composing.profiles import names, plugins_of
 from orlop.plugins.compose import compose as compose_live
 from orlop_linux.rooms import ROOMS
@@ -87,6 +89,18 @@ def test_code_of_plugins_that_were_not_chosen_is_absent(minimal: Composed) -> No
     content = minimal.path.read_bytes()
     assert b"plugins/seccomp" not in content
     assert str(Path(__file__).parents[3]).encode() not in content
+
+
+def test_nothing_that_is_inside_imports_at_once_what_is_not(minimal: Composed) -> None:
+    inside = modules(minimal)
+    wrong = []
+    for name in inside:
+        spec = importlib.util.find_spec(name) if name.partition(".")[0] == "orlop_linux" else None
+        if spec is not None and spec.origin is not None:
+            words = set(compile_erased(Path(spec.origin).read_bytes(), name).co_names)
+            ours = {word for word in words if word.startswith("orlop_linux.")}
+            wrong += [f"{name} imports {word}" for word in ours - inside]
+    assert wrong == []
 
 
 def test_what_is_inside_is_told(minimal: Composed) -> None:
@@ -248,6 +262,38 @@ def test_missing_standard_descriptors(minimal: Composed, tmp_path: Path, closed:
     done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "container does not exist" in log.read_text()
+
+
+def test_it_makes_no_runtimes_itself(minimal: Composed) -> None:
+    offered = minimal.run("--help").stdout
+    assert "   features " in offered
+    assert "   compose " not in offered
+    for command in ("compose", "plugin"):
+        done = minimal.run(command, "x")
+        assert done.returncode == 3
+        assert f"No help topic for '{command}'" in done.stderr
+    assert {"orlop.composing", "orlop.kit", "orlop.scaffold"} & modules(minimal) == set()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "help", "manual", "completion bash", "schema config", "doctor", "features --key", "list", "plugins",
+        "features --provenance",
+    ],
+)  # fmt: skip
+def test_the_other_commands_are_there(minimal: Composed, command: str) -> None:
+    done = minimal.run(*command.split())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+
+
+def test_what_a_missing_plugin_would_do_is_told(minimal: Composed, tmp_path: Path) -> None:
+    profile = tmp_path / "profile.json"
+    profile.write_text('{"defaultAction": "SCMP_ACT_ALLOW"}')
+    done = minimal.run("seccomp", "--profile", str(profile), "explain", "read")
+    assert done.returncode == 1
+    assert "plugin seccomp would be needed, and this runtime was composed without it" in done.stderr
 
 
 def test_another_python_is_refused(minimal: Composed, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from orlop_linux.init import syscalls
 from orlop_linux.kernel.refusal import refuse
 from orlop_linux.kernel.seccomp_program import MOST, X32_BIT, Outcome, Section, assemble
 from orlop_linux.kernel.seccomp_tables import (
+    FLAGS,
     LITTLE_ENDIAN,
     UNKNOWN,
     X32_TOKEN,
@@ -56,12 +57,6 @@ _ACTIONS = {
 }
 _WITH_VALUE = frozenset({"SCMP_ACT_ERRNO", "SCMP_ACT_TRACE"})
 _TSYNC, _NEW_LISTENER, _TSYNC_ESRCH, _WAIT_KILLABLE = 1 << 0, 1 << 3, 1 << 4, 1 << 5
-FLAGS = {
-    "SECCOMP_FILTER_FLAG_TSYNC": _TSYNC,
-    "SECCOMP_FILTER_FLAG_LOG": 1 << 1,
-    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 1 << 2,
-    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": _WAIT_KILLABLE,
-}
 _OPERATORS = frozenset(
     {
         "SCMP_CMP_NE",

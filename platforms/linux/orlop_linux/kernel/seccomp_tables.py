@@ -14,6 +14,13 @@ UNKNOWN = -1  # __NR_SCMP_ERROR
 X32_TOKEN = 0x4000003E
 """libseccomp's own name for x32, which shares the kernel's number of x86_64 (seccomp(2))."""
 X86_64 = 0xC000003E  # AUDIT_ARCH_X86_64
+FLAGS = {
+    "SECCOMP_FILTER_FLAG_TSYNC": 1 << 0,
+    "SECCOMP_FILTER_FLAG_LOG": 1 << 1,
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 1 << 2,
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 1 << 5,
+}
+"""Flags of a filter and their bits (seccomp(2))."""
 LITTLE_ENDIAN = 0x40000000  # __AUDIT_ARCH_LE
 
 # Multiplexers and what selects the call in their first argument, as socketcall(2) and ipc(2) take it: an int,

@@ -65,7 +65,7 @@ def _seccomp(names: Sequence[str]) -> dict[str, Answer]:
 
 def _word(word: str, actions: Sequence[str]) -> Answer:
     """Answer about a flag, an action, or with an empty word about filters as such."""
-    from orlop_linux.kernel.seccomp import FLAGS
+    from orlop_linux.kernel.seccomp_tables import FLAGS
 
     bits = FLAGS.get(word, 0)
     if word == "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV":
