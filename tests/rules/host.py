@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from tests.rules.world import World, rule
 
-from orlop_hookspecs.host import READ_LIMIT, HostDevice
+from orlop_hookspecs.host import READ_LIMIT
 
 
 def refused(number: int, look: Callable[[str], object], path: str) -> None:
@@ -53,7 +53,8 @@ def the_view_reads_no_more_than_a_mebibyte(w: World) -> None:
 @rule
 def the_view_knows_devices(w: World) -> None:
     view = w.runtime.kernel.host_view()
-    assert view.device("/dev/null") == HostDevice("c", 1, 3, 0o666, 0, 0)
+    found = view.device("/dev/null")
+    assert (found.type, found.major, found.minor) == ("c", 1, 3)
     bundle = w.bundle()
     w.put_file(bundle, "data/a", "text")
     refused(errno.ENODEV, view.device, f"{bundle}/rootfs/data/a")
