@@ -395,6 +395,7 @@ def _cgroup_config(target: Target, script: str, *, own: bool, user: bool) -> dic
     return config
 
 
+@pytest.mark.every_lane
 @pytest.mark.parametrize("user", [False, True])
 @pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("way", ["cgroup", "sysfs and cgroup", "rbind of /sys", "rbind of the cgroups"])
@@ -421,6 +422,7 @@ def test_k1_k2_read_only_cgroups_are_so_all_the_way_down(
         assert len(lines) == 1
 
 
+@pytest.mark.every_lane
 @pytest.mark.parametrize("user", [False, True])
 @pytest.mark.parametrize("own", [False, True])
 def test_k2_writable_cgroups_are_the_containers_own(target: Target, own: bool, user: bool) -> None:

@@ -124,6 +124,7 @@ def test_every_advertised_value_is_accepted_by_the_kernel(place: Place, path: st
     assert len(refusals) < len(at(FEATURES, path))
 
 
+@pytest.mark.every_lane
 @pytest.mark.parametrize("path", [path for path in FLAGS if at(FEATURES, path)])
 def test_every_advertised_capability_is_accepted_by_the_kernel(place: Place, path: str) -> None:
     for config, _, _ in FLAGS[path]:
