@@ -21,7 +21,7 @@ from tests.vm.rootfs import BuildError
 NAME = "vm"
 PLACES = ("tests/attacks", "tests/engines", "tests/linux")
 # For all of the lane's tests together; a machine that dies is replaced this many times.
-SECONDS = 1500.0
+SECONDS = 2400.0
 _DEATHS = 3
 # A test that hangs ends pytest, after several times what the slowest one takes. Files in /tmp are memory.
 _OPTIONS = ("-o", "faulthandler_timeout=150", "-o", "tmp_path_retention_policy=none")
