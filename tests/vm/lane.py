@@ -24,7 +24,7 @@ PLACES = ("tests/attacks", "tests/engines", "tests/linux")
 SECONDS = 2400.0
 _DEATHS = 3
 # A test that hangs ends pytest, after several times what the slowest one takes. Files in /tmp are memory.
-_OPTIONS = ("-o", "faulthandler_timeout=150", "-o", "tmp_path_retention_policy=none")
+_OPTIONS = ("-o", "faulthandler_timeout=400", "-o", "tmp_path_retention_policy=none")
 _COLLECTED = "ORLOP_COLLECTED"
 
 
