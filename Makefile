@@ -117,6 +117,7 @@ bench: ## measure against runc and crun, as root
 	@tools/setup test
 	$(BIN)/python benchmarks/lifecycle.py $(ARGS)
 	$(BIN)/python benchmarks/fake.py
+	$(BIN)/python -m benchmarks.engines
 
 .PHONY: clean
 clean: ## remove all that make has made
