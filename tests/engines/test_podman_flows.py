@@ -146,11 +146,13 @@ def test_without_cgroups_the_container_stays_in_podmans(podman: Store) -> None:
     assert done.stdout == Path("/proc/self/cgroup").read_text()
 
 
-def test_containers_that_share_namespaces(podman: Store) -> None:
-    first = podman.start("one", "sleep", "1000", options=("--ipc=shareable",))
-    shared = ("--pid=container:one", "--ipc=container:one")
+@pytest.mark.parametrize("kinds", [("pid", "ipc"), ("user", "ipc")])
+def test_containers_that_share_namespaces(podman: Store, kinds: tuple[str, ...]) -> None:
+    maps = ("--uidmap=0:100000:2000", "--gidmap=0:100000:2000") if "user" in kinds else ()
+    first = podman.start("one", "sleep", "1000", options=("--ipc=shareable", *maps))
+    shared = tuple(f"--{'userns' if kind == 'user' else kind}=container:one" for kind in kinds)
     second = podman.start("two", "sleep", "1000", options=shared)
-    for kind in ("pid", "ipc"):
+    for kind in kinds:
         assert Path(f"/proc/{first}/ns/{kind}").readlink() == Path(f"/proc/{second}/ns/{kind}").readlink()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import pytest
@@ -344,6 +345,23 @@ def a_joined_namespace_is_the_same_for_all_who_join(w: World) -> None:
     )
     for kind in ("uts", "net"):
         assert first_look[kind] == second_look[kind] != other[kind]
+
+
+@rule
+def mappings_beside_a_joined_user_namespace_are_its_own(w: World) -> None:
+    """Engines that share the user namespace of a container repeat its mappings in the config."""
+    kinds = [{"type": kind} for kind in ("pid", "mount", "uts", "ipc", "network")]
+    ids = [{"containerID": 0, "hostID": 100000, "size": 10}, {"containerID": 10, "hostID": 200000, "size": 5}]
+    own = {"namespaces": [*kinds, {"type": "user"}], "uidMappings": ids, "gidMappings": ids}
+    first = w.start("first", change={"linux": own})
+    joined = [*kinds, {"type": "user", "path": f"/proc/{first.state()['pid']}/ns/user"}]
+    same = {"namespaces": joined, "uidMappings": ids[::-1], "gidMappings": ids}
+    assert w.run("exiter", "6", change={"linux": same})[0] == 6
+    for name in ("uid", "gid"):
+        words = f"the user namespace that is joined has another {name}_map"
+        with pytest.raises(OrlopError, match=words) as caught:
+            w.create("second", change={"linux": {**same, f"{name}Mappings": ids[:1]}})
+        assert caught.value.errno == errno.EINVAL
 
 
 @rule

@@ -32,7 +32,10 @@ class NewNamespace(Step):
 
 @step
 class SetIdMappings(Step):
-    """Write the user and group id mappings of the new user namespace, as (container id, host id, size)."""
+    """Write the user and group id mappings of the new user namespace, as (container id, host id, size).
+
+    A user namespace that is joined must have these mappings already; empty ones are not compared.
+    """
 
     PHASE = "clone"
     SLOT = "idmap"

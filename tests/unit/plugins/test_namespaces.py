@@ -97,11 +97,21 @@ def test_no_user_namespace_no_mappings() -> None:
     assert steps("user-mappings", config(linux={"namespaces": namespaces(user="/run/x")})) == []
 
 
+def test_mappings_of_a_joined_user_namespace_are_to_be_compared() -> None:
+    entries = namespaces(user="/run/x")
+    wanted = config(linux={"namespaces": entries, "gidMappings": [mapping(0, 1000, 1)]})
+    assert pointers("user-mappings", wanted) == []
+    assert steps("user-mappings", wanted) == [
+        SetIdMappings(because="/linux/gidMappings", uid=(), gid=((0, 1000, 1),))
+    ]
+
+
 @pytest.mark.parametrize(
     ("entries", "uids", "gids", "expected"),
     [
         (namespaces(), [mapping(0, 1, 1)], None, ["/linux/uidMappings"]),
-        (namespaces(user="/x"), None, [mapping(0, 1, 1)], ["/linux/gidMappings"]),
+        (namespaces(user="/x"), None, [mapping(0, 1, 0)], ["/linux/gidMappings/0/size"]),
+        (namespaces(user="/x"), [mapping(1, 1, 1)], [mapping(0, 1, 1)], ["/process/user/uid"]),
         (namespaces("user"), None, None, ["/linux/uidMappings", "/linux/gidMappings"]),
         (namespaces("user"), [mapping(0, 1, 1)], None, ["/linux/gidMappings"]),
         (

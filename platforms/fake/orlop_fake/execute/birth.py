@@ -98,8 +98,19 @@ def make_namespace(kernel: Machine, spaces: NamespaceSet, kind: str) -> Namespac
 
 
 def set_id_mappings(context: Context, step: SetIdMappings) -> None:
-    """Write both id maps; an unprivileged caller may map only itself (user_namespaces(7))."""
+    """Write both id maps; an unprivileged caller may map only itself (user_namespaces(7)).
+
+    EINVAL when a user namespace that has been joined has others.
+    """
     kernel = context.kernel
+    if "user" not in context.new:
+        joined = _spaces(context).user
+        for name, known, wanted in (("uid", joined.uid_map, step.uid), ("gid", joined.gid_map, step.gid)):
+            if wanted and sorted(known) != sorted(tuple(one) for one in wanted):
+                raise refusal(
+                    errno.EINVAL, message=f"the user namespace that is joined has another {name}_map"
+                )
+        return
     if kernel.uid and (
         any(size != 1 or outside != kernel.uid for _, outside, size in step.uid)
         or any(size != 1 or outside != kernel.uid for _, outside, size in step.gid)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from orlop_hookspecs.errors import StepError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from orlop_linux.kernel.spawn import Launch
 
 _HINT = (
@@ -86,6 +88,37 @@ def write_maps(pid: int, uid: Maps, gid: Maps) -> None:
                 ) from error
     finally:
         os.close(directory)
+
+
+def verify_maps(pid: int, uid: Maps, gid: Maps) -> None:
+    """Compare the maps of process *pid*, in a user namespace that it has joined, with those that are wanted.
+
+    Raises:
+        StepError: One is another; an empty one is not compared.
+    """
+    for name, maps in (("uid_map", uid), ("gid_map", gid)):
+        with open(f"/proc/{pid}/{name}", encoding="ascii") as file:
+            found = [tuple(map(int, line.split())) for line in file]
+        if maps and _merged(found) != _merged(maps):
+            raise StepError(
+                f"the user namespace that is joined has another {name}",
+                pointer=f"/linux/{name[:3]}Mappings",
+                errno=errno.EINVAL,
+                value=[list(one) for one in found[:5]],
+                hint="leave the mappings out, or repeat those of the namespace",
+            )
+
+
+def _merged(maps: Iterable[tuple[int, ...]]) -> list[list[int]]:
+    """Return mappings in order, with those joined that continue one another."""
+    made: list[list[int]] = []
+    for inside, outside, size in sorted(maps):
+        last = made[-1] if made else [-1, -1, 0]
+        if (inside, outside) == (last[0] + last[2], last[1] + last[2]):
+            last[2] += size
+        else:
+            made.append([inside, outside, size])
+    return made
 
 
 def map_users(born: Launch, uid: Maps, gid: Maps) -> int:

@@ -15,7 +15,7 @@ from orlop_hookspecs.launch import LaunchOptions
 from orlop_linux.init import failure, jsontext, protocol, syscalls
 from orlop_linux.kernel.channel import Channel, SilentEndError
 from orlop_linux.kernel.identity import prepare
-from orlop_linux.kernel.idmap import map_users, write_maps
+from orlop_linux.kernel.idmap import map_users, verify_maps, write_maps
 from orlop_linux.kernel.mountfailures import refine
 from orlop_linux.kernel.namespaces import FLAGS, is_own
 from orlop_linux.kernel.sources import Sources
@@ -187,6 +187,8 @@ class Launch:
                     self.while_mapping(target)
                 channel.send(protocol.MAPPED)
                 mapped = True
+        if self._maps is not None and "user" not in self._new:
+            verify_maps(self.pid, *self._maps)
 
     def _learn(self, channel: Channel, kind: bytes, payload: bytes, fds: list[int]) -> bool:
         """Keep the process that a STAGE or PID message tells of; return whether it was one that was due."""

@@ -33,7 +33,11 @@ def orlop_handles() -> Sequence[Handle]:
 
 @hookimpl
 def orlop_validate(config: Config) -> Sequence[Problem]:
-    """Refuse mappings without a new user namespace, a new one without mappings, and wrong mappings."""
+    """Refuse mappings without a user namespace, a new one without mappings, and wrong mappings.
+
+    Engines that share the user namespace of a container repeat its mappings beside the path; whether the
+    namespace has them is found out when it is joined.
+    """
     return tuple(_problems(config))
 
 
@@ -52,12 +56,10 @@ def _problems(config: Config) -> Iterator[Problem]:
                 "mappings need a user namespace",
                 hint="add a user namespace without a path to linux.namespaces",
             )
-        elif mappings and user is not None and user.path is not None:
-            yield Problem(pointer, "a user namespace that is joined by its path has its mappings already")
         elif not mappings and user is not None and user.path is None:
             yield Problem(pointer, "a new user namespace needs mappings")
         yield from mapping_problems(mappings or (), pointer)
-    if user is not None and user.path is None and linux.uid_mappings and linux.gid_mappings:
+    if user is not None and linux.uid_mappings and linux.gid_mappings:
         yield from _unmapped(config, linux.uid_mappings, linux.gid_mappings)
 
 
@@ -84,11 +86,11 @@ def _unmapped(config: Config, uids: Sequence[IDMapping], gids: Sequence[IDMappin
 def orlop_plan(config: Config) -> Sequence[Step]:
     """Plan the mappings."""
     linux = config.linux
-    if linux is None or not linux.uid_mappings:
+    if linux is None or not (linux.uid_mappings or linux.gid_mappings):
         return ()
     return (
         SetIdMappings(
-            because="/linux/uidMappings",
+            because="/linux/uidMappings" if linux.uid_mappings else "/linux/gidMappings",
             uid=mapping_triples(linux.uid_mappings),
             gid=mapping_triples(linux.gid_mappings),
         ),
