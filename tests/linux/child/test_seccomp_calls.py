@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 from tests.linux.child.support import Box
 
+from orlop.engine.filters import explain_call, names_of
 from orlop_fake.seccomp import Filter
 from orlop_fake.syscall_numbers import X86_64
+from orlop_linux.kernel.seccomp_calls import call_table
 from orlop_linux.plugins import seccomp as plugin
 
 if platform.machine() != "x86_64":
@@ -98,7 +100,10 @@ def rules(chance: random.Random) -> list[dict[str, Any]]:
 
 def expected(filter_: Filter, name: str, args: tuple[int, ...]) -> int | None:
     """Return the errno with which the filter ends a call; ``None``: the kernel executes it."""
-    action, number = filter_.verdict(name, args)
+    return ended_with(*filter_.verdict(name, args))
+
+
+def ended_with(action: str, number: int | None) -> int | None:
     if action == "SCMP_ACT_TRACE":  # without a tracer
         return errno.ENOSYS
     return number if action == "SCMP_ACT_ERRNO" else None
@@ -127,11 +132,17 @@ def test_what_the_kernel_does_is_what_the_profile_says(
         made = box.start(config, stdio=(questions.fileno(), answers.fileno(), answers.fileno()))
         assert made.wait(20) == 0
     results = struct.unpack(f"={len(calls)}q", (box.place / "answers").read_bytes())
-    (step,) = plugin.orlop_plan(made_config(box, config))
+    decoded = made_config(box, config)
+    (step,) = plugin.orlop_plan(decoded)
     reading = Filter(step)  # type: ignore[arg-type]
+    profile = decoded.linux.seccomp
+    table = call_table("", (*names_of(profile), *names))
+    assert table is not None
     ended = 0
     for (name, args), result in zip(calls, results, strict=True):
         wanted = expected(reading, name, args)
+        (explained,) = explain_call(profile, table, name, args)
+        assert ended_with(explained.action, explained.errno) == wanted, (name, args, explained)
         if wanted is None:
             assert -result not in NEVER, (name, args)
         else:
