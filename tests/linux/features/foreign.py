@@ -14,7 +14,11 @@ BASE: dict[str, Any] = {
     "ociVersion": "1.0.2",
     "root": {"path": "rootfs"},
     "process": {"cwd": "/", "user": {"uid": 0, "gid": 0}, "args": ["/bin/sh", "-c", ":"]},
-    "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+    "mounts": [
+        {"destination": "/proc", "type": "proc", "source": "proc"},
+        # Where the image lies, devices may not be usable.
+        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
+    ],
     "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}]},
 }
 """A config that every runtime runs."""
@@ -44,9 +48,8 @@ class Foreign:
             # Old versions refuse two hierarchies; in a mount namespace of its own there is only one.
             hide = f'umount {UNIFIED}; exec "$@"'
             self._command = ["unshare", "--mount", "sh", "-c", hide, "sh", *self._command]
-        (place / "rootfs/bin").mkdir(parents=True)
-        (place / "rootfs/proc").mkdir()
-        (place / "rootfs/mnt").mkdir()
+        for directory in ("bin", "dev", "mnt", "proc"):
+            (place / "rootfs" / directory).mkdir(parents=True)
         shutil.copy2("/bin/busybox", place / "rootfs/bin/sh")
 
     def run(self, wanted: dict[str, Any]) -> tuple[int, str, str]:

@@ -45,9 +45,9 @@ def _mount(kind: str, *options: str) -> dict[str, Any]:
 TRIALS = {
     "time namespace": Trial("/linux/namespaces/2/type", config(namespaces=[{"type": "time"}])),
     "uts namespace": Trial("/linux/namespaces/2/type", config(namespaces=[{"type": "uts"}])),
-    "option of no bind mount": Trial("/mounts/1/options/1", _mount("bind", "rbind", "no-such-option")),
-    "option of no tmpfs": Trial("/mounts/1/options/0", _mount("tmpfs", "ridmap")),
-    "known option": Trial("/mounts/1/options/1", _mount("bind", "rbind", "ro")),
+    "option of no bind mount": Trial("/mounts/2/options/1", _mount("bind", "rbind", "no-such-option")),
+    "option of no tmpfs": Trial("/mounts/2/options/0", _mount("tmpfs", "ridmap")),
+    "known option": Trial("/mounts/2/options/1", _mount("bind", "rbind", "ro")),
     "scheduler": Trial(
         "/process/scheduler",
         _with(
@@ -74,7 +74,8 @@ TRIALS = {
 def test_what_is_said_is_what_happens(name: str, tmp_path: Path) -> None:
     trial = TRIALS[name]
     runc = Foreign("runc", tmp_path)
-    assert runc.run(config())[0] == 0
+    status, _, complaint = runc.run(config())
+    assert status == 0, complaint
     verdict = orlop.check_features(dict(trial.config), orlop.read_features("runc"))
     (one,) = [one for one in verdict.properties if one.pointer == trial.pointer]
     status, output, complaint = runc.run(dict(trial.config))

@@ -61,7 +61,8 @@ def test_what_runc_does_not_say_is_true_nevertheless(tmp_path: Path) -> None:
         pointer for rule, pointer in rules(orlop.validate_features(document("runc"))) if rule == "understated"
     }
     runc = Foreign("runc", tmp_path)
-    assert runc.run(config())[0] == 0
+    status, _, complaint = runc.run(config())
+    assert status == 0, complaint
     if "/linux/intelRdt" in silent and not has_resctrl():
         status, _, complaint = runc.run(config(intelRdt={"l3CacheSchema": "L3:0=f"}))
         assert (status, "RDT" in complaint) == (1, True), complaint
