@@ -24,11 +24,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from bundle import allow_list, make_config, write_bundle
+from composed import compose
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,17 +166,6 @@ class Library:
     def close(self) -> None:
         """End the runtime's helpers."""
         self.runtime.close()
-
-
-def compose(orlop: str, place: Path) -> Path:
-    """Compose a runtime of the installed versions and return its path."""
-    versions = {name: metadata.version(name) for name in ("orlop", "jeepney")}
-    pins = "\n".join(f'{name} = "{version}"' for name, version in versions.items())
-    manifest = place / "composed.toml"
-    manifest.write_text(f'profile = "docker-like"\n[distributions]\n{pins}\n')
-    made = place / "composed"
-    subprocess.run([orlop, "compose", str(manifest), "-o", str(made)], check=True, stdout=subprocess.DEVNULL)
-    return made
 
 
 def percentile(values: list[float], share: float) -> float:

@@ -3,9 +3,10 @@
     python benchmarks/startup.py [--rounds 40] [--gap 0.01] [--command PATH]
 
 Commands run in a shuffled order, one after the other, with a pause between two. ``bare`` is the command's own
-interpreter, isolated, with an empty program: nothing below that can be had. Each row shows wall-clock time
-and processor time in milliseconds, and the ratio of the medians of wall-clock time to runc's cheapest
-command.
+interpreter, isolated, with an empty program: nothing below that can be had. ``composed`` is a runtime of the
+profile docker-like that the command has composed. Each row shows wall-clock time and processor time in
+milliseconds, and the ratio of the medians of wall-clock time to runc's cheapest command; rows of the composed
+runtime also their ratios to the installed one, of wall-clock and of processor time.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import time
 from pathlib import Path
 
 import attrs
+from composed import compose
 
 from orlop.lifecycle.site import RECORD
 from orlop.store import jsontext
@@ -60,19 +62,27 @@ def stopped_container(root: str, name: str) -> None:
         slot.write(RECORD, jsontext.dumps(record.to_data()).encode())
 
 
-def rows(command: str, root: str, bundle: str) -> list[Row]:
-    """Return what is measured."""
+def of_orlop(name: str, command: str, root: str, bundle: str) -> list[Row]:
+    """Return the commands that are measured of an orlop that is called *name*."""
     orlop = [command, "--root", root]
+    return [
+        *(Row(f"{name} {verb}", [*orlop, verb, "stopped"]) for verb in ("state", "start", "kill")),
+        Row(f"{name} delete", [*orlop, "delete", "--force", "missing"]),
+        Row(f"{name} list", [*orlop, "list"]),
+        Row(f"{name} --version", [command, "--version"]),
+        Row(f"{name} help", [*orlop, "kill", "--help"]),
+        Row(f"{name} features", [*orlop, "features"]),
+        Row(f"{name} check", [*orlop, "check", bundle]),
+    ]
+
+
+def rows(command: str, composed: str, root: str, bundle: str) -> list[Row]:
+    """Return what is measured."""
     made = [
         Row("bare", [os.path.realpath(sys.executable), "-I", "-S", "-c", ""]),
         Row("shell", ["/bin/sh", "-c", ":"]),
-        *(Row(f"orlop {verb}", [*orlop, verb, "stopped"]) for verb in ("state", "start", "kill")),
-        Row("orlop delete", [*orlop, "delete", "--force", "missing"]),
-        Row("orlop list", [*orlop, "list"]),
-        Row("orlop --version", [command, "--version"]),
-        Row("orlop help", [*orlop, "kill", "--help"]),
-        Row("orlop features", [*orlop, "features"]),
-        Row("orlop check", [*orlop, "check", bundle]),
+        *of_orlop("orlop", command, root, bundle),
+        *of_orlop("composed", composed, root, bundle),
     ]
     runc = shutil.which("runc")
     if runc:
@@ -93,7 +103,8 @@ def main() -> int:
         stopped_container(root, "stopped")
         bundle = f"{directory}/bundle"
         os.makedirs(f"{bundle}/rootfs")
-        measured = rows(options.command, root, bundle)
+        composed = str(compose(options.command, Path(directory)))
+        measured = rows(options.command, composed, root, bundle)
         Row("", [options.command, "spec", "--bundle", bundle]).measure(null)
         for row in measured:  # what is cached after the first call, and the second
             row.measure(null)
@@ -108,14 +119,20 @@ def main() -> int:
         (statistics.median(row.wall) for row in measured if row.name.startswith("runc")), default=0.0
     )
     print(f"{options.rounds} rounds, gap {options.gap * MILLISECONDS:g} ms; milliseconds")
-    print(f"{'':18}{'median':>8}{'p95':>8}{'cpu':>8}{'/ runc':>8}")
+    print(f"{'':18}{'median':>8}{'p95':>8}{'cpu':>8}{'/ runc':>8}{'/ orlop':>8}{'cpu':>8}")
+    installed = {row.name: row for row in measured}
     for row in measured:
         wall = sorted(row.wall)
         ratio = f"{statistics.median(wall) / cheapest:8.2f}" if cheapest else ""
         late = wall[int(len(wall) * 0.95)]
-        print(
-            f"{row.name:18}{statistics.median(wall):8.2f}{late:8.2f}{statistics.median(row.processor):8.2f}{ratio}"
+        middle, processor = statistics.median(wall), statistics.median(row.processor)
+        twin = (
+            installed.get(row.name.replace("composed", "orlop")) if row.name.startswith("composed") else None
         )
+        if twin is not None:
+            ratio += f"{middle / statistics.median(twin.wall):8.2f}"
+            ratio += f"{processor / statistics.median(twin.processor):8.2f}"
+        print(f"{row.name:18}{middle:8.2f}{late:8.2f}{processor:8.2f}{ratio}")
     return 0
 
 
