@@ -116,6 +116,7 @@ pages: ## rewrite the reference pages that are made from the code
 bench: ## measure against runc and crun, as root
 	@tools/setup test
 	$(BIN)/python benchmarks/lifecycle.py $(ARGS)
+	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/fake.py
 	$(BIN)/python -m benchmarks.engines
 
