@@ -236,7 +236,8 @@ class Rig:
                 command.kill()
                 command.wait()
         for _ in range(3):
-            for pid in set(children()) - self.known:
+            # The later ones first: what has joined a pid namespace is reaped before its first process can be.
+            for pid in sorted(set(children()) - self.known, reverse=True):
                 _end(pid)
         deadline = time.monotonic() + PATIENCE
         while (there := cgroups(self.name)) and time.monotonic() < deadline:

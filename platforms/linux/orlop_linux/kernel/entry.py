@@ -108,7 +108,6 @@ class Entry(Launch):
 
     def bear(self) -> None:
         """Make the process in the container's namespaces and cgroups; it then waits."""
-        self._birth = [Outline.of(planned) for planned in self._plan.steps("clone")]
         record = self._record
         place = _open_process(record)
         joins: list[tuple[int, int]] = []
@@ -272,7 +271,7 @@ class Entry(Launch):
         if fds:
             raise channel.refuse(fds)
         if kind == protocol.FAILED:
-            raise error_of(payload, {"clone": self._birth, **outlines}, self._record.id)
+            raise error_of(payload, outlines, self._record.id)
         if kind != protocol.READY:
             raise channel.refuse()
         self._outlines = outlines["exec"]
