@@ -24,6 +24,11 @@ class DeadlineError(TimeoutError):
         self.deadline = deadline
 
 
+def wait(thread: threading.Thread, seconds: float) -> None:
+    """Wait for the end of *thread*, at most *seconds*."""
+    thread.join(seconds)
+
+
 def bounded(call: Callable[..., Any], deadline: float) -> Callable[..., Any]:
     """Return *call* with an end: after *deadline* seconds it raises.
 
@@ -42,7 +47,7 @@ def bounded(call: Callable[..., Any], deadline: float) -> Callable[..., Any]:
 
         thread = threading.Thread(target=work, name="a hook under a deadline", daemon=True)
         thread.start()
-        thread.join(deadline)
+        wait(thread, deadline)
         if not answers:
             raise DeadlineError(deadline, _place_of(thread))
         answer, error = answers[0]

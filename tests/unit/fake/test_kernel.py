@@ -295,7 +295,7 @@ def test_every_public_name_is_there() -> None:
     import orlop_fake
 
     assert all(hasattr(orlop_fake, name) for name in orlop_fake.__all__)
-    assert orlop_fake.__all__ == sorted(orlop_fake.__all__)
+    assert orlop_fake.__all__ == sorted(orlop_fake.__all__, key=lambda name: (not name.isupper(), name))
 
 
 def test_the_fixtures_find_leaks(pytester: pytest.Pytester, request: pytest.FixtureRequest) -> None:

@@ -249,7 +249,12 @@ STUCK = threading.Event()
 """What a hook waits for that never returns; a test sets it when it has seen enough."""
 
 
+REACHED = threading.Event()
+"""Set by such a hook when it begins to wait."""
+
+
 def blocks(*_: object) -> Any:
+    REACHED.set()
     STUCK.wait()
 
 

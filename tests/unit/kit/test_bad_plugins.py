@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +13,7 @@ from tests.unit.kit import bad
 
 import orlop
 from orlop.kit import BROKEN, check_rule
+from orlop.plugins import deadline
 from orlop.plugins.faults import RefusedPluginsError
 from orlop.plugins.specs import LIVE, SPECS
 from orlop_fake import FakeKernel, FakePlatform
@@ -29,7 +32,10 @@ CONFIG: dict[str, Any] = {
 }
 BUILT_IN = orlop.Runtime.compose(platform="fake").composition.names
 PATIENCE = 0.05
-"""Seconds for a hook that never returns."""
+"""Seconds for a hook that never returns; in these tests they pass when it has begun to wait."""
+
+LONGEST = 60.0
+"""Seconds for a hook that does return, however busy the machine is."""
 
 
 @pytest.fixture
@@ -40,9 +46,17 @@ def kernel() -> FakeKernel:
 
 
 @pytest.fixture
-def released() -> Iterator[None]:
-    """Let the threads that hooks were left in come to their end."""
+def released(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the deadline pass when the bad hook waits, and no sooner; then let its thread end."""
     bad.STUCK.clear()
+    bad.REACHED.clear()
+
+    def wait(thread: threading.Thread, _: float) -> None:
+        end = time.monotonic() + LONGEST
+        while thread.is_alive() and not bad.REACHED.is_set() and time.monotonic() < end:
+            thread.join(0.01)
+
+    monkeypatch.setattr(deadline, "wait", wait)
     yield
     bad.STUCK.set()
 
