@@ -183,12 +183,37 @@ def _mount_by_call(fields: dict[str, Any], wanted: Sequence[str]) -> int:
         os.close(place)
 
 
+_MADE_BEFORE = frozenset({"mqueue"})
+"""Types whose one superblock is made with the ipc namespace, too early for a label from an option."""
+
+
+def _labelled(mount: int, label: str, number: int) -> int:
+    """Give the root of the new *mount* an SELinux label, as *number* of its options asks, or close it."""
+    try:
+        with At(failure.DETAIL_OPTION + number):
+            root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount)
+            try:
+                os.setxattr(root, "security.selinux", resolve.encode_text(label))
+            finally:
+                os.close(root)
+    except BaseException:
+        os.close(mount)
+        raise
+    return mount
+
+
 def make_filesystem(fields: dict[str, Any], wanted: Sequence[str]) -> int:
     """Return the detached mount of a new file system that MountFilesystem asks for, with attributes *wanted*.
 
     Raises:
         OSError: As :func:`new_filesystem`, and as mount(2).
     """
+    if fields["type"] in _MADE_BEFORE:
+        for number, option in enumerate(fields["data"]):
+            if option.startswith("context="):
+                others = [one for one in fields["data"] if one is not option]
+                mount = make_filesystem({**fields, "data": others}, wanted)
+                return _labelled(mount, option.removeprefix("context="), number)
     if needs_mount_call(fields):
         return _mount_by_call(fields, wanted)
     # What a mount logs goes to its own context, never to the kernel's log: it is silent by itself.
