@@ -18,6 +18,8 @@ from tests.leftovers import remove_cgroup
 PATIENCE = 60.0
 _ISOLATE = Path(__file__).with_name("isolate.sh")
 _CGROUPS = Path("/sys/fs/cgroup")
+# What the containerd that dockerd starts makes for plugins, wherever all else is; the innermost first.
+_PLACES = tuple(Path("/opt/containerd", name) for name in ("bin", "lib", ""))
 
 
 def require(*programs: str, packages: str) -> None:
@@ -77,6 +79,7 @@ class Daemon:
         # Users of user namespaces are to find their root file systems below it.
         self.scratch.chmod(0o711)
         (self.scratch / "run").mkdir()
+        self._made = [place for place in _PLACES if not place.exists()]
         self._process: subprocess.Popen[bytes] | None = None
         self._pidfd = -1
 
@@ -156,6 +159,9 @@ class Daemon:
                 continue
         for top in tops:
             remove_cgroup(top)
+        for place in self._made:
+            if place.is_dir() and not os.listdir(place):
+                place.rmdir()
         # The last process of the mount namespace has gone from its cgroup a moment before its mounts go.
         until(self._remove, lambda: f"{self.scratch} cannot be removed")
 
