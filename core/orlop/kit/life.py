@@ -150,7 +150,7 @@ def lets_signals_through(subject: Subject) -> Iterator[str]:
                 yield f"{name}: orlop_signal turns SIGKILL into {sent}"
 
 
-@rule("life")
+@rule("life", patience=10.0)
 def undoes_everything_at_every_fault(subject: Subject) -> Iterator[str]:
     """With each step failing and the runtime dying at each point, nothing is left and a retry works."""
     tried = False

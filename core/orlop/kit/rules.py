@@ -40,19 +40,21 @@ class Rule(Frozen):
     since: str
     """The version of the contract that has it first."""
     function: RuleFunction
+    patience: float = 1.0
+    """How many times the usual deadline it may take: some rules try the same thing hundreds of times."""
 
 
 RULES: dict[str, Rule] = {}
 """Every rule by its name, in the order in which they are tried."""
 
 
-def rule(group: str, since: str = "1.0") -> Callable[[RuleFunction], RuleFunction]:
+def rule(group: str, since: str = "1.0", patience: float = 1.0) -> Callable[[RuleFunction], RuleFunction]:
     """Register the decorated function as a rule; its name and docstring are the rule's."""
 
     def register(function: RuleFunction) -> RuleFunction:
         name = function.__name__.replace("_", "-")
         text = " ".join((function.__doc__ or "").split())
-        RULES[name] = Rule(name, group, text, since, function)
+        RULES[name] = Rule(name, group, text, since, function, patience)
         return function
 
     return register
@@ -132,7 +134,7 @@ def run(
         if stuck:
             results.append(Result(one.name, SKIPPED, (f"not tried: {stuck} has not come to its end",)))
             continue
-        result, ended = _try(one, case, deadline)
+        result, ended = _try(one, case, deadline * one.patience)
         results.append(result)
         if not ended:
             stuck = one.name
