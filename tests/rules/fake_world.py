@@ -63,6 +63,9 @@ class FakeWorld(World):
     def _create(self, container: str, bundle: Path) -> orlop.Container:
         return self.runtime.create(container, bundle, LaunchOptions(systemd_cgroup=self.systemd))
 
+    def _restore(self, container: str, bundle: Path, image: Path) -> orlop.Container:
+        return self.runtime.restore(container, bundle, image)
+
     @contextmanager
     def _exec_options(self, container: str) -> Iterator[ExecOptions]:
         yield ExecOptions()

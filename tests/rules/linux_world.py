@@ -52,6 +52,11 @@ class LinuxWorld(World):
         self._outputs[container] = output
         return made
 
+    def _restore(self, container: str, bundle: Path, image: Path) -> orlop.Container:
+        with self._outputs[container].open("ab") as written, open("/dev/null", "rb") as null:
+            options = self._options(null.fileno(), written.fileno())
+            return self.runtime.restore(container, bundle, image, options)
+
     def _options(self, null: int, written: int) -> LaunchOptions:
         return LaunchOptions(stdio=(null, written, written), systemd_cgroup=self.systemd)
 

@@ -21,6 +21,7 @@ MODULES = tuple(
         "scopes",
         "network",
         "refusals",
+        "images",
         "host",
     )
 )

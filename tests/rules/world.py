@@ -174,6 +174,12 @@ class World(ABC):
         self.containers[container] = made
         return made
 
+    def restore(self, container: str, bundle: Path, image: Path) -> orlop.Container:
+        """Bring a container back from the images that were made of the one of the same name."""
+        made = self._restore(container, bundle, image)
+        self.containers[container] = made
+        return made
+
     def start(self, container: str, *args: str, change: Config | None = None) -> orlop.Container:
         """Create and start a container."""
         made = self.create(container, *args, change=change)
@@ -216,6 +222,10 @@ class World(ABC):
     @abstractmethod
     def _create(self, container: str, bundle: Path) -> orlop.Container:
         """Create *container* from *bundle*."""
+
+    @abstractmethod
+    def _restore(self, container: str, bundle: Path, image: Path) -> orlop.Container:
+        """Restore *container*, to write to where it wrote before."""
 
     @abstractmethod
     def output(self, container: str) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orlop_linux.kernel.criu import rpc
+from orlop_hookspecs.errors import PlatformError
+from orlop_linux.kernel.criu import rpc, service
 from orlop_linux.kernel.criu.service import failure
 
 
@@ -81,6 +83,18 @@ def test_what_is_written_can_be_read(number: int, text: str, flag: bool) -> None
     fields: dict[str, Any] = {"cr_errno": number, "cr_errmsg": text}
     made = rpc._encode({"type": 1, "success": flag, **fields}, rpc._RESPONSE)
     assert rpc.response(made) == {"type": 1, "success": int(flag), **fields}
+
+
+def test_criu_is_looked_for_on_the_path_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "_PLACES", "/nothing/here")
+    monkeypatch.setenv("PATH", f"relative:{tmp_path}/a:{tmp_path}/b")
+    with pytest.raises(PlatformError) as caught:
+        service.find()
+    assert str(caught.value) == "criu is not installed; install criu 3.15 or later, or put it on PATH"
+    for name, mode in (("a", 0o644), ("b", 0o755)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "criu").touch(mode)
+    assert service.find() == f"{tmp_path}/b/criu"
 
 
 LOG = b"""(00.01) Error (criu/util.c:1): rlimit: Can't setup RLIMIT_NOFILE for self
