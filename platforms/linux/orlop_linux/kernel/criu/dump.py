@@ -163,6 +163,8 @@ def _request(record: Record, step: Any) -> dict[str, Any]:  # noqa: ANN401 - Dum
         "log_file": LOG,
         "notify_scripts": True,
         "orphan_pts_master": True,
+        # A mount of the host may be told what is mounted there; nothing of it is in the images.
+        "ext_masters": True,
         "manage_cgroups": True,
         "manage_cgroups_mode": rpc.CGROUP_MODES[options["manage_cgroups"]],
         # What is in the network namespace is made by who makes the network, on create as on restore.
@@ -204,10 +206,12 @@ def _mounts_outside(pid: int, step: Any) -> Iterator[tuple[str, str]]:  # noqa: 
         places = keys.mount_points(pid, [(destination, because)])
         below = places[destination][0] if destination in places else destination
         for mount in read_mounts(pid):
-            rest = mount.point.removeprefix(f"{below}/")
-            if mount.type in _CGROUP_TYPES and mount.root != "/" and rest != mount.point and "/" not in rest:
-                name = keys.verify_key(f"{destination}/{rest}", because)
-                yield keys.verify_key(mount.point, because), name
+            if mount.type not in _CGROUP_TYPES or mount.root == "/":
+                continue
+            # One mount where there is one hierarchy, else a directory with one for each.
+            rest = mount.point.removeprefix(below)
+            if mount.point.startswith(below) and (not rest or (rest[0] == "/" and "/" not in rest[1:])):
+                yield keys.verify_key(mount.point, because), keys.verify_key(f"{destination}{rest}", because)
 
 
 def _is_bind(step: Any, destination: str) -> bool:  # noqa: ANN401 - DumpProcesses

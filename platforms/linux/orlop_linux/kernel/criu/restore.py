@@ -194,7 +194,7 @@ class Restoration:
         for destination, because in step.cgroups:
             for name, directory, others in self._cgroups.mounts():
                 mounts += [
-                    {"key": keys.verify_key(f"{destination}/{one}", because), "val": directory}
+                    {"key": keys.verify_key(f"{destination}/{one}".rstrip("/"), because), "val": directory}
                     for one in (name, *others)
                 ]
         asked: dict[str, Any] = {
@@ -207,6 +207,7 @@ class Restoration:
             "orphan_pts_master": True,
             "evasive_devices": True,
             "rst_sibling": True,
+            "ext_masters": True,
             "manage_cgroups": True,
             "manage_cgroups_mode": rpc.CGROUP_MODES[options["manage_cgroups"]],
             "cg_root": [

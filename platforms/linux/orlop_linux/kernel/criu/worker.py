@@ -62,7 +62,7 @@ def prepare(message: dict[str, Any], fds: list[int]) -> None:
     root = message["root"]
     if root:
         # A copy can be made in the namespace of the original only, and attached in any.
-        tree = sources.clone(fds.pop(0), recursive=True, propagation=syscalls.MS_PRIVATE)
+        tree = sources.clone(fds.pop(0), recursive=True, propagation=syscalls.MS_SLAVE)
         syscalls.unshare(_CLONE_NEWNS)
         # What is mounted here stays here; what the host mounts or unmounts meanwhile is followed.
         syscalls.mount(None, b"/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
