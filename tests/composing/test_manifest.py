@@ -6,7 +6,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from tests.unit.composing.conftest import orlop, pins
+from tests.composing.conftest import orlop, pins
 
 VERSION = metadata.version("orlop")
 PINS = f'jeepney = \\"{metadata.version("jeepney")}\\", orlop = \\"{VERSION}\\"'

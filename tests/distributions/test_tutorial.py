@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).resolve().parents[3] / "docs/tutorial/vendor-plugin.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs/tutorial/vendor-plugin.md"
 _WAIT = 600
 _BLOCK = re.compile(
     r"^```(?:console|\{code-block\} \w+\n:caption: (?P<file>\S+)\n)\n(?P<text>.*?)^```$",

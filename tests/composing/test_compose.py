@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.composing.conftest import MINIMAL, Composed, compose, orlop, pins
+from tests.composing.conftest import MINIMAL, Composed, compose, orlop, pins
 
 from orlop.cli import template
 from orlop.cli.erase import compile_erased
@@ -88,7 +88,7 @@ def test_code_of_plugins_that_were_not_chosen_is_absent(minimal: Composed) -> No
     }  # fmt: skip
     content = minimal.path.read_bytes()
     assert b"plugins/seccomp" not in content
-    assert str(Path(__file__).parents[3]).encode() not in content
+    assert str(Path(__file__).parents[2]).encode() not in content
 
 
 def test_nothing_that_is_inside_imports_at_once_what_is_not(minimal: Composed) -> None:

@@ -7,15 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.distributions.installed import Installed
 from tests.unit.cli.conftest import CommandLine, orlop_command
-from tests.unit.kit.distributions import Installed
 
 from orlop.scaffold import scaffold
 from orlop_hookspecs.errors import UsageError
 
 __all__ = ["orlop_command"]
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ import ast
 from pathlib import Path
 
 import pytest
-from tests.unit.kit.distributions import Installed
+from tests.distributions.installed import Installed
 
 from orlop.kit import RULES
 
-ROOT = Path(__file__).resolve().parents[3] / "examples"
+ROOT = Path(__file__).resolve().parents[2] / "examples"
 NAMES = sorted(path.parent.name for path in ROOT.glob("*/pyproject.toml"))
 PLUGINS = {"accelerator": "orlop-accelerator", "cdi": "orlop-cdi", "dry-run": "orlop-dry-run"}
 """Directory of each distribution and its name."""

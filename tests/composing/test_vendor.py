@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.unit.composing.conftest import Composed, pins
+from tests.composing.conftest import Composed, pins
 
 PLUGIN = '''
 from __future__ import annotations
