@@ -60,9 +60,10 @@ class Foreign:
         output, complaint = self._place / "output", self._place / "complaint"
         try:
             with output.open("wb") as out, complaint.open("wb") as err:
+                # Not /dev/null: crun 1.8 gives what it has as standard input to root of the user namespace.
                 done = subprocess.run(
                     [*self._command, "run", "--bundle", str(self._place), name],
-                    stdin=subprocess.DEVNULL, stdout=out, stderr=err, check=False, timeout=120,
+                    input=b"", stdout=out, stderr=err, check=False, timeout=120,
                 )  # fmt: skip
         finally:
             subprocess.run([*self._command, "delete", "--force", name], capture_output=True, check=False)
