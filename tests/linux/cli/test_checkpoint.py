@@ -147,6 +147,8 @@ def test_there_and_back(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
         assert run("resume", "two").returncode == 0
         assert run("update", "--pids-limit", "50", "two").returncode == 0
         assert run("exec", "two", "/bin/cat", "/tmp/kept").stdout == "content\n"
+        # The loopback device is up, as on create: it has its address.
+        assert "127.0.0.1" in run("exec", "two", "/bin/cat", "/proc/net/fib_trie").stdout
         assert talk.say("third") == "third 3 content"
         # And can be written again.
         again = tmp_path / "again"

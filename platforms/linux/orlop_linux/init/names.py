@@ -36,7 +36,12 @@ def set_domainname(_context: Context, fields: dict[str, Any], _index: int) -> No
 
 
 def bring_up_loopback(_context: Context, _fields: dict[str, Any], _index: int) -> None:
-    """Execute BringUpLoopback with the ioctls of netdevice(7)."""
+    """Execute BringUpLoopback."""
+    loopback_up()
+
+
+def loopback_up() -> None:
+    """Bring up ``lo`` in the network namespace of the calling thread, with the ioctls of netdevice(7)."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     try:
         request = bytearray(_IFREQ_SIZE)

@@ -10,7 +10,7 @@ from orlop_hookspecs.errors import PlatformError, StepError
 from orlop_linux.init import resolve
 from orlop_linux.kernel.criu import images, keys, rpc
 from orlop_linux.kernel.criu.dump import KEPT_OUTSIDE, VERBOSE, refusal, require_privileges
-from orlop_linux.kernel.criu.root import protect_root
+from orlop_linux.kernel.criu.inside import bring_up_loopback, protect_root
 from orlop_linux.kernel.criu.service import Service, failure
 from orlop_linux.kernel.criu.verify import verify
 from orlop_linux.kernel.criu.worker import FIRST
@@ -235,6 +235,9 @@ class Restoration:
         try:
             if script == "setup-namespaces":
                 self._note_process(pid)
+                step: Any = planned.step
+                if "network" in step.own:
+                    bring_up_loopback(pid)
                 born()
                 self._born = True
             elif script == "post-restore":
