@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orlop_hookspecs.steps.base import Step, step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @step
@@ -120,6 +123,26 @@ class SetCapabilities(Step):
             for index, name in enumerate(getattr(self, kind)):
                 found.setdefault(name, {}).setdefault(kind, f"{self.because}/{kind}/{index}")
         return found
+
+    def unraisable(self) -> dict[str, str]:
+        """Return the ambient capabilities that no kernel raises, each with its JSON pointer.
+
+        They are not both permitted and inheritable (capabilities(7), Ambient).
+        """
+        possible = set(self.permitted) & set(self.inheritable)
+        return {
+            name: places["ambient"]
+            for name, places in self.places().items()
+            if "ambient" in places and name not in possible
+        }
+
+    @staticmethod
+    def unraisable_warning(names: Mapping[str, str]) -> str:
+        """Return one warning of all *names*: some engines ask for a dozen such capabilities each time."""
+        listed, places = ", ".join(names), ", ".join(names.values())
+        if len(names) == 1:
+            return f"capability {listed} is left out: it is not both permitted and inheritable ({places})"
+        return f"capabilities {listed} are left out: they are not both permitted and inheritable ({places})"
 
 
 @step

@@ -283,11 +283,13 @@ def test_an_oom_score_that_may_not_be_lowered(box: Box) -> None:
 
 
 def test_ambient_capabilities_that_cannot_be_raised_are_left_out_with_a_warning(box: Box) -> None:
-    sets = {"permitted": SOME[:2], "inheritable": SOME[:1], "ambient": SOME[:2]}
+    sets = {"permitted": SOME[:3], "inheritable": SOME[:1], "ambient": SOME[:3]}
     found = sets_of(box.start(box.config(process={"capabilities": sets})).pid)
     assert found["ambient"] == mask(SOME[:1])
     (warning,) = box.warnings
-    assert warning.endswith("it is not both permitted and inheritable (/process/capabilities/ambient/1)")
+    places = "/process/capabilities/ambient/1, /process/capabilities/ambient/2"
+    named = f"capabilities {SOME[1]}, {SOME[2]} are left out: they are"
+    assert warning.endswith(f"{named} not both permitted and inheritable ({places})")
 
 
 @pytest.mark.parametrize(

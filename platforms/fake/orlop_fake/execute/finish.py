@@ -185,19 +185,21 @@ def _home(process: Process) -> str:
 
 
 def capability_warnings(step: SetCapabilities, caller: Credentials) -> list[str]:
-    """Return a warning for each capability of *step* that *caller* cannot grant, with its places."""
-    possible = set(step.permitted) & set(step.inheritable)
+    """Return warnings of all capabilities of *step* that *caller* cannot grant, with their places."""
+    unraisable = step.unraisable()
     found = []
     for name, places in step.places().items():
         granted = {"bounding": caller.bounding, "inheritable": caller.permitted & caller.bounding}
         lacking = [place for kind, place in places.items() if name not in granted.get(kind, caller.permitted)]
         why = "the caller does not have it"
+        if lacking:
+            unraisable.pop(name, None)
         if name not in ALL_CAPABILITIES:
             name, why = f"{name!a}", "no capability of this name is known"  # noqa: PLW2901 - for the message
-        elif not lacking and "ambient" in places and name not in possible:
-            lacking, why = [places["ambient"]], "it is not both permitted and inheritable"
         if lacking:
             found.append(f"capability {name} is left out: {why} ({', '.join(lacking)})")
+    if unraisable:
+        found.append(step.unraisable_warning(unraisable))
     return found
 
 

@@ -107,16 +107,18 @@ def _ids(step: Any) -> Iterator[tuple[str, int, str]]:  # noqa: ANN401 - as abov
 
 
 def _left_out(step: SetCapabilities, *, user_namespace: bool) -> Iterator[str]:
-    """Yield a warning for each capability that cannot be granted (config.md: they SHOULD NOT fail)."""
+    """Yield warnings of all capabilities that cannot be granted (config.md: they SHOULD NOT fail)."""
+    unraisable = step.unraisable()
     _, had, inherited = capget()
-    possible = set(step.permitted) & set(step.inheritable)
     for name, places in step.places().items():
         if name not in NUMBER:
+            unraisable.pop(name, None)
             yield _warning(f"{name!a}", "no capability of this name is known", places.values())
             continue
         number = NUMBER[name]
         bounded = _bounded(number)
         if bounded is None:
+            unraisable.pop(name, None)
             yield _warning(name, "this kernel does not have it", places.values())
             continue
         # In a user namespace of its own the process has all that there are.
@@ -125,9 +127,10 @@ def _left_out(step: SetCapabilities, *, user_namespace: bool) -> Iterator[str]:
         granted = {"bounding": user_namespace or bounded, "inheritable": held and within}
         lacking = [place for kind, place in places.items() if not granted.get(kind, held)]
         if lacking:
+            unraisable.pop(name, None)
             yield _warning(name, "the caller does not have it", lacking)
-        elif "ambient" in places and name not in possible:
-            yield _warning(name, "it is not both permitted and inheritable", [places["ambient"]])
+    if unraisable:
+        yield step.unraisable_warning(unraisable)
 
 
 def _bounded(number: int) -> bool | None:
