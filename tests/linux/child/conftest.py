@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 from tests.linux.child.support import Box, fds_of
+from tests.linux.faults.rig import lingering, mounts
 
 
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Box]:
     """Return a bundle with its runtime, and clean up after the test."""
-    mounts = Path("/proc/self/mountinfo").read_text()
+    before_mounts = mounts()
     made = Box(tmp_path)
     before = set(fds_of("self"))
     yield made
@@ -20,4 +21,5 @@ def box(tmp_path: Path) -> Iterator[Box]:
     assert set(fds_of("self")) <= before | {
         number for number, what in fds_of("self").items() if "python" in what
     }
-    assert Path("/proc/self/mountinfo").read_text() == mounts
+    assert lingering(before_mounts) == []
+    assert before_mounts <= mounts()

@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.linux.faults.rig import lingering, mounts
 from tests.linux.init.forked import open_fds, snapshot
 
 
 @pytest.fixture
 def unchanged_host() -> Iterator[None]:
     """Compare the host's mounts and this process's descriptors before and after."""
-    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+    before = mounts()
     fds = open_fds()
     yield
-    assert Path("/proc/self/mountinfo").read_text(encoding="utf-8") == mounts
+    assert lingering(before) == []
+    assert before <= mounts()
     assert open_fds() == fds
 
 
