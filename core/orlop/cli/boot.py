@@ -37,7 +37,10 @@ LAUNCH = frozenset(("create", "run"))
 """Commands that make a container."""
 
 LARGE = frozenset(
-    ("features", "plugins", "plugin", "check", "explain", "schema", "update", "checkpoint", "restore")
+    (
+        *("features", "plugins", "plugin", "check", "explain", "doctor", "seccomp", "trace", "schema"),
+        *("update", "checkpoint", "restore"),
+    )
 )
 """Other commands that load plugins."""
 

@@ -45,7 +45,7 @@ class PidFile:
             if not stat.S_ISREG(mode):
                 os.close(self._directory)
                 raise UsageError(
-                    "the pid file is in the way of something that is not a regular file", path=path
+                    "something that is not a regular file is where the pid file would go", path=path
                 )
 
     def write(self, pid: int) -> None:

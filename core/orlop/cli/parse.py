@@ -156,7 +156,8 @@ def _value(flag: Flag, name: str, value: str, command: Command | None) -> Value:
     if flag.kind == COUNT:
         if not (value.isascii() and value.isdigit() and len(value) <= _COUNT_DIGITS):
             raise WrongUsageError(
-                f"invalid value {shorten(value)} for flag -{name}: not a whole number", command
+                f"invalid value {shorten(value)} for flag -{name}: not a whole number from 0 to 999999999",
+                command,
             )
         return int(value)
     if flag.choices and value not in flag.choices:

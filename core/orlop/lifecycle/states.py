@@ -84,7 +84,6 @@ TABLE: dict[str, dict[str, str]] = {
 """Operation to status to the reason why it is refused; an empty reason allows it."""
 
 _HINTS = {
-    ("start", "running"): "it runs already",
     ("start", "stopped"): "delete it and create it again",
     ("start", "paused"): "resume it",
     ("exec", "paused"): "use --ignore-paused to override, or resume it",

@@ -18,7 +18,7 @@ _COLUMNS = ("id", "pid", "status", "bundle", "created", "owner")
 def run(context: Context) -> int:
     """Print all containers; one whose state cannot be loaded is a warning."""
     line = context.line
-    if line.option("root") and not os.path.isdir(context.root):
+    if line.option("root") and not os.path.lexists(context.root):
         raise StoreError("the state root does not exist: no such file or directory", path=context.root)
     site = context.site()
     if line.on("quiet"):
