@@ -14,6 +14,9 @@ ARGS ?=
 # What `make test` goes through before the tests themselves; the tests come last, so that their summary is the last word.
 CHECKS := lint type imports docs unit-others
 
+# Tests that need no kernel, but start programs, install distributions or build runtimes.
+PROGRAMS := tests/kit tests/starting tests/distributions tests/composing
+
 .PHONY: help
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
@@ -32,7 +35,8 @@ test: ## set up, then every check and every test; what CI runs
 	done
 	rm -rf build/lanes
 	ORLOP_LANE=host $(BIN)/python -m pytest tests/unit --numprocesses auto $(ARGS) || failed+=" unit"
-	ORLOP_LANE=host $(BIN)/python -m pytest --ignore tests/unit --ignore tests/vm $(ARGS) || failed+=" real"
+	ORLOP_LANE=host $(BIN)/python -m pytest $(PROGRAMS) --numprocesses auto $(ARGS) || failed+=" programs"
+	ORLOP_LANE=host $(BIN)/python -m pytest tests/attacks tests/engines tests/linux $(ARGS) || failed+=" real"
 	$(BIN)/python -m pytest tests/vm $(ARGS) || failed+=" vm"
 	$(BIN)/python -m tests.lanes $(if $(ARGS),--partial) || failed+=" lanes"
 	if [ -n "$$failed" ]; then echo "make test: failed:$$failed" >&2; exit 1; fi
@@ -65,13 +69,18 @@ unit: ## unit tests: no root, no kernel, seconds
 	@tools/setup check
 	$(BIN)/python -m pytest tests/unit --numprocesses auto $(ARGS)
 
+.PHONY: programs
+programs: ## tests that start programs, install distributions or build runtimes: no root, no kernel
+	@tools/setup check
+	$(BIN)/python -m pytest $(PROGRAMS) --numprocesses auto $(ARGS)
+
 .PHONY: unit-others
-unit-others: ## unit tests on each other supported Python that is here
+unit-others: ## unit tests, the kit and the launcher on each other supported Python that is here
 	@tools/setup others
 	failed=
 	for python in build/pythons/*/bin/python; do
 	    [ -x "$$python" ] || continue
-	    "$$python" -m pytest tests/unit --numprocesses auto -q -o cache_dir="$${python%/bin/python}/pytest" $(ARGS) || failed+=" $$python"
+	    "$$python" -m pytest tests/unit tests/kit tests/starting --numprocesses auto -q -o cache_dir="$${python%/bin/python}/pytest" $(ARGS) || failed+=" $$python"
 	done
 	[ -z "$$failed" ]
 

@@ -55,8 +55,34 @@ class Verified(Frozen):
     implementations: dict[str, Implementation]
 
 
+_kept: dict[int, tuple[types.ModuleType, list[object], tuple[int, ...], Verified]] = {}
+"""Modules that keep the contract, each with its content then: programs compose again and again."""
+
+
 def verify(plugin: object, source: str, faults: list[PluginFault]) -> Verified | None:
-    """Return *plugin* with its identity and hooks, or ``None`` and *faults* with all that is wrong."""
+    """Return *plugin* with its identity and hooks, or ``None`` and *faults* with all that is wrong.
+
+    A module is looked at once, until something in it is replaced.
+    """
+    if not isinstance(plugin, types.ModuleType):
+        return _verify(plugin, source, faults)
+    content = tuple(map(id, vars(plugin).values()))
+    kept = _kept.get(id(plugin))
+    if kept is not None and kept[0] is plugin and kept[2] == content and kept[3].source == source:
+        return kept[3]
+    verified = _verify(plugin, source, faults)
+    if verified is not None:
+        # The references keep the numbers from being used again.
+        _kept[id(plugin)] = (
+            plugin,
+            list(vars(plugin).values()),
+            tuple(map(id, vars(plugin).values())),
+            verified,
+        )
+    return verified
+
+
+def _verify(plugin: object, source: str, faults: list[PluginFault]) -> Verified | None:
     found: list[_Found] = []
     implementations: dict[str, Implementation] = {}
     for name, function, options in _functions(plugin, found):

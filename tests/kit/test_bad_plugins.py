@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.unit.kit import bad
+from tests.kit import bad
 
 import orlop
 from orlop.kit import BROKEN, check_rule

@@ -9,7 +9,7 @@ from typing import Any
 
 from orlop_fake import FakeKernel
 
-PAGE = Path(__file__).resolve().parents[3] / "docs/tutorial/fake-platform.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs/tutorial/fake-platform.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 
 

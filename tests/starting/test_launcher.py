@@ -20,7 +20,7 @@ import orlop_linux
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/bin/sh"), reason="needs a shell")
 
-SCRIPT = Path(__file__).parents[3] / "scripts" / "orlop"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "orlop"
 PACKAGES = [Path(module.__path__[0]) for module in (orlop, orlop_hookspecs, orlop_linux, orlop_fake)]
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 BASE = os.path.realpath(sys.executable)
