@@ -32,7 +32,7 @@ HOST_MAY_LACK = {
     "mountOptions idmap": "id-map",
     "mountOptions ridmap": "id-map",
     "linux.seccomp.archs": "byte order",
-    "linux.apparmor.enabled": "no apparmor",
+    "linux.apparmor.enabled": "apparmor",  # the module, or the profile that the config names
     "linux.selinux.enabled": "no selinux",
     "linux.netDevices.enabled": "no such network device",
 }
