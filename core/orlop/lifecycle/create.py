@@ -289,6 +289,9 @@ class Creation:
             slot.remove()
         except OrlopError as failure:
             return failure
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            return StepError(f"the clean-up was refused: {why}", errno=error.errno, path=record.directory)
         if made and record.live:
             self._site.notify(record, "orlop_deleted", document(record, "stopped"))
         return None

@@ -131,6 +131,7 @@ def test_a_state_root_that_runs_full_at_any_size_leaves_nothing(rig: Rig) -> Non
     assert statuses == {0, 1}
 
 
+@pytest.mark.every_lane
 def test_too_few_descriptors_are_an_error_that_leaves_nothing(rig: Rig) -> None:
     statuses = []
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from orlop_linux.kernel.resctrl import Resctrl
     from orlop_linux.kernel.spawn import Launch
 
+_SPARES = 2
 _BACKLOG = 64  # probes of `state` that nobody has accepted yet wait here
 
 
@@ -59,6 +60,14 @@ class Sandbox:
         record.kernel["own_pid_namespace"] = own
         # What the host cannot compile is an error before anything is touched.
         self._filters = self._compile_filters()
+        self._spares: list[int] = []
+        """Descriptors for the undoing, kept free for it from before the first step."""
+        try:
+            for _ in range(_SPARES):
+                self._spares.append(os.open("/", os.O_PATH | os.O_CLOEXEC))
+        except OSError:
+            self._release_spares()
+            raise
 
     @property
     def pid(self) -> int:
@@ -178,6 +187,10 @@ class Sandbox:
         if self._launch is not None:
             self._launch.abort()
         self._cgroups.end_carrier()
+        # What follows is the undoing, which needs descriptors, and there may be no others.
+        self._close_namespaces()
+        self._cgroups.close()
+        self._release_spares()
 
     def close(self) -> None:
         """Release the descriptors of the creation. Idempotent."""
@@ -185,8 +198,13 @@ class Sandbox:
         if self._launch is not None:
             self._launch.close()
         self._cgroups.close()
+        self._release_spares()
         if self._resctrl is not None:
             self._resctrl.release()
+
+    def _release_spares(self) -> None:
+        while self._spares:
+            os.close(self._spares.pop())
 
     # --- phase host
 
