@@ -33,25 +33,10 @@ def _end(container: Container) -> None:
     container.delete()
 
 
-def _each(subject: Subject) -> Iterator[tuple[str, Machine]]:
-    """Yield every sample that is accepted, on a machine of its own, which is looked over afterwards."""
-    reasons: list[str] = []
-    tried = False
-    for sample in subject.accepted():
-        try:
-            with subject.machine(sample) as machine:
-                tried = True
-                yield sample.name, machine
-        except NotApplicableError as reason:
-            reasons.append(str(reason))
-    if not tried:
-        raise NotApplicableError("; ".join(reasons))
-
-
 @rule("life")
 def leaves_nothing(subject: Subject) -> Iterator[str]:
     """A container of each sample is created, started, killed and deleted, and nothing is left of it."""
-    for name, machine in _each(subject):
+    for name, machine in subject.each():
         container = _create(machine)
         if container.status != "created":
             yield f"{name}: after create the status is {container.status}"
@@ -65,7 +50,7 @@ def leaves_nothing(subject: Subject) -> Iterator[str]:
 @rule("life")
 def leaves_nothing_of_a_container_that_never_started(subject: Subject) -> Iterator[str]:
     """A container that is deleted before its start leaves nothing either."""
-    for name, machine in _each(subject):
+    for name, machine in subject.each():
         _create(machine).delete(force=True)
         yield from (f"{name}: left behind: {line}" for line in machine.bench.left())
 
@@ -73,7 +58,7 @@ def leaves_nothing_of_a_container_that_never_started(subject: Subject) -> Iterat
 @rule("life")
 def warns_of_nothing(subject: Subject) -> Iterator[str]:
     """Being told of a container's life, the plugin raises nothing; the engine would warn and go on."""
-    for name, machine in _each(subject):
+    for name, machine in subject.each():
         container = _create(machine)
         container.start()
         _end(container)
@@ -84,7 +69,7 @@ def warns_of_nothing(subject: Subject) -> Iterator[str]:
 @rule("life")
 def keeps_nothing_in_memory(subject: Subject) -> Iterator[str]:
     """Another runtime, with a plugin that has not seen the create, finishes the container's life."""
-    for name, machine in _each(subject):
+    for name, machine in subject.each():
         _create(machine)
         other = subject.runtime(machine.bench, machine.warnings)
         try:
@@ -100,7 +85,7 @@ def keeps_nothing_in_memory(subject: Subject) -> Iterator[str]:
 def reports_statistics_as_data(subject: Subject) -> Iterator[str]:
     """Statistics are JSON data under keys of the plugin's own, and asking for them twice is no error."""
     subject.need("orlop_stats")
-    for name, machine in _each(subject):
+    for name, machine in subject.each():
         container = _create(machine)
         container.start()
         container.stats()
@@ -114,7 +99,7 @@ def reports_statistics_as_data(subject: Subject) -> Iterator[str]:
 def takes_part_in_pausing(subject: Subject) -> Iterator[str]:
     """A running container can be paused and resumed, twice."""
     subject.need("orlop_pause", "orlop_resume")
-    for name, machine in _each(subject):
+    for name, machine in subject.each():
         container = _create(machine)
         container.start()
         for _ in range(2):
@@ -130,7 +115,7 @@ def takes_part_in_pausing(subject: Subject) -> Iterator[str]:
 def plans_updates(subject: Subject) -> Iterator[str]:
     """An update that changes nothing is answered with steps, and nothing is changed by asking."""
     subject.need("orlop_update")
-    for name, machine in _each(subject):
+    for name, machine in subject.each():
         record = _create(machine).record()
         before = record.to_data()
         Hooks([subject.verified]).update(Resources(), record)
@@ -142,7 +127,7 @@ def plans_updates(subject: Subject) -> Iterator[str]:
 def lets_signals_through(subject: Subject) -> Iterator[str]:
     """Whatever the plugin does with signals, SIGKILL stays SIGKILL: a container can always be ended."""
     subject.need("orlop_signal")
-    for name, machine in _each(subject):
+    for name, machine in subject.each():
         record = _create(machine).record()
         for number in range(1, 65):
             sent = Hooks([subject.verified]).signal(record, number)
@@ -154,7 +139,7 @@ def lets_signals_through(subject: Subject) -> Iterator[str]:
 def undoes_everything_at_every_fault(subject: Subject) -> Iterator[str]:
     """With each step failing and the runtime dying at each point, nothing is left and a retry works."""
     tried = False
-    for name, machine in _each(subject):
+    for name, machine in subject.each():
         bench = machine.bench
         if not isinstance(bench, FaultyBench):
             continue

@@ -53,19 +53,9 @@ def _effective(machine: Machine) -> tuple[Config, PlanContext]:
 
 
 def _each(subject: Subject) -> Iterator[tuple[str, Machine]]:
-    """Yield every sample that is accepted, on a machine of its own; those of no use here are left out."""
+    """Yield every sample as :meth:`Subject.each` does, of a plugin that plans at all."""
     subject.need(*_HOOKS)
-    reasons: list[str] = []
-    tried = False
-    for sample in subject.accepted():
-        try:
-            with subject.machine(sample) as machine:
-                tried = True
-                yield sample.name, machine
-        except NotApplicableError as reason:
-            reasons.append(str(reason))
-    if not tried:
-        raise NotApplicableError("; ".join(reasons))
+    yield from subject.each()
 
 
 @rule("planning")

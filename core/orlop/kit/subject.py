@@ -246,6 +246,26 @@ class Subject:
         """Yield the samples that are to be accepted."""
         return (one for one in self.samples if not one.refused)
 
+    def each(self) -> Iterator[tuple[str, Machine]]:
+        """Yield every sample that is accepted, on a machine of its own; those of no use here are left out.
+
+        The machine is looked over when the next one is asked for.
+
+        Raises:
+            NotApplicableError: None of them can be tried here.
+        """
+        reasons: list[str] = []
+        tried = False
+        for sample in self.accepted():
+            try:
+                with self.machine(sample) as machine:
+                    tried = True
+                    yield sample.name, machine
+            except NotApplicableError as reason:
+                reasons.append(str(reason))
+        if not tried:
+            raise NotApplicableError("; ".join(reasons))
+
 
 def _installed_as(plugin: object) -> EntryPoint | None:
     """Return the entry point that refers to the module *plugin*; ``None``: there is none."""
