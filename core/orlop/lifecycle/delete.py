@@ -7,14 +7,18 @@ and repeated by the next delete.
 
 from __future__ import annotations
 
+import errno
+
 from orlop.lifecycle.site import load
 from orlop.lifecycle.state import document
 from orlop.lifecycle.states import check
 from orlop.store import journal, jsontext
-from orlop_hookspecs.errors import ContainerNotFoundError, OrlopError
+from orlop_hookspecs.errors import ContainerNotFoundError, OrlopError, StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orlop.lifecycle.site import Site
     from orlop_hookspecs.kernel import LiveKernel, Slot
     from orlop_hookspecs.record import Record
@@ -93,17 +97,29 @@ def undo(slot: Slot, record: Record, kernel: LiveKernel) -> None:
     """
     first: OrlopError | None = None
     entries = journal.due(slot, record.id)
-    if entries:
-        journal.repair(slot)
+    # On a full disk nothing can be marked. All is undone nevertheless, which ends in freeing room. No mark
+    # may stand behind one that was torn off.
+    marking = bool(entries) and _written(journal.repair, slot)
     for entry in entries:
         try:
             kernel.undo(record, entry.undo, entry.data)
         except OrlopError as error:
             first = first or error
         else:
-            journal.mark_undone(slot, entry)
+            marking = marking and _written(journal.mark_undone, slot, entry)
     if first is not None:
         raise first
+
+
+def _written(write: Callable[..., None], *arguments: object) -> bool:
+    """Return whether there was room for what *write* writes; it fails for any other reason as ever."""
+    try:
+        write(*arguments)
+    except StoreError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        return False
+    return True
 
 
 def run_poststop(site: Site, record: Record, kernel: LiveKernel) -> None:

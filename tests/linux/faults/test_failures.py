@@ -107,18 +107,23 @@ def test_a_state_root_that_cannot_be_written_to_is_an_error(rig: Rig) -> None:
     assert rig.left() == []
 
 
-def test_a_state_root_that_runs_full_at_any_size_leaves_nothing(rig: Rig) -> None:
-    statuses = set()
-    after = rig.place / "after"
+def _watched(rig: Rig, after: Path) -> Callable[[], None]:
+    """Return what notes in *after* what is there, how its deletion ended, and what is there then."""
 
     def end() -> None:
-        """Say what is there; delete what was made, which must work on a full disk."""
         there = sorted(set(os.listdir(rig.root)) - {".fill"})
         deleted = orlop.cli.main.main(["--root", str(rig.root), "delete", "--force", "box"])
         after.write_text(json.dumps([there, deleted, sorted(set(os.listdir(rig.root)) - {".fill"})]))
 
+    return end
+
+
+def test_a_state_root_that_runs_full_at_any_size_leaves_nothing(rig: Rig) -> None:
+    statuses = set()
+    after = rig.place / "after"
+
     for free in range(6):
-        outcome = run(rig, *_creation(rig), arm=_mounted(rig, free=free), end=end)
+        outcome = run(rig, *_creation(rig), arm=_mounted(rig, free=free), end=_watched(rig, after))
         there, deleted, left = json.loads(after.read_text())
         assert outcome.status in {0, 1}, outcome
         assert there == ([] if outcome.status else ["box"]), (free, outcome)
@@ -129,6 +134,31 @@ def test_a_state_root_that_runs_full_at_any_size_leaves_nothing(rig: Rig) -> Non
         assert rig.left() == [], free
         statuses.add(outcome.status)
     assert statuses == {0, 1}
+
+
+def _padded(rig: Rig, length: int) -> None:
+    """Write a config whose annotation makes the header of the journal longer by *length*."""
+    rig.write(rig.config(annotations={"padding": "x" * length}))
+
+
+@pytest.mark.every_lane
+def test_a_journal_that_is_torn_by_a_full_disk_is_undone_all_the_same(rig: Rig) -> None:
+    _padded(rig, 0)
+    rig.create()
+    lines = (rig.root / "box/journal").read_bytes().splitlines(keepends=True)
+    assert rig.good("delete", "--force", "box").err == ""
+    after = rig.place / "after"
+    ends = [sum(map(len, lines[:number])) for number in range(3, len(lines))]
+    assert ends
+    for end in {ends[0], ends[len(ends) // 2], ends[-1]}:
+        # The page ends within the line that begins here, and there is no other page: not for a mark either.
+        _padded(rig, _PAGE - end - 7)
+        outcome = run(rig, *_creation(rig), arm=_mounted(rig, free=1), end=_watched(rig, after))
+        assert outcome.status == 1, (end, outcome)
+        assert "journal: cannot write: no space left on device" in outcome.err, (end, outcome)
+        assert "clean-up" not in outcome.err, (end, outcome)
+        assert json.loads(after.read_text()) == [[], 0, []], (end, outcome)
+        assert rig.left() == [], end
 
 
 @pytest.mark.every_lane

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import functools
 import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from orlop.lifecycle import delete
 from orlop.store import journal, jsontext
-from orlop.store.directory import DirectoryStore
+from orlop.store.directory import DirectorySlot, DirectoryStore
 from orlop_hookspecs.errors import (
     StoreError,
 )
 from orlop_hookspecs.record import Record
+
+if TYPE_CHECKING:
+    from orlop_hookspecs.kernel import LiveKernel
 
 
 @pytest.fixture
@@ -96,6 +102,63 @@ def test_a_forged_journal_is_not_trusted(store: DirectoryStore, content: bytes) 
             except StoreError:
                 refused += 1
         assert refused
+
+
+class Full:
+    """The slot of a container on a disk that takes no more, after so many writes."""
+
+    def __init__(self, slot: DirectorySlot, room: int, number: int) -> None:
+        self._slot, self._room, self._number = slot, room, number
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._slot, name)
+
+    def _take(self) -> None:
+        if not self._room:
+            raise StoreError("cannot write", errno=self._number)
+        self._room -= 1
+
+    def write(self, name: str, data: bytes) -> None:
+        self._take()
+        self._slot.write(name, data)
+
+    def append(self, name: str, data: bytes) -> None:
+        self._take()
+        self._slot.append(name, data)
+
+
+class Undoing:
+    """A kernel that notes what it is told to undo."""
+
+    def __init__(self) -> None:
+        self.undone: list[str] = []
+
+    def undo(self, record: Record, undo: str, data: dict[str, Any]) -> None:
+        self.undone.append(undo)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+@pytest.mark.parametrize("room", [0, 1, 2])
+@pytest.mark.parametrize("torn", [False, True])
+def test_all_is_undone_on_a_full_disk(store: DirectoryStore, number: int, room: int, torn: bool) -> None:
+    with store.create("box") as slot:
+        one = journal.Journal(slot, record())
+        for undo in ("one", "two", "three"):
+            one.intend(undo)
+        if torn:
+            slot.append("journal", b'{"undo":"fo')
+        kernel = Undoing()
+        full: Any = Full(slot, room, number)
+        act = functools.partial(delete.undo, full, record(), cast("LiveKernel", kernel))
+        if number == errno.EROFS:  # that does not get better with what is undone
+            with pytest.raises(StoreError):
+                act()
+            return
+        act()
+        assert kernel.undone == ["three", "two", "one"]
+        # What could be marked is, in order; a torn line that is still there takes no mark behind it.
+        due = [entry.undo for entry in journal.due(slot, "box")]
+        assert due == ["three", "two", "one"][max(0, room - torn) :]
 
 
 @pytest.mark.parametrize("pair", [jsontext._with_c, jsontext._with_package])
