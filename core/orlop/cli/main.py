@@ -47,9 +47,13 @@ def entry(kit: Kit | None = None) -> NoReturn:
     """
     # A descriptor that is missing from 0 to 2 would be taken by the next file that is opened, and messages
     # would go into that file.
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
-        os.set_inheritable(descriptor, True)  # noqa: FBT003 - the function's only form
-    os.close(descriptor)
+    try:
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+            os.set_inheritable(descriptor, True)  # noqa: FBT003 - the function's only form
+        os.close(descriptor)
+    except OSError as error:  # a host without its devices, or too few descriptors
+        Reporter().error(*describe(error))
+        os._exit(FAILED)
     status = main()
     if kit is not None and not status and not sys.dont_write_bytecode:
         _keep_modules(kit)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from orlop.cli.main import main
+from orlop.cli.main import entry, main
 from orlop.cli.report import Reporter, describe
 from orlop_hookspecs.errors import OrlopError, StepError, UsageError
 
@@ -155,3 +155,21 @@ def test_descriptions() -> None:
     message, parts = describe(StepError("refused", errno=errno.EPERM, cleanup=OrlopError("also this")))
     assert "also this" in message
     assert parts["errno"] == errno.EPERM
+
+
+def test_a_missing_null_device_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(path: str, flags: int) -> int:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
+
+    def leave(status: int) -> None:
+        raise SystemExit(status)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refuse)
+        patched.setattr(os, "_exit", leave)
+        with pytest.raises(SystemExit) as left:
+            entry()
+    assert left.value.code == 1
+    assert capfd.readouterr().err.endswith('level=error msg="/dev/null: no such file or directory"\n')
