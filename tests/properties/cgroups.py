@@ -85,6 +85,13 @@ case(
     host=File("cpu", "cpu.idle", "cpu.idle").reads(1, 1),
     alone=True,
 )
+
+
+def _real_time(seen: Seen) -> None:
+    found = [seen.cgroup("cpu", f"cpu.rt_{one}_us", "") for one in ("runtime", "period")]
+    _equal(found, ["20000", "500000"])
+
+
 # A group can only give what its parent has, and of those in between nobody but the root has any.
 case(
     f"{RESOURCES}.cpu.realtimeRuntime",
@@ -94,7 +101,7 @@ case(
         {"linux": {"cgroupsPath": f"/orlop-realtime-{os.getpid()}"}},
     ),
     alone=True,
-    host=File("cpu", "cpu.rt_runtime_us", "").reads(20000, None),
+    host=_real_time,
     needs=("rt-group",),
 )
 case(

@@ -12,8 +12,44 @@ _RDT = "tests/unit/linux_kernel/test_resctrl.py"
 _SECURITY = "tests/linux/child/test_security.py"
 _TERMINAL = "tests/linux/child/test_terminal.py"
 _WRITE = "tests/unit/plugins/test_resources.py"
+_ABIS = "tests/linux/child/test_seccomp_abis.py"
+_OPTIONS = "tests/linux/init/test_mount_options.py"
+_EFFECTS = "tests/linux/kernel/test_mount_effects.py"
 
 TESTS: dict[str, tuple[str, ...]] = {
+    # The cases show that a hook with a timeout runs; these, that it does not run for longer.
+    "hooks.prestart[].timeout": ("rule:a_prestart_hook_that_takes_too_long_fails",),
+    "hooks.createRuntime[].timeout": ("rule:a_hook_that_takes_too_long_fails",),
+    "hooks.createContainer[].timeout": (
+        "rule:a_hook_of_the_container_that_takes_too_long_fails_in_the_same_words",
+    ),
+    "hooks.startContainer[].timeout": ("rule:a_start_container_hook_that_takes_too_long_fails",),
+    "hooks.poststart[].timeout": ("rule:a_poststart_hook_that_takes_too_long_fails",),
+    "hooks.poststop[].timeout": ("rule:a_poststop_hook_that_takes_too_long_is_ended",),
+    # One case has some of the options.
+    "mounts[].options[]": (
+        f"{_OPTIONS}::test_each_attribute_of_a_bind_mount",
+        f"{_OPTIONS}::test_each_attribute_of_a_new_file_system",
+        f"{_OPTIONS}::test_each_flag_of_a_new_file_system",
+        f"{_OPTIONS}::test_each_propagation",
+    ),
+    # The case has one of the four.
+    "linux.rootfsPropagation": (
+        f"{_EFFECTS}::test_what_the_host_mounts_later_in_the_root",
+        f"{_EFFECTS}::test_without_pivot_root_all_is_the_same",
+    ),
+    # The cases show that the limit is set, and that a filter for all architectures loads.
+    "linux.resources.memory.checkBeforeUpdate": (
+        "tests/linux/kernel/test_cgroups.py::test_a_limit_below_what_is_in_use_is_refused_by_either_version",
+    ),
+    "linux.resources.memory.useHierarchy": (f"{_WRITE}::test_memory",),
+    "linux.seccomp.architectures[]": (
+        f"{_ABIS}::test_calls_by_an_abi_that_the_profile_does_not_list_are_killed",
+    ),
+    "linux.seccomp.flags[]": (
+        "tests/unit/linux_kernel/test_seccomp.py::test_flags_become_bits",
+        "tests/unit/linux_kernel/test_seccomp.py::test_flags_with_a_listener",
+    ),
     "process.terminal": (f"{_TERMINAL}::test_streams_and_controlling_terminal",),
     "process.consoleSize.height": (f"{_TERMINAL}::test_size",),
     "process.consoleSize.width": (f"{_TERMINAL}::test_size",),

@@ -10,7 +10,7 @@ from tests.properties.case import Config, Seen, case, merge
 STATUS = "busybox sed -n 's/^{0}:[[:space:]]*//p' /proc/self/status"
 """A probe that prints one line of the process's status."""
 
-CHOWN, KILL = 1 << 0, 1 << 5
+CHOWN, KILL, MKNOD = 1 << 0, 1 << 5, 1 << 27
 """Capabilities as they stand in a set of the status (linux/capability.h)."""
 
 
@@ -67,12 +67,20 @@ def _capabilities(*names: str, **over: list[str]) -> Config:
     return {"process": {"capabilities": made}}
 
 
-for _set, _line in (("bounding", "CapBnd"), ("permitted", "CapPrm"), ("effective", "CapEff")):
+# What is bounding only, root would permit itself with execve(2), were it not for no_new_privs.
+for _set, _line, _wanted in (
+    ("bounding", "CapBnd", CHOWN | KILL | MKNOD),
+    ("permitted", "CapPrm", CHOWN | KILL),
+    ("effective", "CapEff", CHOWN | KILL),
+):
     case(
         f"process.capabilities.{_set}[]",
-        config=_capabilities("CAP_CHOWN", "CAP_KILL"),
+        config=merge(
+            _capabilities("CAP_CHOWN", "CAP_KILL", bounding=["CAP_CHOWN", "CAP_KILL", "CAP_MKNOD"]),
+            {"process": {"noNewPrivileges": True}},
+        ),
         probe=STATUS.format(_line),
-        shows=f"{CHOWN | KILL:016x}",
+        shows=f"{_wanted:016x}",
         alone=True,
     )
 case(

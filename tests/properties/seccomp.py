@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import re
 
-from tests.properties.case import Config, case
+from tests.properties.case import Config, Seen, case
 
 from orlop_hookspecs.documents import vocabulary
 
@@ -122,10 +124,38 @@ case(
     shows="1\n0",
     alone=True,
 )
+_SEIZE, _INTERRUPT, _DETACH, _GET_METADATA = 0x4206, 0x4207, 17, 0x420D
+_LOG = 1 << 1
+
+
+class _Metadata(ctypes.Structure):
+    """struct seccomp_metadata: which filter, and with which flags it was loaded (ptrace(2))."""
+
+    _fields_ = (("filter_off", ctypes.c_uint64), ("flags", ctypes.c_uint64))
+
+
+def _is_logged(seen: Seen) -> None:
+    """Of the flags that a filter was loaded with, the kernel tells this one alone."""
+    ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+    ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+    ptrace.restype = ctypes.c_long
+    assert ptrace(_SEIZE, seen.pid, None, None) == 0, os.strerror(ctypes.get_errno())
+    try:
+        assert ptrace(_INTERRUPT, seen.pid, None, None) == 0
+        os.waitpid(seen.pid, getattr(os, "__WALL", 0x40000000))
+        told = _Metadata()
+        size = ptrace(_GET_METADATA, seen.pid, ctypes.sizeof(told), ctypes.byref(told))
+        assert size == ctypes.sizeof(told), os.strerror(ctypes.get_errno())
+        assert told.flags == _LOG
+    finally:
+        ptrace(_DETACH, seen.pid, None, None)
+
+
 case(
     "linux.seccomp.flags[]",
     config=_filter(flags=list(vocabulary.SECCOMP_FLAGS)),
     probe="busybox sed -n 's/^Speculation_Store_Bypass:[[:space:]]*//p' /proc/self/status",
     shows=re.compile("not vulnerable|thread vulnerable|vulnerable|globally mitigated"),
+    host=_is_logged,
     alone=True,
 )

@@ -167,6 +167,42 @@ def a_hook_that_takes_too_long_fails(w: World) -> None:
 
 
 @rule
+def a_prestart_hook_that_takes_too_long_fails(w: World) -> None:
+    bundle = w.hooked({"prestart": {"sleep": 600, "timeout": 1}})
+    with pytest.raises(HookError, match="prestart hook 0: it ran out of time after 1 s and was killed"):
+        w.create("c", bundle=bundle)
+    assert w.left() == []
+
+
+@rule
+def a_start_container_hook_that_takes_too_long_fails(w: World) -> None:
+    _start_takes_too_long(w, "startContainer")
+
+
+@rule
+def a_poststart_hook_that_takes_too_long_fails(w: World) -> None:
+    _start_takes_too_long(w, "poststart")
+
+
+def _start_takes_too_long(w: World, kind: str) -> None:
+    c = w.create("c", bundle=w.hooked({kind: {"sleep": 600, "timeout": 1}}))
+    with pytest.raises(HookError, match=f"{kind} hook 0: it ran out of time after 1 s and was killed"):
+        c.start()
+    assert w.left() == []
+
+
+@rule
+def a_poststop_hook_that_takes_too_long_is_ended(w: World) -> None:
+    bundle = w.hooked({"poststop": {"sleep": 600, "timeout": 1}})
+    w.create("c", bundle=bundle).delete(force=True)
+    assert w.events(bundle) == ["poststop"]
+    assert ["poststop hook 0: it ran out of time after 1 s and was killed" in one for one in w.warnings] == [
+        True
+    ]
+    assert w.left() == []
+
+
+@rule
 def a_hook_within_its_timeout_succeeds(w: World) -> None:
     bundle = w.hooked({"createRuntime": {"timeout": 30}})
     assert w.create("c", bundle=bundle).state()["status"] == "created"
