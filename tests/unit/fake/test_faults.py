@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 
 import orlop
-from orlop_fake import DeadlockError, FakeKernel, FakePlatform, HookCall, Resctrl, RuntimeCrash, every_fault
+from orlop_fake import (
+    DeadlockError,
+    FakeKernel,
+    FakePlatform,
+    FaultReport,
+    HookCall,
+    Resctrl,
+    RuntimeCrash,
+    every_fault,
+)
 from orlop_fake.faults import RESOURCES
 from orlop_hookspecs.errors import ContainerNotFoundError, HookError, OrlopError
 from orlop_hookspecs.launch import LaunchOptions
@@ -97,6 +106,16 @@ OPERATIONS: dict[str, tuple[Callable[[orlop.Runtime], Any], Callable[[orlop.Runt
 }
 
 
+def _starved(report: FaultReport, *, deletion: bool) -> None:
+    resource = report.act.removeprefix("out of ")
+    if deletion and resource == "space":
+        # It ends in freeing room: what has none for its mark is undone all the same.
+        assert (report.point.name, report.error) == ("slot.append:journal", None), report
+    else:
+        assert isinstance(report.error, OrlopError), report
+        assert report.error.errno == RESOURCES[resource][0], report
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_nothing_is_left_after_any_fault(name: str) -> None:
     operation, prepare = OPERATIONS[name]
@@ -105,8 +124,7 @@ def test_nothing_is_left_after_any_fault(name: str) -> None:
     assert all(isinstance(report.error, RuntimeCrash) for report in crashes)
     for report in reports:
         if report.act.startswith("out of"):
-            assert isinstance(report.error, OrlopError), report
-            assert report.error.errno == RESOURCES[report.act.removeprefix("out of ")][0], report
+            _starved(report, deletion=name.startswith("delete"))
         elif report.act == "hook fails" and "poststop" not in report.point.detail:
             assert isinstance(report.error, HookError), report
             assert "exit status 3" in str(report.error)
