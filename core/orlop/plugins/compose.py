@@ -159,7 +159,7 @@ def compose(
         CompositionError: A plugin does not keep the contract, or they do not fit together; the error reports
             every fault.
     """
-    own, name, wanted = _platform_argument(platform, plugins)
+    own, name, wanted = _platform_argument(platform, plugins, deadline)
     executes = None if own is None else tuple(getattr(own, "executes", ()))
     composition = _assemble(name, wanted, tuple(block), deadline, executes)
     if own is None:
@@ -182,7 +182,7 @@ def compose_for_record(record: Record) -> Composition:
 
 
 def _platform_argument(
-    platform: object, plugins: Iterable[object] | None
+    platform: object, plugins: Iterable[object] | None, deadline: float | None
 ) -> tuple[Platform | None, str, list[object] | None]:
     wanted = None if plugins is None else list(plugins)
     if isinstance(platform, str):
@@ -193,14 +193,14 @@ def _platform_argument(
         return made, name, wanted
     faults: list[PluginFault] = []
     source = f"platform {type(platform).__name__}"
-    verified = verify(platform, source, faults)
+    verified = verify(platform, source, faults, deadline)
     if verified is None:
         raise CompositionError(
             "the platform is neither a name, nor an object with a name and a kernel, nor a plugin",
             value=platform,
             hint="; ".join(map(str, faults)),
         )
-    for _, supplied in _refuse_plugin_errors(Hooks([verified]).platforms):
+    for _, supplied in _refuse_plugin_errors(Hooks([verified], deadline).platforms):
         return supplied, supplied.name, wanted
     raise CompositionError(
         "the plugin supplies no platform on this operating system", plugin=verified.info.name
@@ -254,10 +254,10 @@ def _assemble(
             inactive.append(Inactive(candidate.name, "blocked", candidate.source, candidate.load))
             continue
         plugin = sources.load(candidate, faults)
-        verified = None if plugin is None else verify(plugin, candidate.source, faults)
+        verified = None if plugin is None else verify(plugin, candidate.source, faults, deadline)
         if verified is not None:
             good.append((verified, candidate))
-    for_these = {platform, *(_executed(platform, good) if executes is None else executes)}
+    for_these = {platform, *(_executed(platform, good, deadline) if executes is None else executes)}
     loaded: dict[str, tuple[Verified, Candidate]] = {}
     for verified, candidate in good:
         name = verified.info.name
@@ -286,13 +286,15 @@ def _assemble(
     return Composition(platform, None, active, tuple(inactive), Hooks(active, deadline))
 
 
-def _executed(platform: str, found: Sequence[tuple[Verified, Candidate]]) -> tuple[str, ...]:
+def _executed(
+    platform: str, found: Sequence[tuple[Verified, Candidate]], deadline: float | None
+) -> tuple[str, ...]:
     """Return the platforms whose plans *platform* executes as well, as its own plugin says."""
     if platform in _ITSELF:
         return ()
     for verified, _ in found:
         if verified.info.name == platform and "orlop_platform" in verified.implementations:
-            for _, supplied in _refuse_plugin_errors(Hooks([verified]).platforms):
+            for _, supplied in _refuse_plugin_errors(Hooks([verified], deadline).platforms):
                 return tuple(getattr(supplied, "executes", ()))
     return ()
 

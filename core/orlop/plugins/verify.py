@@ -59,18 +59,21 @@ _kept: dict[int, tuple[types.ModuleType, list[object], tuple[int, ...], Verified
 """Modules that keep the contract, each with its content then: programs compose again and again."""
 
 
-def verify(plugin: object, source: str, faults: list[PluginFault]) -> Verified | None:
+def verify(
+    plugin: object, source: str, faults: list[PluginFault], deadline: float | None = None
+) -> Verified | None:
     """Return *plugin* with its identity and hooks, or ``None`` and *faults* with all that is wrong.
 
-    A module is looked at once, until something in it is replaced.
+    It is asked who it is, which may take *deadline* seconds. A module is looked at once, until something in
+    it is replaced.
     """
     if not isinstance(plugin, types.ModuleType):
-        return _verify(plugin, source, faults)
+        return _verify(plugin, source, faults, deadline)
     content = tuple(map(id, vars(plugin).values()))
     kept = _kept.get(id(plugin))
     if kept is not None and kept[0] is plugin and kept[2] == content and kept[3].source == source:
         return kept[3]
-    verified = _verify(plugin, source, faults)
+    verified = _verify(plugin, source, faults, deadline)
     if verified is not None:
         # The references keep the numbers from being used again.
         _kept[id(plugin)] = (
@@ -82,7 +85,9 @@ def verify(plugin: object, source: str, faults: list[PluginFault]) -> Verified |
     return verified
 
 
-def _verify(plugin: object, source: str, faults: list[PluginFault]) -> Verified | None:
+def _verify(
+    plugin: object, source: str, faults: list[PluginFault], deadline: float | None
+) -> Verified | None:
     found: list[_Found] = []
     implementations: dict[str, Implementation] = {}
     for name, function, options in _functions(plugin, found):
@@ -103,7 +108,7 @@ def _verify(plugin: object, source: str, faults: list[PluginFault]) -> Verified 
         parameters = _parameters(function, spec, name, found)
         if len(found) == before:
             implementations[hook] = Implementation(spec, function, parameters)
-    info = _identity(implementations, found)
+    info = _identity(implementations, found, deadline)
     name = info.name if info is not None else source
     faults.extend(
         PluginFault(name, f"{place}: {message}" if place else message, rule) for rule, place, message in found
@@ -192,14 +197,21 @@ def _parameters(function: object, spec: HookSpec, name: str, found: list[_Found]
     return names
 
 
-def _identity(implementations: dict[str, Implementation], found: list[_Found]) -> PluginInfo | None:
+def _identity(
+    implementations: dict[str, Implementation], found: list[_Found], deadline: float | None
+) -> PluginInfo | None:
     own = implementations.get(_IDENTITY)
     if own is None:
         if not any(place == _IDENTITY for _, place, _ in found):
             found.append(("no-identity", "", f"it does not implement {_IDENTITY}"))
         return None
+    ask = own.function
+    if deadline is not None:
+        from orlop.plugins.deadline import bounded
+
+        ask = bounded(ask, deadline)
     try:
-        info = own.function()
+        info = ask()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises is its fault
         found.append(("identity-raises", _IDENTITY, f"raised {type(error).__name__}: {error}"))
         return None

@@ -206,13 +206,40 @@ def test_later_directories_take_precedence_and_one_directory_is_at_odds_with_its
 
 def test_a_document_that_cannot_be_used_is_named_when_its_device_is_missed(kernel: FakeKernel) -> None:
     kernel.add_files(
-        {"/etc/cdi/broken.json": "{", "/etc/cdi/other.yaml": "kind: x", "/etc/cdi/notes.txt": "x"}
+        {
+            "/etc/cdi/broken.json": "{",
+            "/etc/cdi/other.yaml": "kind: x",
+            "/etc/cdi/other.yml": "kind: x",
+            "/etc/cdi/notes.txt": "x",
+        }
     )
     registry = Registry(kernel.host_view())
-    assert sorted(registry.faults) == ["/etc/cdi/broken.json", "/etc/cdi/other.yaml"]
+    assert sorted(registry.faults) == ["/etc/cdi/broken.json", "/etc/cdi/other.yaml", "/etc/cdi/other.yml"]
     assert registry.names == ["vendor.com/gpu=a", "vendor.com/gpu=b", "vendor.com/timer=0"]
     effective(kernel, "vendor.com/gpu=a")
-    with pytest.raises(ConfigError, match=r"broken.json: not a JSON document.*other.yaml: documents in YAML"):
+    with pytest.raises(
+        ConfigError,
+        match=r"broken.json: not a JSON.*other.yaml: /: cdiVersion.*other.yml: the names of documents",
+    ):
+        effective(kernel, "x.com/y=z")
+
+
+def test_documents_in_yaml_are_the_same_as_those_in_json(kernel: FakeKernel) -> None:
+    text = """
+        cdiVersion: 0.5.0
+        kind: x.com/y
+        devices:
+        - name: z
+          containerEdits:
+            env: [WHO=yaml]
+            deviceNodes: [{path: /dev/dri/card, hostPath: /dev/card0, fileMode: 0600}]
+    """
+    kernel.add_files({"/etc/cdi/one.yaml": text})
+    made = effective(kernel, "vendor.com/gpu=a,x.com/y=z")
+    assert made["process"]["env"][-2:] == ["VENDOR_GPU_A=1", "WHO=yaml"]
+    assert made["linux"]["devices"][-1]["fileMode"] == 0o600
+    one(kernel, env=["WHO=json"])
+    with pytest.raises(ConfigError, match=r"described by /etc/cdi/one.json and by /etc/cdi/one.yaml"):
         effective(kernel, "x.com/y=z")
 
 

@@ -19,6 +19,40 @@ PLAIN: dict[str, Any] = {
 }
 
 
+IN_YAML = """
+# One of each kind of thing.
+cdiVersion: 1.1.0
+kind: vendor.com/net
+annotations: {com.vendor.driver: "1"}
+containerEdits:
+  env: [VENDOR=yes, "PORT=08"]
+  hooks:
+  - hookName: createContainer
+    path: /usr/bin/vendor-hook
+    args: [vendor-hook, "--chmod", "0660"]
+    timeout: 5
+devices:
+- name: "0"
+  containerEdits: &edits
+    deviceNodes:
+    - {path: /dev/net0, hostPath: /dev/vendor/net0, fileMode: 0660, uid: 0, permissions: rw}
+    - {path: /dev/ctl, type: c, major: 0xe2, minor: 1, fileMode: 0o660}
+    mounts:
+    - hostPath: /opt/vendor
+      containerPath: /opt/vendor
+      options: [ro, bind]
+    additionalGids: [44]
+    intelRdt: {closID: gold, schemata: ["L3:0=f"], enableMonitoring: true}
+    netDevices: [{hostInterfaceName: eth1, name: in0}]
+- name: all
+  containerEdits: *edits
+- name: more
+  containerEdits:
+    <<: *edits
+    additionalGids: [45]
+"""
+
+
 def changed(**fields: Any) -> dict[str, Any]:
     return copy.deepcopy(PLAIN) | fields
 
@@ -40,6 +74,86 @@ def test_a_plain_document_is_read() -> None:
     spec = read_spec(json.dumps(PLAIN).encode(), "/etc/cdi/x.json")
     assert (spec.kind, spec.version) == ("vendor.com/gpu", "0.3.0")
     assert [device.qualified for device in spec.devices] == ["vendor.com/gpu=gpu0"]
+
+
+def test_yaml_says_the_same_as_json() -> None:
+    spec = read_spec(IN_YAML.encode(), "/etc/cdi/x.yaml")
+    assert [device.qualified for device in spec.devices] == [
+        f"vendor.com/net={n}" for n in ("0", "all", "more")
+    ]
+    assert spec.edits["env"] == ["VENDOR=yes", "PORT=08"]
+    assert spec.edits["hooks"][0]["args"] == ["vendor-hook", "--chmod", "0660"]
+    first, second, third = (device.edits for device in spec.devices)
+    assert [node["fileMode"] for node in first["deviceNodes"]] == [0o660, 0o660]
+    assert first["deviceNodes"][1]["major"] == 226
+    assert first == second
+    assert (third["additionalGids"], third["mounts"]) == ([45], first["mounts"])
+    document = {
+        "cdiVersion": "1.1.0",
+        "kind": "vendor.com/net",
+        "annotations": {"com.vendor.driver": "1"},
+        "containerEdits": spec.edits,
+        "devices": [{"name": device.name, "containerEdits": device.edits} for device in spec.devices],
+    }
+    assert read_spec(json.dumps(document).encode(), "/etc/cdi/x.yaml") == spec
+    assert read_spec(json.dumps(document).encode(), "/etc/cdi/x.json").devices == spec.devices
+
+
+def bomb() -> str:
+    """Return a document of few lines that would fill the memory, if its aliases were followed."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("kind: [", "not a YAML document: "),
+        ("a: 1\nb: [}", "line 2, column 5"),
+        ("\tkind: x", "not a YAML document"),
+        ("", "an object is expected"),
+        ("--- {}\n--- {}", "another document"),
+        ("kind: a\nkind: b", "a key stands twice in one object, line 2"),
+        ("a: {b: 1, b: 2}", "a key stands twice"),
+        ("1: x", "key 1 is not a string"),
+        ("? [a]\n: x", "not a YAML document"),
+        ("kind: !!python/object/apply:os.system [id]", "could not determine a constructor"),
+        ("kind: !!binary aGk=", "could not determine a constructor"),
+        ("kind: !mine x", "could not determine a constructor"),
+        ("kind: &a [*a]", "not a YAML document"),
+        ("[" * 60, "it is nested too deeply"),
+        (bomb(), "its aliases make too much of it"),
+        (
+            "cdiVersion: 0.3.0\nkind: x.com/y\ndevices: [{name: 0, containerEdits: {env: [A=1]}}]",
+            "/devices/0/name",
+        ),
+        (
+            "cdiVersion: 1.1.0\nkind: x.com/y\ndevices: [{name: a, containerEdits: {surprise: 1}}]",
+            "no such field",
+        ),
+        (IN_YAML.replace("cdiVersion: 1.1.0", "cdiVersion: 1.0.0"), "needs version 1.1.0"),
+        (IN_YAML.replace("timeout: 5", "timeout: 1:30"), "/containerEdits/hooks/0/timeout: an integer"),
+        (IN_YAML.replace("timeout: 5", "timeout: 1e400"), "no JSON number"),
+        (
+            IN_YAML.replace("enableMonitoring: true", "enableMonitoring: yes"),
+            "/enableMonitoring: true or false",
+        ),
+    ],
+)
+def test_what_is_refused_of_yaml(text: str, words: str) -> None:
+    with pytest.raises(CdiError) as caught:
+        read_spec(text.encode(), "/etc/cdi/x.yaml")
+    message = str(caught.value)
+    assert message.startswith("/etc/cdi/x.yaml: ")
+    assert words in message
+    assert "\n" not in message
+
+
+def test_bytes_that_are_no_text_are_no_yaml() -> None:
+    for content in (b"\xff", b"kind: \x00", b"a: " + b"[" * 2_000):
+        with pytest.raises(CdiError, match="not a YAML document"):
+            read_spec(content, "/etc/cdi/x.yaml")
 
 
 @pytest.mark.parametrize("version", VERSIONS)

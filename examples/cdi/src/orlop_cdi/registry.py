@@ -11,6 +11,7 @@ import errno
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from orlop_cdi.reading import EXTENSIONS
 from orlop_cdi.specs import CdiError, Device, Spec, read_spec
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
 """Where documents are: those of an installation, and those that are made while the machine runs."""
 
-_UNREAD = (".yaml", ".yml")
+_NEARLY = (".yml", ".JSON", ".YAML", ".YML")
+"""Extensions of files that somebody may take for documents."""
 
 
 class Registry:
@@ -53,9 +55,9 @@ class Registry:
 
     def _read(self, view: HostView, path: str) -> Spec | None:
         """Return the document at *path*; ``None``, and a fault, when it cannot be used."""
-        if path.endswith(_UNREAD):
-            self.faults[path] = f"{path}: documents in YAML are not read; write it as JSON"
-        elif path.endswith(".json"):
+        if path.endswith(_NEARLY):
+            self.faults[path] = f"{path}: the names of documents end in {' or '.join(EXTENSIONS)}"
+        elif path.endswith(EXTENSIONS):
             try:
                 return read_spec(view.read(path), path)
             except CdiError as error:

@@ -1,16 +1,16 @@
 """Documents of the interface: read strictly, verified whole, refused with the place of each fault.
 
-SPEC.md, "CDI JSON Specification". Unknown fields are refused, because a runtime that leaves out an edit gives
-a container less than its vendor said it needs.
+SPEC.md, "CDI JSON Specification"; a file is JSON or YAML. Unknown fields are refused, because a runtime that
+leaves out an edit gives a container less than its vendor said it needs.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from orlop_cdi.names import device_fault, kind_fault
+from orlop_cdi.reading import parse
 from orlop_cdi.versions import VERSIONS, minimum_version, normalized
 from orlop_hookspecs.frozen import Frozen, frozen
 
@@ -59,9 +59,9 @@ def read_spec(content: bytes, path: str = "") -> Spec:
         CdiError: It is not one.
     """
     try:
-        data = json.loads(content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise CdiError(f"{path}: not a JSON document: {error}") from None
+        data = parse(content, path)
+    except ValueError as error:
+        raise CdiError(f"{path}: {error}") from None
     for place, message in _document(data):
         raise CdiError(f"{path}: {place or '/'}: {message}")
     kind = data["kind"]
@@ -72,17 +72,6 @@ def read_spec(content: bytes, path: str = "") -> Spec:
         data.get("containerEdits") or {},
         tuple(Device(kind, one["name"], one["containerEdits"]) for one in data["devices"]),
     )
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return made
-
-
-def _no_constant(word: str) -> Any:  # noqa: ANN401 - it returns nothing
-    raise ValueError(f"{word} is no JSON number")
 
 
 _Fault = tuple[str, str]
