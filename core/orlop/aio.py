@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 
     from orlop import container as sync_container
     from orlop import process as sync_process
+    from orlop.engine.calls import CallExplanation
+    from orlop.engine.doctor import Examination
     from orlop.engine.explain import Explanation
+    from orlop.engine.overview import Overview
     from orlop.engine.verdict import Verdict
     from orlop.runtime import BundleLike, ConfigLike
-    from orlop_hookspecs.documents import Features, Resources
+    from orlop_hookspecs.documents import Features, Resources, Seccomp
     from orlop_hookspecs.documents import Process as ProcessDocument
     from orlop_hookspecs.kernel import LiveKernel
     from orlop_hookspecs.launch import ExecOptions, LaunchOptions
@@ -58,6 +61,28 @@ class Runtime:
     async def explain(self, bundle: BundleLike | ConfigLike) -> Explanation:
         """Return the plan for *bundle* without executing it."""
         return await asyncio.to_thread(self.sync.explain, bundle)
+
+    async def examine(
+        self, names: Sequence[str] = (), *, config: BundleLike | ConfigLike | None = None
+    ) -> Examination:
+        """Return what can be used here."""
+        return await asyncio.to_thread(self.sync.examine, names, config=config)
+
+    async def explain_profile(self, profile: BundleLike | ConfigLike | Seccomp) -> Overview:
+        """Return what of a seccomp profile this host cannot do, and what in it decides nothing."""
+        return await asyncio.to_thread(self.sync.explain_profile, profile)
+
+    async def explain_call(
+        self,
+        profile: BundleLike | ConfigLike | Seccomp,
+        call: str | int,
+        *arguments: int | None,
+        architecture: str = "",
+    ) -> CallExplanation:
+        """Return which rule of a seccomp profile decides a system call."""
+        return await asyncio.to_thread(
+            self.sync.explain_call, profile, call, *arguments, architecture=architecture
+        )
 
     async def create(
         self,
@@ -135,6 +160,10 @@ class Container:
     async def state(self) -> dict[str, Any]:
         """Return the state document."""
         return await asyncio.to_thread(self.sync.state)
+
+    async def extended_state(self) -> dict[str, Any]:
+        """Return the state with what engines expect beyond the specification."""
+        return await asyncio.to_thread(self.sync.extended_state)
 
     async def start(self) -> None:
         """Run the user-specified program."""

@@ -31,11 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Self
 
+    from orlop.engine.calls import CallExplanation
     from orlop.engine.doctor import Examination
     from orlop.engine.explain import Explanation
+    from orlop.engine.overview import Overview
     from orlop.engine.verdict import Verdict
     from orlop.plugins.verify import Verified
-    from orlop_hookspecs.documents import Config, Features
+    from orlop_hookspecs.documents import Config, Features, Seccomp
     from orlop_hookspecs.kernel import Kernel, LiveKernel, Platform, Store
 
     BundleLike = str | os.PathLike[str]
@@ -228,6 +230,46 @@ class Runtime:
             decode_config(data)
         return examine(self._composition, self.kernel, names=names, config=data)
 
+    def explain_profile(self, profile: BundleLike | ConfigLike | Seccomp) -> Overview:
+        """Return what of a seccomp profile this host cannot do, and what in it never decides anything.
+
+        Args:
+            profile: The ``linux.seccomp`` object, or a config that has one: a bundle's path, bytes, JSON data
+                or a document.
+
+        Raises:
+            BundleError, DocumentError: It cannot be read, or the config has no profile.
+            PlatformError: The platform knows no system calls.
+        """
+        from orlop.engine.calls import explain_profile
+
+        return explain_profile(self.platform, self.kernel, _profile_of(profile))
+
+    def explain_call(
+        self,
+        profile: BundleLike | ConfigLike | Seccomp,
+        call: str | int,
+        *arguments: int | None,
+        architecture: str = "",
+    ) -> CallExplanation:
+        """Return which rule of a seccomp profile decides a system call.
+
+        Args:
+            profile: As for :meth:`explain_profile`.
+            call: Its name or its number.
+            arguments: Values of its arguments; ``None``, and those that are left out, are not known.
+            architecture: As ``SCMP_ARCH_X86``; by default the machine's own.
+
+        Raises:
+            UsageError: There is no such call or architecture, or a value has more than 64 bits.
+            BundleError, DocumentError, PlatformError: As for :meth:`explain_profile`.
+        """
+        from orlop.engine.calls import explain
+
+        return explain(
+            self.platform, self.kernel, _profile_of(profile), call, arguments, architecture=architecture
+        )
+
     # -- containers
 
     def create(
@@ -373,6 +415,16 @@ class Runtime:
     def __repr__(self) -> str:
         """Return the platform and the plugins."""
         return f"<Runtime on {self.platform}: {', '.join(self._composition.names)}>"
+
+
+def _profile_of(profile: BundleLike | ConfigLike | Seccomp) -> Seccomp:
+    from orlop.engine.calls import profile_of
+    from orlop.lifecycle import bundle as bundles
+
+    if not isinstance(profile, str | os.PathLike):
+        return profile_of(profile)
+    place = bundles.locate(profile)
+    return profile_of(bundles.read_config(place), f"{place}/{bundles.CONFIG}")
 
 
 def _split(bundle: BundleLike | ConfigLike) -> tuple[BundleLike, ConfigLike | None]:

@@ -109,10 +109,18 @@ class Verdict(Frozen):
         return {"accepted": self.accepted, "properties": [one.as_data() for one in self.properties]}
 
     def as_text(self) -> str:
-        """Return the verdict as lines for people: refusals first."""
-        lines = ["accepted" if self.accepted else "refused"]
-        lines += [f"  {one.as_text()}" for one in (*self.refused, *self.ignored, *self.applied)]
-        return "\n".join(lines)
+        """Return the verdict as lines for people: what is lost first, each with how much that matters."""
+        return "\n".join(
+            [self.headline(), *(f"  {one.weight:7} {one.as_text()}" for one in self.by_weight())]
+        )
+
+    def headline(self) -> str:
+        """Return the verdict in a few words."""
+        return "accepted" if self.accepted else "refused"
+
+    def by_weight(self) -> tuple[Judgement, ...]:
+        """Return all judgements, what is lost first."""
+        return (*self.refused, *self.ignored, *self.applied)
 
 
 class ForeignVerdict(Verdict):
@@ -132,13 +140,14 @@ class ForeignVerdict(Verdict):
         """Return the verdict as JSON data."""
         return {"accepted": self.accepted, "honoured": self.honoured, **super().as_data()}
 
-    def as_text(self) -> str:
-        """Return the verdict as lines for people: what is lost first, each with how much that matters."""
-        silent = "accepted, and not all of it is applied" if self.ignored else "accepted"
-        lines = [silent if self.accepted else "refused"]
-        ordered = (*self.refused, *self.ignored, *self.unknown, *self.applied)
-        lines += [f"  {one.weight:7} {one.as_text()}" for one in ordered]
-        return "\n".join(lines)
+    def headline(self) -> str:
+        """Return the verdict in a few words."""
+        said = super().headline()
+        return f"{said}, and not all of it is applied" if self.accepted and self.ignored else said
+
+    def by_weight(self) -> tuple[Judgement, ...]:
+        """Return all judgements, what is lost first."""
+        return (*self.refused, *self.ignored, *self.unknown, *self.applied)
 
 
 def judge(

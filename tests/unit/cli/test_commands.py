@@ -322,8 +322,8 @@ def test_check_reports_names_of_system_calls_that_nobody_knows(orlop_command: Co
     status, out, err = run("check", str(run.bundle))
     assert (status, err) == (0, "")
     assert (
-        "  ignored  /linux/seccomp/syscalls/0/names/1: no system call of this name is known: it is skipped"
-        " (value: 'raed') [seccomp]; did you mean read?\n"
+        "  warning ignored  /linux/seccomp/syscalls/0/names/1: no system call of this name is known: "
+        "it is skipped (value: 'raed') [seccomp]; did you mean read?\n"
     ) in out
     create(run)
 

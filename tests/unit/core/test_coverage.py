@@ -202,7 +202,11 @@ def test_the_verdict_says_what_becomes_of_each_property(runtime: Runtime) -> Non
     assert verdict.as_data()["accepted"] is False
     text = verdict.as_text()
     assert text.startswith("refused\n")
-    assert "/unknown: unknown to the specification" in text
+    assert "\n  error   refused  /linux/namespaces/0/type" in text
+    assert "\n  warning ignored  /unknown: unknown to the specification" in text
+    assert "\n          applied  /hostname [basics]" in text
+    severities = {one["pointer"]: one.get("severity") for one in verdict.as_data()["properties"]}
+    assert (severities["/unknown"], severities["/hostname"]) == ("warning", None)
 
 
 def test_the_verdict_on_an_unreadable_config_lists_its_faults(runtime: Runtime) -> None:
