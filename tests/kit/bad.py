@@ -249,12 +249,12 @@ STUCK = threading.Event()
 """What a hook waits for that never returns; a test sets it when it has seen enough."""
 
 
-REACHED = threading.Event()
-"""Set by such a hook when it begins to wait."""
+HELD: set[threading.Thread] = set()
+"""The threads in which such a hook waits."""
 
 
 def blocks(*_: object) -> Any:
-    REACHED.set()
+    HELD.add(threading.current_thread())
     STUCK.wait()
 
 

@@ -25,11 +25,13 @@ def kernel() -> FakeKernel:
 def released(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let the deadline pass when the bad hook waits, and no sooner; then let its thread end."""
     bad.STUCK.clear()
-    bad.REACHED.clear()
+    bad.HELD.clear()
 
     def wait(thread: threading.Thread, _: float) -> None:
         end = time.monotonic() + LONGEST
-        while thread.is_alive() and not bad.REACHED.is_set() and time.monotonic() < end:
+        while thread.is_alive() and time.monotonic() < end:
+            if thread in bad.HELD and not bad.STUCK.is_set():
+                break
             thread.join(0.01)
 
     monkeypatch.setattr(deadline, "wait", wait)

@@ -52,13 +52,14 @@ def test_blocking_for_ever_when_asked_who_it_is(kernel: FakeKernel) -> None:
 @pytest.mark.usefixtures("released")
 def test_a_hook_that_blocks_is_not_called_again_while_it_does(kernel: FakeKernel) -> None:
     runtime = compose(kernel, bad.plugin(bad.hook("orlop_plan", bad.blocks)), deadline=PATIENCE)
-    before = threading.active_count()
+    before = set(threading.enumerate())
     for words in ("has not returned within", "an earlier call has not returned", "an earlier call"):
         with pytest.raises(PluginError, match=words) as caught:
             runtime.create("box", CONFIG)
         assert caught.value.plugin == bad.NAME
-        assert threading.active_count() == before + 1
-    (held,) = (one for one in threading.enumerate() if one.name == "a hook under a deadline")
+        assert len(bad.HELD - before) == 1
+    (held,) = bad.HELD - before
+    assert held.is_alive()
     bad.STUCK.set()
     held.join(LONGEST)
     runtime.create("box", CONFIG).delete(force=True)
@@ -69,17 +70,32 @@ ENDS = """
 import sys, threading, time
 from tests.kit import bad
 from tests.kit.reach import CONFIG, compose
+from orlop.plugins import deadline
 from orlop_fake import FakeKernel
 from orlop_hookspecs.errors import PluginError
 
-def spin(*_):
+def waits():
+    threading.Event().wait()
+
+def sleeps():
+    time.sleep(1e6)
+
+def spins():
     while True:
         pass
 
-HOW = {"waits": lambda *_: threading.Event().wait(), "sleeps": lambda *_: time.sleep(1e6), "spins": spin}
+def act(*_):
+    bad.HELD.add(threading.current_thread())
+    globals()[sys.argv[1]]()
+
+def wait(thread, _):
+    while thread.is_alive() and thread not in bad.HELD:
+        thread.join(0.01)
+
+deadline.wait = wait
 kernel = FakeKernel()
 kernel.add_rootfs("/image")
-runtime = compose(kernel, bad.plugin(bad.hook("orlop_plan", HOW[sys.argv[1]])), deadline=0.05)
+runtime = compose(kernel, bad.plugin(bad.hook("orlop_plan", act)), deadline=0.05)
 try:
     runtime.create("box", CONFIG)
 except PluginError as error:

@@ -104,8 +104,13 @@ def test_conditions_on_what_a_config_lacks_are_not_met() -> None:
     for name, value in when.items():
         files = {f"{OWN}/a.json": definition(**{name: value})}
         assert hooks(files, process=None, annotations=None, mounts=None) == {}
-    long = {"com.example.gpu": "a" * 5000}
-    assert hooks({f"{OWN}/a.json": definition(annotations={"gpu": "a"})}, annotations=long) == {}
+
+
+def test_a_text_that_is_too_long_is_not_skipped_in_silence() -> None:
+    files = {f"{OWN}/a.json": definition(annotations={"gpu": "a"})}
+    assert hooks(files, annotations={"com.example.other": "a" * 5000}) == {}
+    with pytest.raises(ConfigError, match="a text of more than 4096 characters is not tried"):
+        hooks(files, annotations={"com.example.gpu": "a" * 5000})
 
 
 def changed(**fields: Any) -> str:
@@ -130,7 +135,10 @@ def changed(**fields: Any) -> str:
         (changed(when={}), "when has no condition"),
         (changed(when={"sometimes": True}), "unknown property when.sometimes"),
         (changed(when={"annotations": {"a": 1}}), "when.annotations is of a wrong type"),
-        (changed(when={"commands": ["("]}), "malformed regular expression"),
+        (changed(when={"commands": ["("]}), "not a POSIX extended regular expression: POSIX leaves open"),
+        (changed(when={"commands": [".*", r"\d"]}), "not a POSIX extended regular expression"),
+        (changed(when={"annotations": {"no": "a*?"}}), "not a POSIX extended regular expression"),
+        (changed(when={"annotations": {"(?i)no": "a"}}), "not a POSIX extended regular expression"),
         (changed(stages=[]), "stages is not an array of"),
         (changed(stages=["later"]), "stages is not an array of"),
         (changed(stages=[["prestart"]]), "stages is not an array of"),

@@ -3,6 +3,8 @@
 It is in a composition only when somebody asks for it: an engine that reads these directories itself would run
 each hook twice. Files are looked for in two directories, the administrator's own before those of packages; a
 file of one name takes the place of another. They are taken in the order of their names in lower case.
+
+Every pattern of every file is looked at, whatever the container: one that is refused is refused at once.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from orlop_hookspecs.hooks.capability import Adjustment
 from orlop_linux.plugins.shared import plugin_info
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Mapping, Sequence
 
     from orlop_hookspecs.documents import Config
@@ -88,6 +91,9 @@ def _read(view: HostView, path: str) -> dict[str, Any]:
         raise _refuse(path, f"stages is not an array of {', '.join(STAGES)}", stages)
     if not data["when"]:
         raise _refuse(path, "when has no condition")
+    pairs = data["when"].get("annotations", {})
+    for pattern in (*data["when"].get("commands", ()), *pairs, *pairs.values()):
+        _compiled(pattern, path)
     return data
 
 
@@ -137,18 +143,24 @@ def _annotated(patterns: Mapping[str, str], annotations: Mapping[str, str], path
 
 
 def _one_matches(patterns: Sequence[str], text: str, path: str) -> bool:
-    """Tell whether a pattern is found in *text*; patterns are regular expressions, not anchored."""
-    import re
-
-    if len(text) > _LONGEST:
-        return False
+    """Tell whether a pattern is found in *text*; patterns are POSIX extended regular expressions."""
     for pattern in patterns:
-        try:
-            if re.search(pattern, text):
-                return True
-        except re.error as error:
-            raise _refuse(path, f"malformed regular expression: {error}", pattern) from None
+        if len(text) > _LONGEST:
+            raise _refuse(
+                path, f"a text of more than {_LONGEST} characters is not tried with a pattern", pattern
+            )
+        if _compiled(pattern, path).search(text):
+            return True
     return False
+
+
+def _compiled(pattern: str, path: str) -> re.Pattern[str]:
+    from orlop_linux.plugins.posix_patterns import PatternError, translate
+
+    try:
+        return translate(pattern)
+    except PatternError as error:
+        raise _refuse(path, f"not a POSIX extended regular expression: {error}", pattern) from None
 
 
 def _refuse(path: str, message: str, value: object = None) -> ConfigError:
