@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.linux.faults.points import run
-from tests.linux.faults.rig import Rig
+from tests.linux.faults.rig import PATIENCE, Rig
 
 _WATCHED = ("/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/proc/sys/kernel/modprobe")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/ptmx", "/dev/console")
@@ -97,7 +97,7 @@ class Target(Rig):
                 return
             poller = select.poll()
             poller.register(fd, select.POLLIN)
-            poller.poll(5_000)
+            poller.poll(PATIENCE * 1000)
             os.close(fd)
 
     def shell(self, script: str, **changes: Any) -> dict[str, Any]:

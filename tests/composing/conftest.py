@@ -34,7 +34,7 @@ def orlop(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProce
         text=True,
         check=False,
         cwd=cwd,
-        timeout=120,
+        timeout=600,
     )
 
 
@@ -55,7 +55,7 @@ class Composed:
             text=True,
             check=False,
             env=env or {},
-            timeout=120,
+            timeout=600,
         )
 
 

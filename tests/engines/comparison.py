@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.engines.daemon import hierarchies, until
+from tests.engines.daemon import PATIENCE, hierarchies, until
 from tests.leftovers import remove_cgroup
 
 HERE = Path(__file__).resolve().parent
@@ -117,7 +117,7 @@ class World:
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
-                timeout=60,
+                timeout=PATIENCE,
                 check=False,
                 cwd=self.scratch / "fresh",
                 env={"PATH": os.environ["PATH"]},
@@ -135,7 +135,7 @@ class World:
             process = os.pidfd_open(self.pid())
         except ProcessLookupError:
             return
-        select.select([process], [], [], 60)
+        select.select([process], [], [], PATIENCE)
         os.close(process)
 
     def file(self, controller: str, *names: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.engines.daemon import PATIENCE
 from tests.leftovers import remove_cgroup
 
 # The machine may lack CAP_SYS_RESOURCE: podman's default is to raise these limits.
@@ -39,7 +40,7 @@ class Podman:
             f"--runtime={runtime}",
         ]
 
-    def call(self, *args: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def call(self, *args: str, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
         """Run one podman command and return what came of it."""
         return subprocess.run(
             [*self.base, *args],
@@ -58,7 +59,7 @@ class Podman:
 
 def await_helpers(scratch: Path) -> None:
     """Wait for the processes that podman leaves to clean up after a container or a program in one."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while _mention(str(scratch)):
         assert time.monotonic() < deadline, "processes of podman do not end"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.engines import image
-from tests.engines.daemon import Daemon, Left, left_by, require, until
+from tests.engines.daemon import PATIENCE, Daemon, Left, left_by, require, until
 
 RUNTIME = "io.containerd.runc.v2"
 NAMESPACE = "default"
@@ -72,7 +72,7 @@ class Containerd:
     def ctr(self, *args: str, feed: str = "") -> subprocess.CompletedProcess[str]:
         """Run one command of ctr, with *feed* on its standard input."""
         return subprocess.run(
-            self.client(*args), input=feed, capture_output=True, text=True, timeout=60, check=False
+            self.client(*args), input=feed, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
 
     def call(self, *args: str) -> str:
@@ -92,7 +92,9 @@ class Containerd:
         """Run a container of the image to its end; return its exit status, and its output or ctr's complaint.
 
         The shim writes the output to a file: what comes through fifos ctr may lose when it is in a hurry,
-        whatever the runtime.
+        whatever the runtime. Standard error may be lost even so: when the shim sees the end of standard
+        output first it closes the file that both are written to. A script whose errors matter begins with
+        ``exec 2>&1``.
         """
         out = self.scratch / f"out-{ident}"
         out.unlink(missing_ok=True)

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+# Seconds for a request, and for all that are made at once; only a hang takes them.
+PATIENCE = 240.0
 
 
 class CriError(Exception):
@@ -65,7 +67,7 @@ class Client:
 
     def close(self) -> None:
         """End the process."""
-        self._process.communicate(timeout=60)
+        self._process.communicate(timeout=PATIENCE)
 
 
 def serve(socket: str) -> None:
@@ -81,7 +83,7 @@ def serve(socket: str) -> None:
             asked = json.loads(line)
             kind = getattr(api_pb2, f"{asked['method']}Request")
             method = getattr(service, asked["method"])
-            calls = [method.future(ParseDict(one, kind()), timeout=60) for one in asked["requests"]]
+            calls = [method.future(ParseDict(one, kind()), timeout=PATIENCE) for one in asked["requests"]]
             answers = []
             for call in calls:
                 try:

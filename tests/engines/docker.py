@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.engines import image
-from tests.engines.daemon import Daemon, Left, left_by, require
+from tests.engines.daemon import PATIENCE, Daemon, Left, left_by, require
 
 # Other programs of this name may come first in PATH.
 CLIENT = "/usr/bin/docker"
@@ -68,7 +68,7 @@ class Docker:
     def docker(self, *args: str, feed: str = "") -> subprocess.CompletedProcess[str]:
         """Run one command of docker, with *feed* on its standard input."""
         return subprocess.run(
-            self.client(*args), input=feed, capture_output=True, text=True, timeout=60, check=False
+            self.client(*args), input=feed, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
 
     def call(self, *args: str) -> str:

@@ -52,7 +52,7 @@ class Store:
     def podman(self, *args: str, feed: str = "") -> subprocess.CompletedProcess[str]:
         """Run one command, with *feed* on its standard input."""
         return subprocess.run(
-            self.client(*args), input=feed, capture_output=True, text=True, timeout=PATIENCE * 2, check=False
+            self.client(*args), input=feed, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
 
     def call(self, *args: str) -> str:

@@ -12,7 +12,7 @@ import termios
 from collections.abc import Sequence
 from typing import Self
 
-PATIENCE = 60.0
+PATIENCE = 240.0
 
 
 class Session:

@@ -59,7 +59,7 @@ class Buildah:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=PATIENCE * 2,
+            timeout=PATIENCE,
             check=False,
             cwd=self.scratch,
         )

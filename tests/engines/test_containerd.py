@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.engines.conftest import orlop_command
 from tests.engines.containerd import Containerd
-from tests.engines.daemon import members, nothing_left, until
+from tests.engines.daemon import PATIENCE, members, nothing_left, until
 from tests.engines.terminal import Session
 
 
@@ -34,8 +34,17 @@ def containerd(daemon: Containerd) -> Iterator[Containerd]:
 
 
 def test_a_container_runs_and_its_output_arrives(containerd: Containerd) -> None:
-    status, shown = containerd.run("one", "sh", "-c", "echo out; echo err >&2; exit 7")
-    assert (status, sorted(shown.split())) == (7, ["err", "out"])
+    # It ends only when all has arrived. The shim (copyPipes in its process/io.go, of 1.6 as of 2) gives the
+    # copier of standard output the file itself, that of standard error a counted handle on it: the end of the
+    # one closes the file for both. Under load it lost the errors of 9 containers of 200 with runc, and of 19
+    # with orlop.
+    script = "trap 'exit 7' USR1; echo out; echo err >&2; while :; do sleep 0.05; done"
+    out = containerd.scratch / "both"
+    containerd.start("one", "sh", "-c", script, options=(f"--log-uri=file://{out}",))
+    until(lambda: out.exists() and sorted(out.read_text().split()) == ["err", "out"], containerd.log)
+    containerd.call("tasks", "kill", "--signal=SIGUSR1", "one")
+    containerd.stopped("one")
+    assert "exit code 7" in containerd.ctr("tasks", "delete", "one").stderr
 
 
 def test_pipes_lead_to_the_container_and_from_it(containerd: Containerd) -> None:
@@ -53,7 +62,7 @@ def test_pipes_lead_to_the_container_and_from_it(containerd: Containerd) -> None
         assert process.stderr.readline() == b"err\n"
         process.stdin.write(b"end\n")
         process.stdin.flush()
-        assert process.wait(60) == 7
+        assert process.wait(PATIENCE) == 7
 
 
 def test_a_terminal_reaches_the_container(containerd: Containerd) -> None:
@@ -71,9 +80,11 @@ def test_a_terminal_reaches_the_container(containerd: Containerd) -> None:
 def test_the_life_of_a_task(containerd: Containerd) -> None:
     pid = containerd.start("one", "sh", "-c", "sleep 1000 & exec sleep 1001")
     assert containerd.tasks() == {"one": (pid, "RUNNING")}
+    group = containerd.group("one", "pids")
+    until(lambda: len(members(group)) == 2, lambda: members(group))
     listed = {int(line.split()[0]) for line in containerd.call("tasks", "ps", "one").splitlines()[1:]}
     assert pid in listed
-    assert listed == members(containerd.group("one", "pids"))
+    assert listed == members(group)
     containerd.call("tasks", "pause", "one")
     assert containerd.status("one") == "PAUSED"
     containerd.call("tasks", "resume", "one")
@@ -159,7 +170,8 @@ def test_all_processes_of_a_task_can_be_killed(containerd: Containerd) -> None:
     until(lambda: len(members(group)) == 2, lambda: members(group))
     containerd.call("tasks", "kill", "--all", "--signal=SIGKILL", "one")
     containerd.stopped("one")
-    assert members(group) == set()
+    # The task is its first process; that the other is gone from the cgroup nobody has waited for.
+    until(lambda: members(group) == set(), lambda: members(group))
 
 
 def test_a_running_task_is_deleted_by_force(containerd: Containerd) -> None:
@@ -205,7 +217,7 @@ def test_mounts_and_their_recursive_options(containerd: Containerd) -> None:
         f"--mount=type=bind,src={containerd.scratch},dst=/rro,options=rbind:rro",
         "--mount=type=tmpfs,dst=/t,options=size=1m",
     )
-    script = "echo data >/rw/file; touch /rro/volume/no; grep ' /t ' /proc/mounts"
+    script = "exec 2>&1; echo data >/rw/file; touch /rro/volume/no; grep ' /t ' /proc/mounts"
     status, shown = containerd.run("one", "sh", "-c", script, options=mounts)
     assert status == 0, shown
     assert "size=1024k" in shown
@@ -214,7 +226,7 @@ def test_mounts_and_their_recursive_options(containerd: Containerd) -> None:
 
 
 def test_a_read_only_root_environment_directory_and_confinement(containerd: Containerd) -> None:
-    script = "touch /x; pwd; echo $WORD; grep -E 'Seccomp:|NoNewPrivs' /proc/self/status"
+    script = "exec 2>&1; touch /x; pwd; echo $WORD; grep -E 'Seccomp:|NoNewPrivs' /proc/self/status"
     options = ("--read-only", "--cwd=/home", "--env=WORD=value", "--seccomp")
     _, shown = containerd.run("one", "sh", "-c", script, options=options)
     lines = shown.splitlines()
@@ -265,7 +277,7 @@ def test_a_killed_shim_takes_its_container_with_it(containerd: Containerd) -> No
     process = os.pidfd_open(pid)
     os.kill(int(shims[0].split()[0]), signal.SIGKILL)
     # containerd notices, and starts another shim that asks the runtime to delete by force.
-    assert select.select([process], [], [], 60)[0]
+    assert select.select([process], [], [], PATIENCE)[0]
     os.close(process)
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.engines import image
 from tests.engines.conftest import orlop_command
 from tests.engines.containerd import Containerd
-from tests.engines.cri import Client, CriError
+from tests.engines.cri import PATIENCE, Client, CriError
 from tests.engines.daemon import Left, left_by, members, nothing_left, until
 
 # What the how-to page shows, and what keeps this daemon apart from all others.
@@ -97,7 +97,7 @@ class Node:
 
     def execute(self, container: str, *command: str) -> tuple[int, str, str]:
         """Run a command in a container; return its exit status and what it has written."""
-        done = self.call("ExecSync", container_id=container, cmd=command, timeout=30)
+        done = self.call("ExecSync", container_id=container, cmd=command, timeout=int(PATIENCE))
         out, err = (base64.b64decode(done.get(name, "")).decode() for name in ("stdout", "stderr"))
         return done.get("exit_code", 0), out, err
 
@@ -150,12 +150,12 @@ def test_the_plugin_is_ready(node: Node) -> None:
 def test_the_life_of_a_container(node: Node) -> None:
     pod = node.pod("one")
     made = node.container(
-        pod, "first", "sh", "-c", "echo up; trap 'exit 3' TERM; while :; do sleep 0.05; done"
+        pod, "first", "sh", "-c", "trap 'exit 3' TERM; echo up; while :; do sleep 0.05; done"
     )
     assert node.status(made)["state"] == "CONTAINER_RUNNING"
     log = node.logs / "one/first.log"
     until(lambda: log.exists() and log.read_text().endswith("stdout F up\n"), node.containerd.log)
-    node.call("StopContainer", container_id=made, timeout=30)
+    node.call("StopContainer", container_id=made, timeout=120)
     status = node.status(made)
     assert (status["state"], status["exit_code"]) == ("CONTAINER_EXITED", 3)
     node.call("RemoveContainer", container_id=made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -83,11 +84,11 @@ def test_a_terminal_reaches_the_container(docker: Docker) -> None:
 
 @both
 def test_logs_stop_and_removal(docker: Docker) -> None:
-    script = "echo up; trap 'echo down; exit 3' TERM; while :; do sleep 0.05; done"
+    script = "trap 'echo down; exit 3' TERM; echo up; while :; do sleep 0.05; done"
     docker.start("one", "sh", "-c", script)
     until(lambda: docker.call("logs", "one") == "up", docker.log)
-    docker.call("stop", "--time=30", "one")
-    assert docker.call("logs", "one") == "up\ndown"
+    docker.call("stop", "--time=120", "one")
+    until(lambda: docker.call("logs", "one") == "up\ndown", lambda: docker.call("logs", "one"))
     assert docker.inspect("one")["State"]["ExitCode"] == 3
     docker.call("rm", "one")
 
@@ -171,10 +172,14 @@ def test_pausing(docker: Docker) -> None:
 def test_processes_and_statistics(docker: Docker) -> None:
     docker.start("one", "sh", "-c", "sleep 1000 & exec sleep 1001", options=("--memory=64m",))
     group = docker.group("one", "pids")
-    until(lambda: len(members(group)) == 2, lambda: members(group))
-    shown = docker.call("top", "one", "-eo", "pid,args").splitlines()
-    assert {int(line.split()[0]) for line in shown[1:]} == members(group)
-    assert sorted(line.split(maxsplit=1)[1] for line in shown[1:]) == ["sleep 1000", "sleep 1001"]
+
+    def top() -> dict[int, str]:
+        lines = docker.call("top", "one", "-eo", "pid,args").splitlines()[1:]
+        return {int(pid): program for pid, program in (line.split(maxsplit=1) for line in lines)}
+
+    # Both are the shell before they are what it executes.
+    until(lambda: sorted(top().values()) == ["sleep 1000", "sleep 1001"], top)
+    assert top().keys() == members(group)
     statistics = json.loads(docker.call("stats", "--no-stream", "--format={{json .}}", "one"))
     assert statistics["PIDs"] == "2"
     assert statistics["MemUsage"].endswith("/ 64MiB")
@@ -202,14 +207,18 @@ def test_limits_reach_the_kernel_and_can_be_changed(docker: Docker) -> None:
 def test_who_uses_too_much_memory_is_killed_and_docker_is_told(docker: Docker) -> None:
     place = docker.scratch / "signal"
     place.mkdir(exist_ok=True)
-    # The shim listens from the moment that "docker run" returns.
+    # The shim listens from the moment that "docker run" returns. What is killed is not the first process: a
+    # shim drops what it hears of a cgroup that has gone, dockerd what it is told after the container's end.
     program = """awk 'BEGIN { while (1) a = a sprintf("%1000000s", "x") }'"""
-    script = f"while [ ! -e /signal/go ]; do sleep 0.05; done; exec {program}"
+    wait = "while [ ! -e /signal/{} ]; do sleep 0.05; done"
+    script = f"{wait.format('go')}; {program}; status=$?; {wait.format('end')}; exit $status"
     options = ("--memory=16m", "--memory-swap=16m", f"--volume={place}:/signal")
     docker.start("one", "sh", "-c", script, options=options)
     (place / "go").touch()
+    told = ("--filter=event=oom", "--filter=container=one", "--since=0")
+    until(lambda: docker.call("events", *told, f"--until={time.time():.0f}"), docker.log)
+    (place / "end").touch()
     assert docker.call("wait", "one") == "137"
-    (place / "go").unlink()
     until(lambda: docker.inspect("one")["State"]["OOMKilled"], docker.log)
 
 

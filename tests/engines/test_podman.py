@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from tests.engines.conftest import Podman
+from tests.engines.daemon import until
 
 
 def test_a_container_runs_and_its_output_arrives(podman: Podman) -> None:
@@ -87,11 +88,13 @@ def test_volumes_tmpfs_and_host_name(podman: Podman, tmp_path: Path) -> None:
 
 
 def test_stop_kill_and_remove(podman: Podman) -> None:
-    done = podman.run(
-        "sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.1; done", options=("--detach", "--name=one")
-    )
+    script = "trap 'exit 3' TERM; touch /trapped; while :; do sleep 0.1; done"
+    done = podman.run("sh", "-c", script, options=("--detach", "--name=one"))
     assert done.returncode == 0, done.stderr
-    assert podman.call("stop", "--time=10", "one").returncode == 0
+    # The first process of a pid namespace ignores a signal for which it has no handler yet.
+    trapped = podman.scratch / "rootfs/trapped"
+    until(trapped.exists, lambda: podman.call("ps", "--all"))
+    assert podman.call("stop", "--time=120", "one").returncode == 0
     assert podman.call("wait", "one").stdout.strip() == "3"
     assert podman.call("rm", "one").returncode == 0
     assert podman.call("ps", "--all", "--quiet").stdout == ""

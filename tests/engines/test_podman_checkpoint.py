@@ -26,13 +26,13 @@ def test_there_and_back(podman: Podman) -> None:
     _until(podman, "up")
     assert podman.call("kill", "--signal=USR1", "one").returncode == 0
     _until(podman, "n=1")
-    done = podman.call("container", "checkpoint", "--leave-running", "one", timeout=240)
+    done = podman.call("container", "checkpoint", "--leave-running", "one")
     assert done.returncode == 0, done.stderr
     assert _status(podman) == "running"
-    done = podman.call("container", "checkpoint", "one", timeout=240)
+    done = podman.call("container", "checkpoint", "one")
     assert done.returncode == 0, done.stderr
     assert _status(podman) == "exited"
-    done = podman.call("container", "restore", "one", timeout=240)
+    done = podman.call("container", "restore", "one")
     assert done.returncode == 0, done.stderr
     assert _status(podman) == "running"
     assert podman.call("kill", "--signal=USR1", "one").returncode == 0

@@ -98,7 +98,8 @@ def _running(argument: str, podman: Podman) -> list[str]:
 
 
 def test_a_terminal_has_a_size_and_follows_it(one: Podman) -> None:
-    script = "stty size; echo ready; read answer; stty size; echo got $answer; exit 5"
+    script = "until stty size | grep '33 77'; do sleep 0.05; done; echo ready"
+    script += "; read answer; stty size; echo got $answer; exit 5"
     (one.scratch / "rootfs/bin/stty").symlink_to("busybox")
     with Session([*one.base, "exec", "--interactive", "--tty", "one", "sh", "-c", script]) as session:
         session.until(b"ready")

@@ -59,10 +59,10 @@ def test_a_pipe_reaches_the_container_with_its_end(podman: Store) -> None:
 
 
 def test_detached_with_logs(podman: Store) -> None:
-    script = "echo up; echo err >&2; trap 'echo down; exit 3' TERM; while :; do sleep 0.05; done"
+    script = "trap 'echo down; exit 3' TERM; echo err >&2; echo up; while :; do sleep 0.05; done"
     podman.start("one", "sh", "-c", script, options=("--log-driver=k8s-file",))
     until(lambda: "up" in podman.call("logs", "one"), lambda: podman.inspect("one"))
-    podman.call("stop", "--time=30", "one")
+    podman.call("stop", "--time=120", "one")
     done = podman.podman("logs", "one")
     assert (done.stdout, done.stderr) == ("up\ndown\n", "err\n")
     assert podman.inspect("one")["State"]["ExitCode"] == 3

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.engines.conftest import orlop_command
+from tests.engines.conftest import await_helpers, orlop_command
+from tests.engines.daemon import PATIENCE
 from tests.linux.rootless.plain import GID, NAMES, SUB, UID, write_names
 
 
@@ -44,7 +45,7 @@ class Rootless:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
             cwd=self.scratch / "work",
         )
@@ -59,6 +60,7 @@ class Rootless:
     def close(self) -> None:
         """Remove all containers, and end the process that keeps podman's namespaces."""
         self.call("rm", "--all", "--force", "--time=0")
+        await_helpers(self.scratch / "home")
         for file in self.scratch.glob("run/**/pause.pid"):
             try:
                 fd = os.pidfd_open(int(file.read_text()))

@@ -26,6 +26,7 @@ def hooks_run_in_the_order_of_the_lifecycle(w: World) -> None:
     assert w.events(bundle) == ["prestart", "createRuntime", "createContainer"]
     c.start()
     assert w.events(bundle)[3] == "startContainer"
+    w.until_output("c", "ready")
     c.kill("KILL")
     w.settle("c")
     assert sorted(w.events(bundle)[4:]) == ["poststart", "program"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.rules.world import World, needs, rule
+from tests.rules.world import PATIENCE, World, needs, rule
 
 from orlop_hookspecs.errors import ContainerNotFoundError, OrlopError, StateError
 
@@ -23,7 +23,7 @@ def a_restored_program_goes_on_where_it_stood(w: World) -> None:
     c = w.restore("c", bundle, w.place / "images")
     assert c.state()["status"] == "running"
     c.kill("TERM")
-    assert c.wait(timeout=20) == 9
+    assert c.wait(timeout=PATIENCE) == 9
     assert w.output("c").removeprefix(before).endswith("got TERM\n")
     c.delete()
     assert w.left() == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.rules.world import Config, World, merge, rule
+from tests.rules.world import PATIENCE, Config, World, merge, rule
 
 from orlop_hookspecs.errors import OrlopError, StateError
 
@@ -95,7 +95,7 @@ def the_exit_status_is_the_programs_own(w: World) -> None:
     assert [w.execute("c", "/bin/exiter", str(number))[0] for number in (0, 7, 255)] == [0, 7, 255]
     made = w.join("c", "/bin/sleeper")
     made.kill("KILL")
-    assert made.wait(timeout=20) == 128 + 9
+    assert made.wait(timeout=PATIENCE) == 128 + 9
     with pytest.raises(StateError):
         made.kill("TERM")
     assert w.containers["c"].status == "running"
@@ -110,7 +110,7 @@ def joined_processes_are_processes_of_the_container(w: World) -> None:
     assert one.status == "paused"
     one.resume()
     one.kill("KILL", everything=True)
-    assert [process.wait(timeout=20) for process in made] == [128 + 9] * 3
+    assert [process.wait(timeout=PATIENCE) for process in made] == [128 + 9] * 3
     w.settle("c")
     assert one.status == "stopped"
 
@@ -120,7 +120,7 @@ def a_forced_delete_ends_joined_processes(w: World) -> None:
     one = w.start("c")
     made = w.join("c", "/bin/sleeper")
     one.delete(force=True)
-    assert made.wait(timeout=20) == 128 + 9
+    assert made.wait(timeout=PATIENCE) == 128 + 9
     assert not w.alive(made.pid)
     assert w.left() == []
 
@@ -130,7 +130,7 @@ def the_end_of_the_container_is_the_end_of_its_processes(w: World) -> None:
     one = w.start("c")
     made = w.join("c", "/bin/sleeper")
     one.kill("KILL")
-    assert made.wait(timeout=20) == 128 + 9
+    assert made.wait(timeout=PATIENCE) == 128 + 9
 
 
 @rule

@@ -15,12 +15,11 @@ from typing import Any
 
 from tests.linux.child.agents import Agent
 from tests.linux.network.stage import Space
-from tests.rules.world import ADDRESS, Config, World
+from tests.rules.world import ADDRESS, PATIENCE, Config, World
 
 import orlop
 from orlop_hookspecs.launch import ExecOptions, LaunchOptions
 
-_PATIENCE = 20.0
 _BUSYBOX = "/bin/busybox"
 
 
@@ -73,7 +72,7 @@ class LinuxWorld(World):
 
     @staticmethod
     def _until(done: Any, otherwise: str) -> None:
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         poller = select.poll()
         while not done():
             assert time.monotonic() < deadline, otherwise
@@ -141,7 +140,7 @@ class LinuxWorld(World):
 
     def unit(self, name: str) -> str:
         command = ["systemctl", "show", "--property=ActiveState,Description", "--", name]
-        text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
         found = dict(line.split("=", 1) for line in text.splitlines())
         return found["Description"] if found["ActiveState"] == "active" else ""
 
@@ -182,6 +181,16 @@ class LinuxWorld(World):
         except (FileNotFoundError, ProcessLookupError):
             return False
         return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+    def ends(self, pid: int) -> bool:
+        try:
+            process = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return True
+        try:
+            return bool(select.select([process], [], [], PATIENCE)[0])
+        finally:
+            os.close(process)
 
     def hostname(self) -> str:
         return os.uname().nodename

@@ -130,6 +130,7 @@ def _mark(p: Task) -> int:
 
 def _mark_and_sleep(p: Task) -> Any:
     p.kernel.marks.append("program")  # type: ignore[attr-defined]
+    p.write("ready\n")
     yield p.forever()
 
 
@@ -274,7 +275,7 @@ PROGRAMS: dict[str, tuple[str, Program]] = {
     ),
     "mark": ("echo program >>/events/log", _mark),
     "mark-and-sleep": (
-        _script("echo program >>/events/log", "exec busybox sleep 100000"),
+        _script("echo program >>/events/log", "echo ready", "exec busybox sleep 100000"),
         _mark_and_sleep,
     ),
     "namespaces": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.rules.world import World, needs, rule
+from tests.rules.world import PATIENCE, World, needs, rule
 
 from orlop_hookspecs.errors import OrlopError
 
@@ -104,7 +104,7 @@ def a_cgroup_of_a_container_that_has_stopped_is_still_its_own(w: World) -> None:
     path = f"/{w.name}-shared"
     first = w.start("first", change={"linux": {"cgroupsPath": path}})
     first.kill("KILL")
-    first.wait(timeout=30)
+    first.wait(timeout=PATIENCE)
     with pytest.raises(OrlopError, match="the cgroup is that of the container first"):
         w.create("second", change={"linux": {"cgroupsPath": path}})
     first.delete()

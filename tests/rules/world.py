@@ -27,6 +27,9 @@ from orlop_hookspecs.launch import ExecOptions
 Config = dict[str, Any]
 Rule = Callable[["World"], None]
 
+PATIENCE = 120.0
+"""Seconds: much longer than anything takes, also on a machine with many times its load."""
+
 RULES: dict[str, Rule] = {}
 """Every rule by its name."""
 
@@ -189,7 +192,7 @@ class World(ABC):
     def run(self, *args: str, change: Config | None = None) -> tuple[int | None, str]:
         """Run a container from create to delete; return its exit status and output."""
         made = self.start("run", *args, change=change)
-        status = made.wait(timeout=20)
+        status = made.wait(timeout=PATIENCE)
         text = self.output("run")
         made.delete()
         del self.containers["run"]
@@ -212,7 +215,7 @@ class World(ABC):
         """Run *args*, or the whole *process*, in a container; return exit status and output."""
         before = len(self.output(container))
         made = self.join(container, *args, process=process, **fields)
-        status = made.wait(timeout=20)
+        status = made.wait(timeout=PATIENCE)
         return status, self.output(container)[before:]
 
     @abstractmethod
@@ -322,6 +325,10 @@ class World(ABC):
     def alive(self, pid: int) -> bool:
         """Tell whether the host has a process *pid* that has not ended."""
 
+    def ends(self, pid: int) -> bool:
+        """Tell whether a process ends: one that was killed may be there a moment longer."""
+        return not self.alive(pid)
+
     @abstractmethod
     def hostname(self) -> str:
         """Return the host's name."""
@@ -337,7 +344,7 @@ class World(ABC):
     def settle(self, container: str) -> None:
         """Return when the container process has ended."""
         made = self.containers[container]
-        made.wait(timeout=20)
+        made.wait(timeout=PATIENCE)
 
     @abstractmethod
     def left(self) -> list[str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orlop.container import Container
     from orlop.kit.subject import Machine, Subject
 
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 _NAME = "kit"
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from orlop.container import Container
     from orlop.kit.subject import Subject
 
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 _KILLED = 128 + 9
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z")
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self
 
 RECEIVE, SEND = 0xC0502100, 0xC0182101  # SECCOMP_IOCTL_NOTIF_RECV and _SEND
 CONTINUE = 1
-PATIENCE = 20.0
+PATIENCE = 120.0
 
 
 class Call(NamedTuple):

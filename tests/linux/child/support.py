@@ -21,7 +21,8 @@ from tests.leftovers import remove_cgroup
 import orlop
 from orlop_hookspecs.launch import LaunchOptions
 
-PATIENCE = 20.0
+# Much longer than anything takes, also on a machine with many times its load; only a hang gets that far.
+PATIENCE = 120.0
 NAMESPACES = ("pid", "mount", "ipc", "uts")
 FOREVER = ("/bin/busybox", "sleep", "100000")
 _numbers = itertools.count()
@@ -267,6 +268,6 @@ def command_line(
             stderr=written,
             cwd=box.bundle,
             check=False,
-            timeout=60,
+            timeout=PATIENCE,
             **options,
         )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.linux.child.support import Box, command_line, fds_of
 from tests.linux.child.test_scheduling import USERS
+from tests.linux.faults.rig import mounts
 
 import orlop
 
@@ -28,13 +28,13 @@ def look(box: Box, *devices: dict[str, Any], **linux: Any) -> dict[str, Any]:
 @pytest.mark.every_lane
 def test_a_node_in_a_user_namespace_has_mode_and_owner_of_the_config(box: Box) -> None:
     box.run(box.config("/bin/true"))  # what stays open for later containers is there now
-    before, fds, host = Path("/proc/self/mountinfo").read_text(), fds_of("self"), os.stat("/dev/zero")
+    before, fds, host = mounts(), fds_of("self"), os.stat("/dev/zero")
     said = {"fileMode": 0o644, "uid": 5, "gid": 7}
     config = look(box, ZERO | said, FULL | said | {"fileMode": 0o4604}, **USERS)
     assert box.run(config).output.splitlines() == ["644 5 7 1:5", "1", "4604 5 7 1:7", "1"]
     assert os.stat("/dev/zero")[:6] == host[:6]
     assert fds_of("self") == fds
-    assert Path("/proc/self/mountinfo").read_text() == before
+    assert mounts() == before
 
 
 def test_what_the_config_does_not_say_is_the_hosts(box: Box) -> None:

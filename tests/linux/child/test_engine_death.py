@@ -18,8 +18,6 @@ from orlop_hookspecs.errors import StateError
 from orlop_hookspecs.record import Record
 from orlop_linux.live import start
 
-GRACE = 5.0
-
 
 class Engine:
     """A ``create`` that takes as long as the test wants."""
@@ -77,7 +75,7 @@ def test_while_a_hook_hangs(box: Box, engines: list[Engine], pid_namespace: bool
     assert pids
     child = box.runtime.get("box").pid
     engine.kill()
-    until(lambda: all(map(is_gone, [*pids, child])), "the child or its hook is left", GRACE)
+    until(lambda: all(map(is_gone, [*pids, child])), "the child or its hook is left")
     assert box.runtime.get("box").status == "stopped"
     forget(box)
 
@@ -137,7 +135,7 @@ def test_at_a_point_of_the_handshake(box: Box, engines: list[Engine], place: str
     children = [int(pid) for pid in found]
     assert len(children) == 2  # the zygote and the container's
     engine.kill()
-    until(lambda: all(map(is_gone, children)), "a process is left", GRACE)
+    until(lambda: all(map(is_gone, children)), "a process is left")
     forget(box)
 
 

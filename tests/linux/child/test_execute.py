@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 import pytest
-from tests.linux.child.support import Box, is_gone
+from tests.linux.child.support import PATIENCE, Box, is_gone
 
 import orlop
 
@@ -70,7 +70,7 @@ def test_told_by_start(box: Box, case: str) -> None:
         made.start()
     assert caught.value.errno == number
     assert caught.value.pointer == "/process/args"
-    made.wait(10)
+    made.wait(PATIENCE)
     assert made.status == "stopped"
     assert is_gone(pid)
     made.delete()
@@ -102,7 +102,7 @@ def test_a_second_start_is_refused(box: Box) -> None:
 def test_killed_before_its_start(box: Box) -> None:
     made = box.create()
     made.kill("KILL")
-    assert made.wait(10) == 137
+    assert made.wait(PATIENCE) == 137
     with pytest.raises(orlop.StateError, match="cannot start a container that has stopped"):
         made.start()
 

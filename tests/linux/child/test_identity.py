@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.linux.child.support import NAMESPACES, Box, command_line, status_of
+from tests.linux.child.support import NAMESPACES, PATIENCE, Box, command_line, status_of
 
 import orlop
 from orlop_linux.init.identity import NUMBER
@@ -336,7 +336,7 @@ def test_output_can_be_reopened_by_its_user(box: Box) -> None:
     try:
         config = box.script("echo again >/proc/self/fd/1", process={"user": {"uid": 9, "gid": 9}})
         made = box.start(config, stdio=(null, write, null))
-        made.wait(10)
+        made.wait(PATIENCE)
         os.set_blocking(read, False)
         assert os.read(read, 100) == b"again\n"
         assert os.fstat(null).st_uid == 0

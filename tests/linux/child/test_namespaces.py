@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.linux.child.support import Box, environment_of, fds_of, namespaces_of, status_of
+from tests.linux.child.support import PATIENCE, Box, environment_of, fds_of, namespaces_of, status_of
 
 import orlop
 from orlop_linux.kernel.cgroups.session import Session
@@ -182,7 +182,7 @@ def test_joined_pid_namespace_is_killed_as_a_whole(box: Box, owner: int) -> None
     made = box.start(box.script("sleep 1000 & echo; sleep 1000", linux=linux), "b")
     assert status_of(made.pid)["NSpid"].split()[-1] != "1"
     made.kill(signal.SIGKILL)
-    made.wait(10)
+    made.wait(PATIENCE)
     made.delete()
     assert box.runtime.get("owner").status == "running"
 

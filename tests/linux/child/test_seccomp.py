@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.linux.child.support import Box, status_of
+from tests.linux.child.support import PATIENCE, Box, status_of
 
 import orlop
 
@@ -143,7 +143,7 @@ def test_even_a_forbidden_execve_is_told(box: Box) -> None:
     made = box.create(with_filter(config, "SCMP_ACT_ALLOW", denied("execve", errnoRet=77)))
     with pytest.raises(orlop.StepError, match="file descriptor in bad state"):
         made.start()
-    made.wait(10)
+    made.wait(PATIENCE)
     assert made.status == "stopped"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.linux.child.agents import Agent
-from tests.linux.child.support import Box
+from tests.linux.child.support import PATIENCE, Box
 
 import orlop
 from orlop_linux.kernel import seccomp
@@ -100,6 +100,6 @@ def test_a_filter_that_the_kernel_refuses_is_fatal(
         made = box.create(config)
         with pytest.raises(orlop.StepError, match="invalid argument") as caught:
             made.start()
-        made.wait(20)
+        made.wait(PATIENCE)
     assert caught.value.pointer == "/linux/seccomp"
     assert (made.status, box.output(), agent.states) == ("stopped", "", [])

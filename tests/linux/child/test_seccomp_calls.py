@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.linux.child.support import Box
+from tests.linux.child.support import PATIENCE, Box
 
 from orlop.engine.filters import explain_call, names_of
 from orlop_fake.seccomp import Filter
@@ -130,7 +130,7 @@ def test_what_the_kernel_does_is_what_the_profile_says(
     asked.write_bytes(b"".join(struct.pack("=7Q", X86_64[name], *args) for name, args in calls))
     with asked.open("rb") as questions, (box.place / "answers").open("wb") as answers:
         made = box.start(config, stdio=(questions.fileno(), answers.fileno(), answers.fileno()))
-        assert made.wait(20) == 0
+        assert made.wait(PATIENCE) == 0
     results = struct.unpack(f"={len(calls)}q", (box.place / "answers").read_bytes())
     decoded = made_config(box, config)
     (step,) = plugin.orlop_plan(decoded)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.linux.child.support import Box, command_line, namespaces_of, until
+from tests.linux.child.support import PATIENCE, Box, command_line, namespaces_of, until
 
 import orlop
 from orlop_linux.live import mounts as live_mounts
@@ -51,13 +51,13 @@ class Neighbour:
             [sys.executable, "-c", APART, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         assert self._process.stdout is not None
-        assert select.select([self._process.stdout], [], [], 20)[0]
+        assert select.select([self._process.stdout], [], [], PATIENCE)[0]
         assert self._process.stdout.read(5) == b"ready"
         self.pid = self._process.pid
         self.path = f"/proc/{self.pid}/ns/mnt"
 
     def end(self) -> None:
-        self._process.communicate(b"x", timeout=20)
+        self._process.communicate(b"x", timeout=PATIENCE)
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_a_namespace_that_is_gone_has_nothing_left_to_unmount(box: Box) -> None:
     made = box.start(inherited(box.config(), path=short.path))
     short.end()
     made.kill("KILL")
-    made.wait(20)
+    made.wait(PATIENCE)
     made.delete()
     assert box.left() == []
 

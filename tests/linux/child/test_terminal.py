@@ -97,7 +97,7 @@ def test_master_arrives_once(box: Box, console: Console) -> None:
     console.read_until(fds[0], b"ready")
     os.write(fds[0], b"hello\n")
     assert b"got hello" in console.read_until(fds[0], b"got hello")
-    assert made.wait(10) == 0
+    assert made.wait(PATIENCE) == 0
 
 
 def test_streams_and_controlling_terminal(box: Box, console: Console) -> None:

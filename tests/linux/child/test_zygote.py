@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.linux.child.support import (
+    PATIENCE,
     Box,
     children_of,
     command_line,
@@ -65,7 +66,7 @@ def test_stopped_and_then_killed_with_a_request_in_its_queue(box: Box) -> None:
     thread.start()
     until(lambda: len(socket_pairs()) > len(sockets), "no request")
     os.kill(first, signal.SIGKILL)
-    thread.join(30)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
     assert failures == []
     assert box.runtime.get("two").status == "created"
@@ -92,7 +93,7 @@ def test_two_threads(box: Box) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(PATIENCE)
     assert failures == []
     assert len(set(pids.values())) == 20
     for name, pid in pids.items():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
+from tests.linux.cli.conftest import DEADLINE
 
 if TYPE_CHECKING:
     from tests.linux.cli.conftest import Bundle, Runtime
@@ -107,7 +108,7 @@ def test_events(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
         assert (line["type"], line["id"]) == ("stats", "one")
         run.end("one")
         process.stdout.read()
-        assert process.wait(30) == 0
+        assert process.wait(DEADLINE) == 0
 
 
 def test_features_and_version_say_nothing_else(run: Runtime) -> None:

@@ -52,7 +52,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=600,
     )
     rows = {row["program"]: row for row in json.loads((place / "results").read_text())}
     log = place / "log"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.linux.faults import points
 from tests.linux.faults.points import Point, named, run, run_to, trace
-from tests.linux.faults.rig import Outcome, Rig
+from tests.linux.faults.rig import PATIENCE, Outcome, Rig
 
 PLAIN = {"creating", "created", "running", "stopped"}
 
@@ -119,7 +119,7 @@ def _kill(rig: Rig) -> None:
         _quick(rig, "kill", "box", "KILL")
         poller = select.poll()
         poller.register(fd, select.POLLIN)
-        assert poller.poll(20_000)
+        assert poller.poll(PATIENCE * 1000)
     finally:
         os.close(fd)
 

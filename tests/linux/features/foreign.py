@@ -63,7 +63,7 @@ class Foreign:
                 # Not /dev/null: crun 1.8 gives what it has as standard input to root of the user namespace.
                 done = subprocess.run(
                     [*self._command, "run", "--bundle", str(self._place), name],
-                    input=b"", stdout=out, stderr=err, check=False, timeout=120,
+                    input=b"", stdout=out, stderr=err, check=False, timeout=600,
                 )  # fmt: skip
         finally:
             subprocess.run([*self._command, "delete", "--force", name], capture_output=True, check=False)

@@ -112,7 +112,7 @@ for one, other in zip(before, after):
 def test_an_examination_changes_nothing() -> None:
     script = _UNCHANGED.format(path=[one for one in sys.path if one])
     command = ["unshare", "--mount", sys.executable, "-I", "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.linux.child.support import PATIENCE
 from tests.unit.features.usage import AGENT, DEVICE, FLAGS, HOOK, LISTS, MAPPINGS, ROOTFS, SOURCE, at
 
 import orlop
@@ -172,7 +173,7 @@ def test_an_id_mapped_mount_shows_other_owners(place: Place, kind: str) -> None:
             _judge(error, "mountOptions idmap")
             pytest.skip(f"this host's file system cannot be id-mapped: {error}")
     made.start()
-    made.wait(timeout=20)
+    made.wait(timeout=PATIENCE)
     made.delete(force=True)
     assert output.read_text() == ("1007 1008\n" if kind == "bind" else "1000 1000\n")
     assert (file.stat().st_uid, file.stat().st_gid) == (7, 8)

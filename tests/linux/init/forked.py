@@ -18,7 +18,7 @@ from orlop_linux.init import procfs, root, syscalls
 from orlop_linux.init.context import Context
 
 _CLONE = syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH | syscalls.AT_RECURSIVE
-DEADLINE = 60
+DEADLINE = 120
 
 
 class RefusedError(AssertionError):

@@ -13,7 +13,7 @@ from orlop_linux.live import prewarm
 
 PLATFORM = Path(prewarm.__file__).parents[2]
 CONTRACT = Path(sys.modules[PlatformError.__module__].__file__ or "").parents[1]
-DEADLINE = 20.0
+DEADLINE = 120.0
 
 
 LAUNCH = """

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.linux.faults.rig import mounts
 from tests.linux.init.launching import (
     CONTRACT,
     DEADLINE,
@@ -194,10 +195,10 @@ def test_the_overlay_is_attached_nowhere(
     helpers: Callable[..., Helper], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prewarm, "_SMALL", 0)
-    before = Path("/proc/self/mountinfo").read_text()
+    before = mounts()
     helper = helpers()
     assert helper.report["exe"] == "/" + os.path.basename(prewarm.base_interpreter())
-    assert Path(f"/proc/{helper.pid}/mountinfo").read_text() == before
+    assert mounts(helper.pid) == before
 
 
 def test_the_helper_starts_from_nothing(way: str, helpers: Callable[..., Helper]) -> None:

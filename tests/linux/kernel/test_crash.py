@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.leftovers import remove_cgroup
+from tests.leftovers import PATIENCE, remove_cgroup
 
 import orlop
 from orlop.lifecycle.delete import delete
@@ -110,7 +110,7 @@ def test_killed(bundle: Path, cgroup: str, tmp_path: Path, place: str) -> None:
     with (tmp_path / "output").open("wb") as output:
         command = [sys.executable, "-I", "-c", script]
         died = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False, timeout=60
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False, timeout=PATIENCE
         )
     assert died.returncode == -signal.SIGKILL, (tmp_path / "output").read_text()
     with orlop.Runtime.compose(root=str(root)) as runtime:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.linux.child.agents import Agent
+from tests.linux.child.agents import PATIENCE, Agent
 
 from orlop_hookspecs.errors import StepError
 from orlop_hookspecs.record import Record
@@ -114,7 +114,7 @@ def test_nonsense_is_refused_and_its_descriptors_are_closed(
     with pytest.raises(StepError, match="makes no sense"):
         Handover(record, STATE).attend(child.ours.fileno())
     assert sorted(os.listdir("/proc/self/fd")) == before
-    assert child.process.wait(10) == -9
+    assert child.process.wait(PATIENCE) == -9
     assert agent.states == []
 
 
@@ -138,7 +138,7 @@ def test_a_helper_that_is_killed_is_noticed(record: Record, child: Child) -> Non
     child.helper.kill()
     with pytest.raises(StepError, match="does not send the listener"):
         Handover(record, STATE).attend(child.ours.fileno())
-    assert child.process.wait(10) == -9
+    assert child.process.wait(PATIENCE) == -9
 
 
 @pytest.mark.parametrize(

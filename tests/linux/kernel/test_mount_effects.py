@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.linux.faults.points import run
-from tests.linux.faults.rig import Rig, mounts, opened
+from tests.linux.faults.rig import PATIENCE, Rig, mounts, opened
 from tests.linux.init.forked import in_child
 
 from orlop_linux.init import mounts as child
@@ -52,7 +52,7 @@ def _ended(fd: int) -> None:
 
     poller = select.poll()
     poller.register(fd, select.POLLIN)
-    assert poller.poll(20_000)
+    assert poller.poll(PATIENCE * 1000)
 
 
 def shell(rig: Rig, script: str, *more: dict[str, Any], **changes: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.leftovers import PATIENCE
 
 from orlop_hookspecs.errors import StateError, StepError, WaitTimeoutError
 from orlop_hookspecs.record import Record
@@ -127,7 +128,7 @@ def test_several_wait_at_once_and_all_learn_it(sleeper: subprocess.Popen[bytes])
     live = LinuxLive()
     record = record_of(sleeper.pid, start_time(sleeper.pid))
     found: list[int | None] = []
-    threads = [threading.Thread(target=lambda: found.append(live.wait(record, 30))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: found.append(live.wait(record, PATIENCE))) for _ in range(4)]
     for thread in threads:
         thread.start()
     live.signal(record, signal.SIGKILL)
@@ -143,7 +144,7 @@ def test_status_reaps_a_child_that_has_ended_and_keeps_its_status() -> None:
     pidfd = live.pidfd(record)
     assert pidfd is not None
     child.send_signal(signal.SIGINT)
-    assert has_ended(pidfd, 30)
+    assert has_ended(pidfd, PATIENCE)
     os.close(pidfd)
     assert live.status(record) == "stopped"
     assert read_stat(child.pid) is None
@@ -160,7 +161,7 @@ def test_somebody_elses_child_has_no_status() -> None:
     live = LinuxLive()
     record = record_of(pid, start_time(pid))
     live.terminate(record)
-    assert live.wait(record, 30) is None
+    assert live.wait(record, PATIENCE) is None
     middle.wait()
     middle.stdout.close()
 

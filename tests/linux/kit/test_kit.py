@@ -60,7 +60,7 @@ def test_the_command_line_runs_the_rules_on_the_real_kernel() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
         stdin=subprocess.DEVNULL,
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.linux.faults.rig import Outcome, Rig, changed
+from tests.linux.faults.rig import PATIENCE, Outcome, Rig, changed
 
 _ENTRY = """
 import sys
@@ -117,7 +117,7 @@ class Plain(Rig):
                 stderr=stderr,
                 cwd="/",
                 env={"PATH": self.path, **environment},
-                timeout=60,
+                timeout=PATIENCE,
                 check=False,
                 **identity,
             )

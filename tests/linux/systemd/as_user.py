@@ -22,7 +22,7 @@ from orlop_hookspecs.launch import LaunchOptions
 
 def _show(unit: str, *names: str) -> dict[str, str]:
     command = ["systemctl", "--user", "show", *(f"--property={name}" for name in names), "--", unit]
-    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240).stdout
     return dict(line.split("=", 1) for line in text.splitlines())
 
 

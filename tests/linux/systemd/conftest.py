@@ -50,7 +50,7 @@ def show(unit: str, *names: str) -> dict[str, str]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=240,
     )
     return dict(line.split("=", 1) for line in done.stdout.splitlines())
 
@@ -108,7 +108,7 @@ class Box:
         """Run a program from create to delete and return what it wrote."""
         made = self.create(args=args, **how)
         made.start()
-        made.wait(timeout=60)
+        made.wait(timeout=240)
         made.delete()
         del self.containers[made.id]
         return self.output.read_text()
