@@ -6,6 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any
 
+from orlop import entrypoints
 from orlop_hookspecs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def read_settings(config: Mapping[str, Any] | str | os.PathLike[str] | None) -> 
             raise UsageError(f"cannot read the settings: {reason}", path=path, errno=error.errno) from None
         except ValueError as error:
             raise UsageError(f"malformed settings: {error}", path=path) from None
+        except RecursionError:
+            raise UsageError("malformed settings: nested too deeply", path=path) from None
     else:
         path, settings = "", config
     for key, value in settings.items():
@@ -96,6 +99,12 @@ def chosen(settings: Mapping[str, Any]) -> list[object] | None:
     plugins = settings.get("plugins")
     if "profile" not in settings:
         return None if plugins is None else list(plugins)
+    if entrypoints.frozen is not None:
+        raise UsageError(
+            "a composed runtime knows no profiles",
+            value=settings["profile"],
+            hint="name plugins of those inside, or compose it from that profile",
+        )
     from orlop.composing.profiles import plugins_of
 
     return [*plugins_of(settings["profile"]), *(plugins or ())]

@@ -8,17 +8,23 @@ import json
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.composing.conftest import MINIMAL, Composed, compose, orlop, pins
 
+from orlop.advertised.key import features_key
 from orlop.cli import template
 from orlop.cli.erase import compile_erased
+from orlop.cli.output import to_json
 from orlop.composing.profiles import names, plugins_of
+from orlop.documents.codec import encode
 from orlop.plugins.compose import compose as compose_live
 from orlop_linux.rooms import ROOMS
+
+VERSION = metadata.version("orlop")
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="needs Linux: the first line of a file names the interpreter"
@@ -35,6 +41,19 @@ with open(sys.argv[0], "rb") as file:
     file.seek(int(begin), 1)
     index, *_ = marshal.loads(file.read(int(head.rstrip(")\\n"))))
 print(*sorted(index))
+"""
+
+
+LOADED = """
+import os, sys
+end = os._exit
+def tell(status):
+    os.write(2, " ".join(sys.modules).encode())
+    end(status)
+os._exit = tell
+f = open(sys.argv[1], "rb")
+f.readline()
+exec(f.readline())
 """
 
 
@@ -124,6 +143,7 @@ def test_the_same_manifest_makes_the_same_bytes(minimal: Composed, tmp_path: Pat
     # The order of the lines is no part of what they say.
     manifest.write_text("[distributions]\n" + pins("jeepney", "orlop"))
     manifest.write_text('profile = "minimal"\nname = "tiny"\n' + manifest.read_text())
+    os.utime(manifest, (0, 0))
     output = tmp_path / "again"
     program = "from orlop.cli.main import entry; entry()"
     done = subprocess.run(
@@ -141,12 +161,15 @@ def test_the_same_manifest_makes_the_same_bytes(minimal: Composed, tmp_path: Pat
         ],
         cwd=tmp_path,
         env={"PYTHONHASHSEED": "77", "LANG": "C", "TZ": "Asia/Tokyo"},
+        umask=0o077,
         capture_output=True,
         text=True,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert output.read_bytes() == minimal.path.read_bytes()
+    assert output.stat().st_mode & 0o777 == 0o700
+    assert output.stat().st_mtime_ns > minimal.path.stat().st_mtime_ns
 
 
 def test_it_plans_and_refuses_as_the_installed_one_with_the_same_plugins(
@@ -208,7 +231,54 @@ def test_fewer_plugins_can_be_chosen_of_those_inside(minimal: Composed) -> None:
     assert states["mounts"] == "active"
     missing = minimal.run("--plugins", "seccomp", "plugins")
     assert missing.returncode == 1
-    assert "no plugin of this name is installed" in missing.stderr
+    assert "tiny was composed without it; write in [plugins] of manifest.toml: seccomp = " in missing.stderr
+    unknown = minimal.run("--plugins", "secomp", "plugins")
+    assert "no plugin of this name is installed" in unknown.stderr
+
+
+def test_the_line_is_told_where_fewer_plugins_were_chosen(minimal: Composed, tmp_path: Path) -> None:
+    place = bundle(tmp_path, seccomp={"defaultAction": "SCMP_ACT_ALLOW"})
+    done = minimal.run("--plugins=-rlimits", "check", str(place))
+    assert done.returncode == 1
+    assert "plugin rlimits would handle it; it is inactive: blocked" in done.stdout
+    assert "plugin seccomp would handle it, and tiny was composed without it; write in" in done.stdout
+
+
+def test_a_plugin_that_is_used_on_request_only(tmp_path: Path) -> None:
+    versions = f'hooks = "{VERSION}"\nhooks-d = "{VERSION}"'
+    text = MINIMAL.format(pins=pins("orlop", "jeepney")) + f"[plugins]\n{versions}\n"
+    more = compose(tmp_path, text)
+    assert {"orlop_linux.plugins.hooks_d", "orlop_linux.plugins.hooks"} <= modules(more)
+    states = {one["name"]: one["state"] for one in json.loads(more.run("plugins", "--format", "json").stdout)}
+    assert states["hooks-d"] == "active"
+
+
+def test_the_features_document_costs_no_plugin(minimal: Composed) -> None:
+    """It was settled when the runtime was composed: it is printed, and nobody is asked."""
+    live = compose_live("linux", plugins_of("minimal")).features.document()
+    assert minimal.run("features").stdout == to_json(encode(live), "    ") + "\n"
+    assert minimal.run("features", "--key").stdout == features_key(encode(live)) + "\n"
+    assert json.loads(minimal.run("features", "--key", "--format", "json").stdout) == {
+        "key": features_key(encode(live))
+    }
+    loaded = loaded_by(minimal, "features", "--key")
+    assert "orlop_composed.features" in loaded
+    assert {one for one in loaded if one.startswith("orlop_linux")} == set()
+    assert {"orlop.runtime", "orlop_composed.calls", "json", "hashlib"} & loaded == set()
+    # Other plugins are another composition.
+    other = minimal.run("--plugins=-capabilities", "features", "--key").stdout
+    assert other != minimal.run("features", "--key").stdout
+
+
+def loaded_by(composed: Composed, *arguments: str) -> set[str]:
+    """Return the modules that a command of the runtime has loaded when it ends."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", LOADED, str(composed.path), *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stderr.split())
 
 
 def test_settings_are_read_only_where_they_are_named(minimal: Composed, tmp_path: Path) -> None:
@@ -217,6 +287,10 @@ def test_settings_are_read_only_where_they_are_named(minimal: Composed, tmp_path
     done = minimal.run("--runtime-config", str(settings), "plugins", "--format", "json")
     states = {one["name"]: one["state"] for one in json.loads(done.stdout)}
     assert states["rlimits"] == "inactive"
+    settings.write_text('profile = "minimal"\n')
+    done = minimal.run("--runtime-config", str(settings), "plugins")
+    assert done.returncode == 1
+    assert "a composed runtime knows no profiles (value: 'minimal')" in done.stderr
     settings.write_text(f'root = "{tmp_path}"\n')
     (tmp_path / "one").mkdir()
     assert minimal.run("--runtime-config", str(settings), "list", "--quiet").stdout == "one\n"

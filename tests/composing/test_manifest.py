@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 from tests.composing.conftest import orlop, pins
+
+from orlop.composing.manifest import SIZE_LIMIT
 
 VERSION = metadata.version("orlop")
 PINS = f'jeepney = \\"{metadata.version("jeepney")}\\", orlop = \\"{VERSION}\\"'
@@ -16,6 +19,21 @@ BAD = {
     "no TOML": ("profile = minimal\n", "malformed manifest: "),
     "no UTF-8": (b'name = "\xff"\n', "malformed manifest: "),
     "empty": ("", "no plugin is chosen; name a profile, or plugins in [plugins]"),
+    "nested deeply": (f"a = {'[' * 100_000}", "malformed manifest: nested too deeply"),
+    "huge": ("#" * (SIZE_LIMIT + 1), f"the manifest is too large; at most {SIZE_LIMIT} bytes"),
+    "twice": ('[plugins]\nmounts = "1"\nmounts = "2"\n', "malformed manifest: Cannot overwrite a value"),
+    "path as name": (
+        'name = "../../bin/sh"\nprofile = "minimal"\n',
+        "a runtime's name is made of letters, digits and ._- (value: '../../bin/sh')",
+    ),
+    "two spellings": (
+        f'profile = "minimal"\n[distributions]\n{pins("orlop", "jeepney")}Jeepney = "1"\n',
+        "two lines of [distributions] pin the same one (value: 'Jeepney')",
+    ),
+    "unmet": (
+        f'profile = "minimal"\n[plugins]\nhooks-d = "{VERSION}"\n',
+        f'which is not in the composition (not chosen); write in [plugins]: hooks = \\"{VERSION}',
+    ),
     "unknown key": ('profil = "minimal"\n', "unknown key profil; known are: name, platform, profile, "),
     "wrong type": ("profile = 3\n", "expected the name of a profile for profile (value: 3)"),
     "unknown profile": (
@@ -71,11 +89,19 @@ BAD = {
         f'interpreter = "/no/python"\nprofile = "minimal"\n[distributions]\n{pins("jeepney", "orlop")}',
         "/no/python: the interpreter does not start: no such file or directory",
     ),
+    "nothing of python": (
+        f'interpreter = "/bin/true"\nprofile = "minimal"\n[distributions]\n{pins("jeepney", "orlop")}',
+        "/bin/true: the interpreter is no Python",
+    ),
     "no python": (
         f'interpreter = "/bin/false"\nprofile = "minimal"\n[distributions]\n{pins("jeepney", "orlop")}',
         "/bin/false: the interpreter cannot compile the modules: no reason given",
     ),
 }
+
+
+WITHOUT_PLACE = {"unknown plugin", "other platform", "no python", "nothing of python"}
+"""What is wrong with what is installed, and not with a line of the manifest."""
 
 
 @pytest.mark.parametrize("what", BAD)
@@ -89,9 +115,20 @@ def test_a_bad_manifest(what: str, tmp_path: Path) -> None:
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert expected in line
-    if "interpreter" not in what and what not in {"unknown plugin", "other platform", "no python"}:
+    if "interpreter" not in what and what not in WITHOUT_PLACE:
         assert str(manifest) in line
     assert [one.name for one in tmp_path.iterdir()] == (["manifest.toml"] if content is not None else [])
+
+
+def test_a_manifest_that_is_no_file(tmp_path: Path) -> None:
+    """Whoever opens a FIFO waits for somebody who writes to it, and a device may never end."""
+    os.mkfifo(tmp_path / "fifo")
+    for place in (str(tmp_path / "fifo"), "/dev/zero"):
+        done = orlop("compose", place, "--output", str(tmp_path / "made"))
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert f"{place}: cannot read the manifest: expected a regular file" in line
+    assert [one.name for one in tmp_path.iterdir()] == ["fifo"]
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:

@@ -137,6 +137,17 @@ def test_what_a_vendor_requires_is_pinned_as_well(site: Path) -> None:
     assert not acme.path.exists()
 
 
+def test_an_entry_point_that_has_another_name(site: Path) -> None:
+    points = site / "acme_orlop-2.5.1.dist-info" / "entry_points.txt"
+    points.write_text("[orlop]\nspeed = acme_orlop.plugin:PLUGIN\n")
+    text = f'profile = "minimal"\n[plugins]\nspeed = "2.5"\n[distributions]\n{pins("orlop", "jeepney")}'
+    done, acme = composed_with(site, text)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "acme.toml: plugin speed is not active for platform linux" in line
+    assert not acme.path.exists()
+
+
 def test_a_compiled_module_is_refused(site: Path) -> None:
     (site / "acme_library.py").unlink()
     (site / "acme_library.so").write_bytes(b"\x7fELF")

@@ -43,6 +43,16 @@ def prewarm(context: Context) -> None:
         find_kernel(context.settings().get("platform", _PLATFORM)).prewarm()
 
 
+def settled(context: Context) -> bool:
+    """Tell whether the command line asks for just the composition that a composed runtime is."""
+    return (
+        context.parts is None
+        and entrypoints.frozen is not None
+        and not context.line.option("plugins")
+        and context.settings().keys() <= _SETTLED
+    )
+
+
 def runtime(context: Context, *, check_features: bool = True) -> Runtime:
     """Return the composition that the command line asks for; nothing on the host is touched.
 
@@ -73,13 +83,13 @@ def _compose(context: Context, *, check_features: bool) -> Runtime:
         # A choice on the command line stands alone.
         for name in ("profile", "plugins", "block"):
             settings.pop(name, None)
-    elif entrypoints.frozen is not None and settings.keys() <= _SETTLED:
+    elif settled(context):
         from orlop.plugins.frozen import FrozenComposition
 
-        settled = FrozenComposition()
+        composition = FrozenComposition()
         return Runtime(
-            settled,
-            settled.supplied,
+            composition,
+            composition.supplied,
             root=context.root,
             options=settings.get("kernel"),
             warn=context.report.warning,

@@ -46,7 +46,7 @@ OPTIONS: tuple[Flag, ...] = (
     ),
     Flag(
         ("runtime-config",),
-        "TOML file with settings, instead of /etc/orlop/runtime.toml",
+        "TOML file with settings, instead of /etc/orlop/runtime.toml; a composed runtime reads no other",
         metavar="FILE",
     ),
     Flag(

@@ -28,12 +28,20 @@ if TYPE_CHECKING:
     from orlop.composing.parts import Parts
 
     Index = dict[str, tuple[int, int, bool]]
+    Coded = dict[str, tuple[bytes, tuple[str, ...], bool]]
+    """Module to its bytecode, the names that it knows, and whether it is a package."""
+
+OLDEST = (3, 11)
+"""The oldest Python that runs a composed runtime."""
 
 SMALL = ("state", "start", "kill", "delete")
 """Commands whose modules are loaded at once."""
 
 _SHEBANG_LIMIT = 127
 """Bytes of a first line that every kernel takes (execve(2), Interpreter scripts)."""
+
+MARK = b"-ISBcimport sys;f=open(sys.argv[1],'rb')"
+"""In the first line of every composed runtime."""
 
 _BEGIN = "import sys;f=open(sys.argv[1],'rb');f.readline();exec(f.readline())"
 
@@ -50,8 +58,8 @@ for path, source, own in items:
         code = erase["compile_erased"](source, path)
     else:
         code = compile(source, path, "exec", dont_inherit=True)
-    made.append(dumps(code))
-sys.stdout.buffer.write(dumps((MAGIC_NUMBER, sys.version.split()[0], made)))
+    made.append((dumps(code), code.co_names))
+sys.stdout.buffer.write(dumps((MAGIC_NUMBER, sys.version_info[:2], made), 2))
 """
 
 # What the helper runs first, and then all of its modules, each after those that it imports.
@@ -91,8 +99,11 @@ def build(manifest: Manifest, parts: Parts) -> bytes:
         start = file.read()
     sources = [(_path(name, package=package), source, own) for name, source, package, own in items]
     sources.append(("orlop/composing/start.py", start, False))
-    magic, version, (*codes, begin) = _compile(interpreter, sources)
-    coded = {name: (code, package) for (name, _, package, _), code in zip(items, codes, strict=True)}
+    magic, version, (*codes, (begin, _)) = _compile(interpreter, sources)
+    coded: Coded = {
+        name: (code, names, package)
+        for (name, _, package, _), (code, names) in zip(items, codes, strict=True)
+    }
     orders = {command: _order([*_ROOTS, f"orlop.cli.commands.{command}"], coded) for command in SMALL}
     thin = sorted({name for order in orders.values() for name in order})
     body, index, size = _lay_out(thin, coded)
@@ -112,10 +123,13 @@ def _path(name: str, *, package: bool) -> str:
     return name.replace(".", "/") + ("/__init__.py" if package else ".py")
 
 
-def _compile(interpreter: str, sources: list[tuple[str, bytes, bool]]) -> tuple[bytes, str, list[bytes]]:
+def _compile(
+    interpreter: str, sources: list[tuple[str, bytes, bool]]
+) -> tuple[bytes, tuple[int, int], list[tuple[bytes, tuple[str, ...]]]]:
     """Compile with the interpreter that will run the code, in a process that is the same each time.
 
-    The bytes of bytecode depend on what else a process has interned, so it is always a new one.
+    The bytes of bytecode depend on what else a process has interned, so it is always a new one. What another
+    version of Python has compiled cannot be looked into here, so that process tells the names as well.
     """
     from orlop.cli import erase
 
@@ -136,11 +150,21 @@ def _compile(interpreter: str, sources: list[tuple[str, bytes, bool]]) -> tuple[
     if done.returncode:
         last = (done.stderr.decode(errors="replace").strip() or "no reason given").splitlines()[-1]
         raise UsageError(f"the interpreter cannot compile the modules: {last}", path=interpreter)
-    magic, version, codes = loads(done.stdout)  # noqa: S302 - of the process that was started here
+    try:
+        magic, version, codes = loads(done.stdout)  # noqa: S302 - of the process that was started here
+    except (ValueError, EOFError, TypeError):
+        raise UsageError("the interpreter is no Python", path=interpreter) from None
+    if version < OLDEST:
+        raise UsageError(
+            "the interpreter is too old",
+            path=interpreter,
+            value=".".join(map(str, version)),
+            hint=f"a composed runtime needs Python {'.'.join(map(str, OLDEST))} or newer",
+        )
     return magic, version, codes
 
 
-def _order(roots: list[str], coded: dict[str, tuple[bytes, bool]]) -> tuple[str, ...]:
+def _order(roots: list[str], coded: Coded) -> tuple[str, ...]:
     """Return *roots* and all that they import when they are imported, each after what it needs."""
     done: dict[str, None] = {}
     begun: set[str] = set()
@@ -151,10 +175,10 @@ def _order(roots: list[str], coded: dict[str, tuple[bytes, bool]]) -> tuple[str,
         begun.add(name)
         visit(name.rpartition(".")[0])
         # What a module imports at once is among the names that its code knows.
-        words = loads(coded[name][0]).co_names  # noqa: S302 - compiled here
+        words = coded[name][1]
         for word in words:
             visit(word)
-            for other in words if word in coded and coded[word][1] else ():
+            for other in words if word in coded and coded[word][2] else ():
                 visit(f"{word}.{other}")
         done[name] = None
 
@@ -163,24 +187,24 @@ def _order(roots: list[str], coded: dict[str, tuple[bytes, bool]]) -> tuple[str,
     return tuple(done)
 
 
-def _lay_out(first: list[str], coded: dict[str, tuple[bytes, bool]]) -> tuple[bytearray, Index, int]:
+def _lay_out(first: list[str], coded: Coded) -> tuple[bytearray, Index, int]:
     """Return the modules one after another, where each is, and the size of the *first* ones together."""
     body = bytearray()
     index: Index = {}
     for name in (*first, *sorted(set(coded) - set(first))):
-        code, package = coded[name]
+        code, _, package = coded[name]
         index[name] = len(body), len(code), package
         body += code
     return body, index, sum(len(coded[name][0]) for name in first)
 
 
-def _helper(helper: str, interpreter: str, coded: dict[str, tuple[bytes, bool]]) -> bytes:
+def _helper(helper: str, interpreter: str, coded: Coded) -> bytes:
     """Return the code that the helper executes; empty if the platform has none."""
     if not helper:
         return b""
-    modules = [(name, coded[name][1], coded[name][0]) for name in _order([helper], coded)]
+    modules = [(name, coded[name][2], coded[name][0]) for name in _order([helper], coded)]
     text = f"HELPER = {helper!r}\nMODULES = {modules!r}\n{_HELPER}"
-    return _compile(interpreter, [("orlop_composed/helper.py", text.encode(), False)])[2][0]
+    return _compile(interpreter, [("orlop_composed/helper.py", text.encode(), False)])[2][0][0]
 
 
 def _points(parts: Parts) -> dict[str, list[tuple[str, str, str]]]:
@@ -202,9 +226,9 @@ def _first_line(interpreter: str) -> bytes:
     return line
 
 
-def _second_line(name: str, magic: bytes, version: str, start: int, head: int) -> bytes:
+def _second_line(name: str, magic: bytes, version: tuple[int, int], start: int, head: int) -> bytes:
     """Return the line of Python that refuses other versions, executes the start and begins."""
-    minor = ".".join(version.split(".")[:2])
+    minor = ".".join(map(str, version))
     refusal = (
         f"{name}: this file was composed for Python {minor}, and the interpreter that it names is another one"
     )
@@ -213,31 +237,3 @@ def _second_line(name: str, magic: bytes, version: str, start: int, head: int) -
         f"e.MAGIC_NUMBER=={magic!r} or sys.exit({refusal!r});"
         f"exec(marshal.loads(f.read({start})));begin(f,{head})\n"
     ).encode()
-
-
-def write(path: str, content: bytes) -> None:
-    """Write the file, executable, replacing what was there only when all of it is written.
-
-    Raises:
-        UsageError: It cannot be written.
-    """
-    temporary = f"{path}.{os.getpid()}.new"
-    try:
-        descriptor = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o755
-        )
-        try:
-            view = memoryview(content)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.rename(temporary, path)
-    except OSError as error:
-        try:
-            os.unlink(temporary)
-        except OSError:
-            pass
-        reason = (error.strerror or str(error)).lower()
-        raise UsageError(f"cannot write the runtime: {reason}", path=path, errno=error.errno) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING, Any
 
 from orlop.composing.profiles import plugins_of
@@ -81,7 +82,7 @@ def read_manifest(path: str) -> Manifest:
     chosen = {*plugins, *(_profile(profile, path) if profile else ())} - {platform}
     if not chosen:
         raise UsageError("no plugin is chosen", path=path, hint="name a profile, or plugins in [plugins]")
-    pins = _versions(data, "distributions", path)
+    pins = _distributions(data, path)
     return Manifest(
         path=path,
         name=name,
@@ -91,7 +92,7 @@ def read_manifest(path: str) -> Manifest:
         chosen=tuple(sorted(chosen)),
         modules=_modules(data, path),
         plugins=plugins,
-        distributions={normalized(one): version for one, version in pins.items()},
+        distributions=pins,
     )
 
 
@@ -99,17 +100,23 @@ def _load(path: str) -> dict[str, Any]:
     import tomllib
 
     try:
-        with open(path, "rb") as file:
+        # Opening a FIFO without this waits for somebody who writes to it.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise UsageError("cannot read the manifest: expected a regular file", path=path)
             source = file.read(SIZE_LIMIT + 1)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UsageError(f"cannot read the manifest: {reason}", path=path, errno=error.errno) from None
     if len(source) > SIZE_LIMIT:
-        raise UsageError("the manifest is too large", path=path, value=len(source))
+        raise UsageError("the manifest is too large", path=path, hint=f"at most {SIZE_LIMIT} bytes")
     try:
         return tomllib.loads(source.decode())
     except ValueError as error:
         raise UsageError(f"malformed manifest: {error}", path=path) from None
+    except RecursionError:
+        raise UsageError("malformed manifest: nested too deeply", path=path) from None
 
 
 def _profile(profile: str, path: str) -> list[str]:
@@ -125,6 +132,16 @@ def _modules(data: Mapping[str, Any], path: str) -> tuple[str, ...]:
         if type(name) is not str or not all(part.isidentifier() for part in name.split(".")):
             raise UsageError("expected dotted names in modules", path=path, value=name)
     return tuple(map(str, found))
+
+
+def _distributions(data: Mapping[str, Any], path: str) -> dict[str, str]:
+    """Return the pinned distributions by normalized name; two spellings of one name are one too many."""
+    found: dict[str, str] = {}
+    for name, version in _versions(data, "distributions", path).items():
+        if normalized(name) in found:
+            raise UsageError("two lines of [distributions] pin the same one", path=path, value=name)
+        found[normalized(name)] = version
+    return found
 
 
 def _versions(data: Mapping[str, Any], table: str, path: str) -> dict[str, str]:

@@ -14,7 +14,9 @@ from orlop.composing.manifest import normalized
 from orlop.entrypoints import entry_points
 from orlop.live import GROUP as LIVE
 from orlop.plugins.compose import compose
-from orlop.plugins.sources import GROUP, installed
+from orlop.plugins.faults import RefusedPluginsError
+from orlop.plugins.sources import GROUP, installed, on_request
+from orlop.plugins.verify import verify
 from orlop_hookspecs.errors import UsageError
 from orlop_hookspecs.frozen import Frozen, frozen_keywords
 
@@ -85,11 +87,11 @@ def gather(manifest: Manifest) -> Parts:
         CompositionError: The plugins do not fit together, or one is not installed.
         UsageError: A version is not the pinned one, is not pinned, or a module cannot be put into a file.
     """
-    available = installed()
-    composition = compose(manifest.platform, list(manifest.chosen))
+    available = {**on_request(), **installed()}
+    composition = _compose(manifest, available)
     chosen = {plugin.info.name: plugin.info.version for plugin in composition.plugins}
     _check_plugins(manifest, chosen)
-    points = {name: available[name] for name in chosen if name in available}
+    points = _points(manifest, composition, available)
     live = [point for point in entry_points(LIVE) if point.name == manifest.platform]
     absent = {point.value.partition(":")[0] for name, point in available.items() if name not in chosen}
     used = {point.value.partition(":")[0] for point in points.values()}
@@ -115,6 +117,49 @@ def gather(manifest: Manifest) -> Parts:
         helper=helper,
         versions=versions,
     )
+
+
+def _compose(manifest: Manifest, available: Mapping[str, EntryPoint]) -> Composition:
+    """Return the composition; what it lacks is told with the lines that would add it."""
+    try:
+        return compose(manifest.platform, list(manifest.chosen))
+    except RefusedPluginsError as error:
+        lines = [
+            f'{name} = "{verified.info.version}"'
+            for name in dict.fromkeys(fault.needs for fault in error.faults if fault.needs)
+            if name in available
+            and (verified := verify(available[name].load(), available[name].value, [])) is not None
+        ]
+        if not lines:
+            raise
+        raise UsageError(
+            "; ".join(map(str, error.faults)),
+            path=manifest.path,
+            hint=f"write in [plugins]: {', '.join(lines)}",
+        ) from None
+
+
+def _points(
+    manifest: Manifest, composition: Composition, available: Mapping[str, EntryPoint]
+) -> dict[str, EntryPoint]:
+    """Return the entry point of each plugin of *composition*, by the plugin's name.
+
+    Raises:
+        UsageError: A plugin has none, or goes by another name there, and could not be named in a manifest.
+    """
+    found: dict[str, EntryPoint] = {}
+    for plugin in composition.plugins:
+        name = plugin.info.name
+        point = available.get(name)
+        if point is None or plugin.source != f"entry point {point.value}":
+            raise UsageError(
+                f"plugin {name} is not the entry point of that name",
+                path=manifest.path,
+                value=plugin.source,
+                hint="the entry point of a plugin has the plugin's own name",
+            )
+        found[name] = point
+    return found
 
 
 def _check_plugins(manifest: Manifest, chosen: Mapping[str, str]) -> None:

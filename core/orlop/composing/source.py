@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from orlop.plugins.sources import installed
+from orlop.advertised.key import features_key
+from orlop.cli.output import to_json
+from orlop.documents.codec import encode
+from orlop.plugins.sources import installed, on_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
 
 PACKAGE = "orlop_composed"
 """The package of generated modules."""
+
+INDENT = "    "
+"""Of the features document that people read."""
 
 _NOTE = '"""Made by ``orlop compose``; nobody edits this."""\n\nfrom __future__ import annotations\n\n'
 
@@ -70,8 +76,16 @@ def _call(place: str, plugin: object, implementation: Implementation) -> str:
 
 
 def _features(composition: Composition) -> str:
+    """Return the module with the features document: as data, as the text that is printed, and its key."""
     merged = composition.features
-    return f"{_NOTE}DATA = {merged.data!r}\nPROVENANCE = {merged.provenance!r}\n"
+    document = encode(merged.document())
+    told = {
+        "DATA": merged.data,
+        "PROVENANCE": merged.provenance,
+        "TEXT": to_json(document, INDENT) + "\n",
+        "KEY": features_key(document),
+    }
+    return _NOTE + "".join(f"{name} = {value!r}\n" for name, value in told.items())
 
 
 def _facts(manifest: Manifest, parts: Parts) -> str:
@@ -93,7 +107,7 @@ def _missing(manifest: Manifest, parts: Parts) -> list[tuple[str, str, list[tupl
 
     found: list[tuple[str, str, list[tuple[str, Any, bool]]]] = []
     inside = {one.info.name for one in parts.composition.plugins}
-    for name, point in sorted(installed().items()):
+    for name, point in sorted({**on_request(), **installed()}.items()):
         if name in inside:
             continue
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from orlop import entrypoints
 from orlop.documents.codec import decode_config, encode
 from orlop.engine import adjust
 from orlop.engine.plan import make_plan
@@ -171,9 +172,6 @@ def hint_for(composition: Composition, finding: Finding) -> str:
     from orlop.plugins.facade import Hooks
     from orlop.plugins.verify import verify
 
-    told = composition.hint_for(finding)
-    if told:
-        return told
     for inactive in composition.inactive:
         try:
             verified = verify(inactive.load(), inactive.source, [])
@@ -184,4 +182,8 @@ def hint_for(composition: Composition, finding: Finding) -> str:
             continue
         if coverage.accepts(finding):
             return f"plugin {inactive.name} would handle it; it is inactive: {inactive.reason}"
+    if entrypoints.frozen is not None:
+        from orlop.plugins.frozen import missing_for
+
+        return missing_for(finding)
     return ""

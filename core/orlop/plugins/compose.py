@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     import pluggy
 
-    from orlop.engine.coverage import Finding
     from orlop.plugins.sources import Candidate
     from orlop_hookspecs.hooks.capability import Handle
     from orlop_hookspecs.kernel import Platform
@@ -111,10 +110,6 @@ class Composition:
     def features(self) -> Merged:
         """The merged features document with its provenance."""
         return merge(self.handles, self.hooks.features())
-
-    def hint_for(self, finding: Finding) -> str:  # noqa: ARG002 - what overrides it looks at it
-        """Return what would handle *finding*, where more is known than the inactive plugins; else nothing."""
-        return ""
 
     def why_here(self, name: str) -> list[str]:
         """Return why plugin *name* stands where it does in the order: what it and others declared."""
@@ -333,6 +328,7 @@ def _resolve(
                         name,
                         f"it requires plugin {needed}, which is not in the composition{why}",
                         "requirement",
+                        needed,
                     )
                 )
         faults.extend(

@@ -21,6 +21,8 @@ class PluginFault(Frozen):
     """What is wrong, in lower case, without the plugin."""
     rule: str = ""
     """Stable name of the rule that is broken (``default-parameter``, ``order-cycle``), for programs."""
+    needs: str = ""
+    """The plugin that is required and not there, where that is the fault."""
 
     def __str__(self) -> str:
         """Return the fault as one line."""

@@ -69,23 +69,35 @@ class FrozenComposition(Composition):
         generated = _generated("features")
         return Merged(generated.DATA, generated.PROVENANCE)
 
-    def hint_for(self, finding: Finding) -> str:
-        """Return which plugin would handle *finding*, and the line of the manifest that would add it."""
-        from orlop.engine.coverage import Coverage
-        from orlop_hookspecs.hooks.capability import Handle
 
-        facts = _generated("facts")
-        for name, version, rows in facts.MISSING:
-            handles = [
-                Handle(path, None if values is None else frozenset(values), exact=exact)
-                for path, values, exact in rows
-            ]
-            if Coverage([(name, handles)]).accepts(finding):
-                return (
-                    f"plugin {name} would handle it, and {facts.NAME} was composed without it; "
-                    f'write in [plugins] of {facts.MANIFEST}: {name} = "{version}"'
-                )
-        return ""
+def missing_for(finding: Finding) -> str:
+    """Return which plugin that was left out would handle *finding*, and the manifest's line that adds it."""
+    from orlop.engine.coverage import Coverage
+    from orlop_hookspecs.hooks.capability import Handle
+
+    for name, version, rows in _generated("facts").MISSING:
+        handles = [
+            Handle(path, None if values is None else frozenset(values), exact=exact)
+            for path, values, exact in rows
+        ]
+        if Coverage([(name, handles)]).accepts(finding):
+            return f"plugin {name} would handle it, and {_without(name, version)}"
+    return ""
+
+
+def left_out(plugin: str) -> str:
+    """Return how the manifest gets *plugin* in, if it is one that was left out; else nothing."""
+    for name, version, _ in _generated("facts").MISSING:
+        if name == plugin:
+            return _without(name, version)
+    return ""
+
+
+def _without(name: str, version: str) -> str:
+    facts = _generated("facts")
+    return (
+        f'{facts.NAME} was composed without it; write in [plugins] of {facts.MANIFEST}: {name} = "{version}"'
+    )
 
 
 def frozen() -> FrozenComposition | None:

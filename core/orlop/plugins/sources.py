@@ -6,6 +6,7 @@ import sys
 import types
 from typing import TYPE_CHECKING
 
+from orlop import entrypoints
 from orlop.entrypoints import EntryPoint, entry_points
 from orlop.plugins.faults import PluginFault
 
@@ -144,6 +145,12 @@ def _from_object(plugin: object) -> Candidate:
 
 def not_installed(name: str, available: Iterable[str]) -> PluginFault:
     """Return the fault of a *name* that no plugin has; it may be a misspelt one of *available*."""
+    if entrypoints.frozen is not None:
+        from orlop.plugins.frozen import left_out
+
+        missing = left_out(name)
+        if missing:
+            return PluginFault(name, missing, "not-installed")
     import difflib
 
     close = difflib.get_close_matches(name, list(available), 1)

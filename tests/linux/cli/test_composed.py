@@ -10,13 +10,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.linux.cli.conftest import Bundle, Runtime
 
+from orlop.composing.profiles import names
+
 MANIFEST = """\
 name = "composed"
-profile = "docker-like"
+profile = "{profile}"
 
 [distributions]
 orlop = "{orlop}"
@@ -25,13 +28,19 @@ jeepney = "{jeepney}"
 
 
 @pytest.fixture
-def composed(tmp_path: Path) -> Iterator[Runtime]:
+def profile() -> str:
+    """Return the profile that the runtime is composed from."""
+    return "docker-like"
+
+
+@pytest.fixture
+def composed(tmp_path: Path, profile: str) -> Iterator[Runtime]:
     """Return a composed runtime, alone in its directory; its containers are deleted at the end."""
     place = tmp_path / "composed"
     place.mkdir()
     manifest = tmp_path / "manifest.toml"
     versions = {name: importlib.metadata.version(name) for name in ("orlop", "jeepney")}
-    manifest.write_text(MANIFEST.format(**versions))
+    manifest.write_text(MANIFEST.format(**versions, profile=profile))
     program = "from orlop.cli.main import entry; entry()"
     words = ["compose", str(manifest), "--output", str(place / "composed")]
     done = subprocess.run(
@@ -57,6 +66,40 @@ def test_a_whole_lifecycle(composed: Runtime, bundle: Bundle, tmp_path: Path) ->
     assert composed("kill", "one", "KILL").returncode == 0
     assert composed("delete", "--force", "one").returncode == 0
     assert composed("state", "one").returncode == 1
+
+
+NO_MKDIR = {
+    "defaultAction": "SCMP_ACT_ALLOW",
+    "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}],
+}
+FOR: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "minimal": ({}, {}),
+    "sandbox": ({"seccomp": NO_MKDIR}, {}),
+    "docker-like": (
+        {"seccomp": NO_MKDIR, "sysctl": {"kernel.shm_rmid_forced": "1"}},
+        {"selinuxLabel": "", "user": {"uid": 7, "gid": 8, "additionalGids": [9]}},
+    ),
+    "kubernetes-like": (
+        {"seccomp": NO_MKDIR, "sysctl": {"kernel.shm_rmid_forced": "1"}},
+        {"scheduler": {"policy": "SCHED_BATCH"}},
+    ),
+}
+"""Profile to what of a config it is for: below linux and below process."""
+
+
+@pytest.mark.parametrize("profile", sorted(FOR))
+def test_each_profile_runs_what_it_is_for(
+    composed: Runtime, profile: str, bundle: Bundle, tmp_path: Path
+) -> None:
+    assert sorted(FOR) == names()
+    linux, process = FOR[profile]
+    made = bundle.configure()
+    script = "cat /proc/sys/kernel/shm_rmid_forced; mkdir /dev/shm/one || exit 9; exit 5"
+    bundle.configure({"linux": {**made["linux"], **linux}}, args=["/bin/sh", "-c", script], **process)
+    output = tmp_path / "output"
+    done = composed("run", "-b", str(bundle), "one", output=output)
+    assert done.returncode == (9 if "seccomp" in linux else 5), output.read_text()
+    assert output.read_text()[0] == ("1" if "sysctl" in linux else "0")
 
 
 def test_run_waits_and_tells_how_it_ended(composed: Runtime, bundle: Bundle, tmp_path: Path) -> None:

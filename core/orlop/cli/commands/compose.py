@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from orlop.cli.output import to_json, write
 from orlop.cli.paths import complete
+from orlop_hookspecs.errors import UsageError
 
 if TYPE_CHECKING:
     from orlop.cli.context import Context
@@ -17,17 +18,19 @@ _INDENT = "    "
 def run(context: Context) -> int:
     """Compose the runtime that the manifest describes, and say what is inside."""
     complete()
-    from orlop.composing.image import build
-    from orlop.composing.image import write as write_image
+    from orlop.composing.image import MARK, build
     from orlop.composing.manifest import read_manifest
+    from orlop.composing.output import check
+    from orlop.composing.output import write as write_image
     from orlop.composing.parts import gather
     from orlop.composing.source import as_report
 
     line = context.line
     manifest = read_manifest(line.arguments[0])
+    output = _output(line.text("output") or manifest.name)
+    check(output, MARK)
     parts = gather(manifest)
     content = build(manifest, parts)
-    output = os.path.abspath(line.text("output") or manifest.name)
     write_image(output, content)
     import hashlib
 
@@ -39,6 +42,13 @@ def run(context: Context) -> int:
     }
     write(to_json(report, _INDENT) + "\n" if line.text("format") == "json" else _text(report))
     return 0
+
+
+def _output(path: str) -> str:
+    """Return the absolute path of the file to write; one that ends in a slash names none."""
+    if path.endswith("/"):
+        raise UsageError("cannot write the runtime: expected the path of a file", path=path)
+    return os.path.abspath(path)
 
 
 def _text(report: dict[str, Any]) -> str:

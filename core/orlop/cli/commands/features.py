@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orlop.cli.composition import runtime
+from orlop.cli.composition import runtime, settled
 from orlop.cli.output import table, to_json, write
 from orlop_hookspecs.errors import UsageError
 
@@ -40,6 +40,11 @@ def run(context: Context) -> int:
 
             complete()
         return _validate(line.text("validate"), as_json=as_json)
+    if not {"provenance", "diff"}.intersection(asked) and settled(context):
+        # A composed runtime has had its document written when it was made: no plugin is asked, or loaded.
+        made = __import__("orlop_composed.features", fromlist=("_",))
+        write(_key(made.KEY, as_json=as_json) if asked else made.TEXT)
+        return 0
     composed = runtime(context)
     if asked == ["provenance"]:
         provenance = composed.features_provenance()
@@ -53,11 +58,14 @@ def run(context: Context) -> int:
     if asked == ["key"]:
         from orlop.advertised.key import features_key
 
-        key = features_key(document)
-        write(to_json({"key": key}, _INDENT) + "\n" if as_json else key + "\n")
+        write(_key(features_key(document), as_json=as_json))
         return 0
     write(to_json(document, _INDENT) + "\n")
     return 0
+
+
+def _key(key: str, *, as_json: bool) -> str:
+    return (to_json({"key": key}, _INDENT) if as_json else key) + "\n"
 
 
 def _validate(place: str, *, as_json: bool) -> int:
