@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.unit.core.stub import Host, config
@@ -126,3 +128,20 @@ def test_the_lifecycle_has_thirteen_steps() -> None:
     for number in (3, 4, 5, 7, 9):
         assert "step 12" in LIFECYCLE[number - 1].on_failure
     assert "warning" in LIFECYCLE[12].on_failure
+
+
+def test_the_table_of_the_documentation_is_this_one() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs/explanation/lifecycle.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", page, re.MULTILINE)
+    commands = {"processes": "ps", "stats": "events"}
+    allowed = {
+        status: [
+            commands.get(operation, operation)
+            for operation, reasons in TABLE.items()
+            if operation != "wait" and not reasons[status]
+        ]
+        for status in STATUSES
+    }
+    assert {status: sorted(operations.split(", ")) for status, operations in rows} == {
+        status: sorted(operations) for status, operations in allowed.items()
+    }
