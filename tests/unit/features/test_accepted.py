@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.features.box import Box
-from tests.unit.features.usage import FLAGS, HOOK, LISTS, SYSTEMD, at, base, bind, tmpfs
+from tests.unit.features.usage import FLAGS, HOOK, LISTS, SYSTEMD, at, base, bind, capabilities, tmpfs
 
 from orlop_hookspecs.documents import vocabulary
 from orlop_hookspecs.errors import DocumentError, OrlopError
@@ -152,17 +152,18 @@ def test_what_is_not_advertised_is_refused_before_anything_is_touched(box: Box, 
 
 def test_a_capability_that_is_not_advertised_is_left_out_and_told(box: Box) -> None:
     """The specification has it so (config.md, Linux Process): a warning, and the runtime SHOULD NOT fail."""
-    for word in strangers(box, "linux.capabilities"):
-        for config in LISTS["linux.capabilities"](word):
-            box.warnings.clear()
-            box.accepts(config)
-            (warning,) = box.warnings
+    words = strangers(box, "linux.capabilities")
+    for config in capabilities(*words):
+        box.warnings.clear()
+        box.accepts(config)
+        assert len(box.warnings) == len(words)
+        for word, warning in zip(words, box.warnings, strict=True):
             assert (
                 f"capability {word!a} is left out: no capability of this name is known (/process/" in warning
             )
-            # One for each place; the last set of a config is what it is about.
-            remark = box.runtime.check(config).ignored[-1]
-            assert (remark.value, remark.plugins) == (word, ("capabilities",))
+        # One for each place; the last set of a config is what it is about.
+        remarks = box.runtime.check(config).ignored[-len(words) :]
+        assert [(one.value, one.plugins) for one in remarks] == [(word, ("capabilities",)) for word in words]
 
 
 @pytest.mark.parametrize("path", CLOSED)

@@ -55,9 +55,10 @@ def _hook(kind: str) -> Iterator[Config]:
     yield base(hooks={kind: [{"path": HOOK, "args": ["nothing"], "timeout": 5}]})
 
 
-def _capability(name: str) -> Iterator[Config]:
+def capabilities(*names: str) -> Iterator[Config]:
+    """Yield configs that have all of *names*, one for each place where they can stand."""
     for sets in (("bounding",), ("inheritable",), ("permitted",), ("permitted", "effective"), ("ambient",)):
-        yield base(process={"capabilities": {one: [name] for one in sets}})
+        yield base(process={"capabilities": {one: list(names) for one in sets}})
 
 
 def bind(*options: str) -> Config:
@@ -123,7 +124,7 @@ LISTS: Mapping[str, Callable[[str], Iterator[Config]]] = {
     "hooks": _hook,
     "mountOptions": _mount_option,
     "linux.namespaces": _namespace,
-    "linux.capabilities": _capability,
+    "linux.capabilities": capabilities,
     "linux.seccomp.actions": _action,
     "linux.seccomp.operators": _operator,
     "linux.seccomp.archs": _architecture,
