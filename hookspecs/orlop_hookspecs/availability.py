@@ -26,7 +26,7 @@ class Capability(Frozen):
     """The strings at these properties that need it; ``None``: whatever they hold."""
     feature: str = ""
     """Dotted path in the features document that says whether it is implemented; empty: whoever handles the
-    properties implements it."""
+    properties implements it. What follows ``annotations.`` is one key, dots and all."""
     basic: bool = False
     """Hardly any container does without it."""
 
@@ -76,6 +76,9 @@ def _controller(name: str, *properties: str) -> Capability:
 def _word(prefix: str, word: str, paths: Iterable[str], feature: str) -> Capability:
     return Capability(f"{prefix}.{word}", tuple(paths), frozenset((word,)), feature)
 
+
+CHECKPOINTS = "annotations.org.opencontainers.runc.checkpoint.enabled"
+"""The features document has no field for checkpoints; engines look for this annotation."""
 
 _CPU = ("shares", "quota", "burst", "period", "realtimeRuntime", "realtimePeriod", "idle")
 _OLD = frozenset(("rbind", "ridmap", "rprivate", "rshared", "rslave", "runbindable"))
@@ -136,5 +139,8 @@ CATALOGUE: tuple[Capability, ...] = (
     Capability("netDevices", ("linux.netDevices",), feature="linux.netDevices.enabled"),
     Capability("rlimits", ("process.rlimits",)),
     Capability("terminal", ("process.terminal",)),
+    Capability("checkpoint", feature=CHECKPOINTS),
+    Capability("checkpoint.preDump", feature=CHECKPOINTS),
+    Capability("checkpoint.lazyPages", feature=CHECKPOINTS),
 )
 """Everything that is asked about by default."""

@@ -173,7 +173,8 @@ def _implementers(composition: Composition, one: Capability) -> tuple[str, ...]:
         found = dict.fromkeys(who for path in one.paths for who in composition.coverage.handlers(path))
         return tuple(found)
     value: Any = composition.features.data
-    for part in one.feature.split("."):
+    section, _, key = one.feature.partition(".")
+    for part in (section, key) if section == "annotations" else one.feature.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     owners = composition.features.provenance.get(one.feature, {})
     if isinstance(owners, dict):

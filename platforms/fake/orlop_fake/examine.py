@@ -138,6 +138,12 @@ def _time(machine: Machine, _: str) -> Answer:
     return _since(machine, "time namespaces", SINCE["time"]) or _YES
 
 
+def _checkpoint(machine: Machine, _: str) -> Answer:
+    return (
+        _forbidden("checkpoint and restore need the privileges of the host's root") if machine.uid else _YES
+    )
+
+
 def _always(_: Machine, __: str) -> Answer:
     return _YES
 
@@ -145,6 +151,7 @@ def _always(_: Machine, __: str) -> Answer:
 _ROOMS: Mapping[str, Callable[[Machine, str], Answer]] = {
     "apparmor": _apparmor,
     "cgroups": _cgroups,
+    "checkpoint": _checkpoint,
     "controller": _controller,
     "intelRdt": _resctrl,
     "memoryPolicy": _always,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.linux.features.test_features import BUSYBOX, Place
+from tests.needs import lacks
 from tests.unit.features.usage import FLAGS, LISTS
 
 import orlop
@@ -123,3 +124,14 @@ def test_there_is_an_answer_to_everything_and_each_no_has_a_remedy() -> None:
     for one in found.diagnoses:
         assert one.available is not None, one
         assert one.usable or (one.reason and one.remedy), one
+
+
+def test_checkpoints_are_there_where_criu_works() -> None:
+    """Whether it works says the program by which the tests that need it are chosen."""
+    with orlop.Runtime.compose(platform="linux") as runtime:
+        found = {one.name: one for one in runtime.examine(["checkpoint"]).diagnoses}
+    assert set(found) == {"checkpoint", "checkpoint.preDump", "checkpoint.lazyPages"}
+    whole = found["checkpoint"]
+    assert whole.plugins == ("checkpoint",)
+    assert whole.usable == (lacks("criu") == ""), whole
+    assert whole.usable or not any(one.usable for one in found.values())

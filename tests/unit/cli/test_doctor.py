@@ -32,6 +32,17 @@ def test_what_is_asked_for_by_name_has_to_be_usable(orlop_command: CommandLine) 
     assert orlop_command("--plugins=-rdma", "doctor", "controller.rdma")[0] == 1
 
 
+def test_checkpoints_are_asked_for_by_the_annotation_that_engines_read(orlop_command: CommandLine) -> None:
+    assert orlop_command("doctor", "checkpoint")[0] == 0
+    status, out, _ = orlop_command("--plugins=-checkpoint", "doctor", "checkpoint", "--format", "json")
+    assert status == 1
+    assert [one["name"] for one in json.loads(out)["capabilities"] if not one["implemented"]] == [
+        "checkpoint",
+        "checkpoint.preDump",
+        "checkpoint.lazyPages",
+    ]
+
+
 def test_json(orlop_command: CommandLine) -> None:
     status, out, _ = orlop_command("doctor", "--format", "json", "selinux", "seccomp")
     data = json.loads(out)

@@ -12,6 +12,7 @@ import orlop
 from orlop.lifecycle.delete import delete
 from orlop_fake import FakeKernel, FakePlatform, File, RuntimeCrash, Task
 from orlop_hookspecs.errors import ContainerNotFoundError, OrlopError, StepError, WaitTimeoutError
+from orlop_hookspecs.launch import LaunchOptions
 
 CONFIG: dict[str, Any] = {
     "ociVersion": "1.3.0",
@@ -244,3 +245,32 @@ def test_a_checkpoint_that_fails_leaves_the_container() -> None:
     container = runtime_of(kernel).get("one")
     assert container.status == "running"
     dump(runtime_of(kernel))
+
+
+def test_only_root_may_and_is_told_so_before() -> None:
+    kernel = FakeKernel(programs={"/bin/counter": counter}, uid=1000)
+    kernel.add_rootfs("/image")
+    kernel.add_files({"/image/bin/counter": File(mode=0o755)})
+    runtime = runtime_of(kernel)
+    kinds = ("user", "pid", "mount", "network")
+    mapped = [{"containerID": 0, "hostID": 1000, "size": 1}]
+    config = change(
+        linux={
+            "namespaces": [{"type": kind} for kind in kinds],
+            "uidMappings": mapped,
+            "gidMappings": mapped,
+        }
+    )
+    without = LaunchOptions(manage_cgroups=False)
+    container = runtime.create("one", config, without)
+    container.start()
+    with pytest.raises(StepError, match="need the privileges of the host's root") as caught:
+        container.checkpoint(IMAGES)
+    assert caught.value.errno == errno.EPERM
+    assert container.status == "running"
+    assert [one.allowed for one in runtime.examine(["checkpoint"]).diagnoses] == [False] * 3
+    container.delete(force=True)
+    kernel.images[IMAGES] = object()  # type: ignore[assignment]
+    with pytest.raises(StepError, match="need the privileges"):
+        runtime.restore("one", config, IMAGES, without)
+    assert kernel.leaks() == []

@@ -85,12 +85,19 @@ class Image:
         self.contents = contents
 
 
+def _require_root(kernel: Machine) -> None:
+    if kernel.uid:
+        raise refusal(errno.EPERM, message="checkpoint and restore need the privileges of the host's root")
+
+
 def dump(context: Context, step: DumpProcesses) -> None:
     """Write the container to an image; unless it is left running, its processes end.
 
-    EINVAL for a container with a process that is not its first one's, EBUSY for a filter with a listener.
+    EPERM for a caller who is not root, EINVAL for a container with a process that is not its first one's,
+    EBUSY for a filter with a listener.
     """
     kernel, options, process = context.kernel, step.options, context.process
+    _require_root(kernel)
     family = {process, *process.descendants()}
     for one in process.namespaces.pid.processes.values() if process.is_init else family:
         if one not in family and not one.ended:
@@ -111,7 +118,11 @@ def dump(context: Context, step: DumpProcesses) -> None:
 
 
 def require(context: Context, step: RestoreProcesses) -> Image:
-    """Return the image; ENOENT where there is none, EOPNOTSUPP for one that has no programs in it."""
+    """Return the image; EPERM for a caller who is not root, ENOENT where there is none.
+
+    EOPNOTSUPP for one that has no programs in it.
+    """
+    _require_root(context.kernel)
     path = step.options["image"]
     image: Image | None = context.kernel.images.get(path)
     if image is None:

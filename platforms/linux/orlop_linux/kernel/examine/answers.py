@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orlop_linux.kernel.examine import births, groups, modules, mounts, process
+from orlop_linux.kernel.examine import births, groups, images, modules, mounts, process
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +17,6 @@ def examine(kernel: LinuxKernel, asked: Sequence[Capability]) -> Mapping[str, An
     """Return the answers to what is *asked*, in that order."""
     names = [one.name for one in asked]
     known: dict[str, Answer] = {}
-    for room in (births, mounts, groups, modules, process):
+    for room in (births, mounts, groups, modules, process, images):
         known |= room.answers(kernel, names)
     return {name: known[name] for name in names if name in known}
