@@ -1,4 +1,4 @@
-"""Makes the reference pages on errors, steps and features from the code: ``python tools/reference.py``.
+"""Makes reference pages from the code (errors, steps, features, annotations): ``python tools/reference.py``.
 
 With ``--check`` nothing is written; the exit status is 1 when a page is not what the code says.
 """
@@ -12,10 +12,12 @@ import sys
 from pathlib import Path
 
 import orlop
-from orlop.plugins.sources import installed
+from orlop.plugins.sources import installed, on_request
 from orlop_hookspecs import errors
 from orlop_hookspecs.plan import PHASES
 from orlop_hookspecs.steps import STEP_TYPES, Step
+from orlop_linux.plugins.annotations import NEVER
+from orlop_linux.plugins.shared import DESCRIBED
 
 PAGES = Path(__file__).resolve().parents[1] / "docs" / "reference"
 NOTE = "<!-- Made by `python tools/reference.py`; a test compares it with the code. -->\n"
@@ -147,10 +149,58 @@ def feature_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def annotation_page() -> str:
+    """Return the page on annotations of configs."""
+    built_in = [name for name, point in installed().items() if point.value.startswith("orlop_linux.")]
+    by_default = set(_acted_on(built_in))
+    optional = [name for name, point in on_request().items() if point.value.startswith("orlop_linux.")]
+    lines = [
+        "# Annotations",
+        "",
+        (
+            "What becomes of the annotations of a config on which this or another runtime acts. All others "
+            "are carried along: they are in the state that hooks and `orlop state` see, and change nothing."
+        ),
+        "",
+        (
+            "A composition lists in `potentiallyUnsafeConfigAnnotations` of its features document exactly "
+            "those that it acts on, and describes each of them in `annotations`. Those of a plugin that is "
+            "off by default are neither listed nor acted on until `--plugins=+NAME` switches it on "
+            "([why](../decisions/0029-annotations-of-other-runtimes.md)). `orlop check` tells of an "
+            "annotation of a config that nobody acts on."
+        ),
+        "",
+        "## Acted on",
+        "",
+        "| Annotation | What it does | Plugin | |",
+        "|---|---|---|---|",
+    ]
+    for key, (plugin, meaning) in sorted(_acted_on([*built_in, *optional]).items()):
+        shown = f"{key}*" if key.endswith(".") else key
+        switched = "by default" if key in by_default else "on request"
+        lines.append(f"| `{shown}` | {cell(meaning)} | {plugin} | {switched} |")
+    lines += ["", "## Not acted on", "", "| Annotation | Why not, and what to use |", "|---|---|"]
+    lines += [f"| `{key}` | {cell(why)} |" for key, why in sorted(NEVER.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _acted_on(plugins: list[str]) -> dict[str, tuple[str, str]]:
+    """Return plugin and meaning of each annotation that a composition of *plugins* acts on."""
+    runtime = orlop.Runtime.compose(platform="linux", plugins=plugins)
+    said = runtime.composition.features.data["annotations"]
+    owners = runtime.features_provenance()["potentiallyUnsafeConfigAnnotations"]
+    return {key: (who, said[f"{DESCRIBED}{key.rstrip('.')}"]) for key, (who,) in owners.items()}
+
+
 def main(arguments: list[str]) -> int:
     """Write the pages, or only compare them."""
     stale = []
-    for name, make in (("errors", error_page), ("steps", step_page), ("features", feature_page)):
+    for name, make in (
+        ("errors", error_page),
+        ("steps", step_page),
+        ("features", feature_page),
+        ("annotations", annotation_page),
+    ):
         page = PAGES / f"{name}.md"
         text = NOTE + "\n" + make().rstrip("\n") + "\n"
         if not page.exists() or page.read_text() != text:

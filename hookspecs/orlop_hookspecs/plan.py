@@ -32,9 +32,9 @@ PHASES: Mapping[str, tuple[str, ...]] = {
     # At start, in the container process: from the least to the most confined, ending in execve(2).
     "exec": ("hooks", "limits", "filter-early", "user", "capabilities", "filter-late", "execute"),
     # Not part of a creation. On the host, with a live container: its processes are written to images.
-    "checkpoint": ("processes",),
+    "checkpoint": ("settings", "processes"),
     # In place of the phases from clone to exec: processes are made from images.
-    "restore": ("processes",),
+    "restore": ("settings", "processes"),
 }
 """Phases in the order of the lifecycle, each with its slots in order."""
 

@@ -17,6 +17,7 @@ STABLE, EXPERIMENTAL, DEPRECATED = "stable", "experimental", "deprecated"
 EXPERIMENTAL_PARTS: Mapping[str, str] = {
     "orlop_checkpoint": "what a plugin has to know is still being learned",
     "orlop_restore": "as orlop_checkpoint",
+    "ConfigureCriu": "as DumpProcesses",
     "DumpProcesses": "what CRIU has to be told is still growing",
     "RestoreProcesses": "as DumpProcesses",
     "LiveKernel.prewarm": "what a platform begins early is still being measured",
@@ -48,6 +49,8 @@ SINCE: Mapping[str, str] = {
     "SetCpuAffinity": "1.1",
     "LiveKernel.checkpoint": "1.1",
     "Sandbox.restore": "1.1",
+    "ConfigureCriu": "1.1",
+    "KeepGroups": "1.1",
     "DumpProcesses": "1.1",
     "RestoreProcesses": "1.1",
     "orlop.bench": "1.1",

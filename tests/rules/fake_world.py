@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.rules.programs import PROGRAMS
-from tests.rules.world import ADDRESS, DIRECTORIES, Config, World
+from tests.rules.world import ADDRESS, DIRECTORIES, PLUGINS, Config, World
 
 import orlop
 from orlop_fake import Directory, FakeKernel, FakePlatform, File, HookCall, Resctrl, Symlink
@@ -19,7 +19,7 @@ from orlop_hookspecs.launch import ExecOptions, LaunchOptions
 @functools.cache
 def _composition() -> Any:
     """Return every installed plugin, composed once for all worlds."""
-    return orlop.Runtime.compose(platform="fake").composition
+    return orlop.Runtime.compose(platform="fake", plugins=PLUGINS).composition
 
 
 class MarkingKernel(FakeKernel):
@@ -56,6 +56,14 @@ class FakeWorld(World):
         overlay |= {f"bin/{name}": File(mode=0o755) for name in ("busybox", *PROGRAMS)}
         overlay |= {"tmp": Directory(0o1777), "bin/sh": Symlink("busybox")}
         self.kernel.add_files({f"{root}/{name}": value for name, value in overlay.items()})
+
+    @contextmanager
+    def caller_groups(self, *groups: int) -> Iterator[None]:
+        before, self.kernel.groups = self.kernel.groups, groups
+        try:
+            yield
+        finally:
+            self.kernel.groups = before
 
     def put_file(self, bundle: Path, name: str, text: str = "") -> None:
         self.kernel.add_files({f"{bundle}/rootfs/{name}": text})

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.linux.child.agents import Agent
 from tests.linux.network.stage import Space
-from tests.rules.world import ADDRESS, PATIENCE, Config, World
+from tests.rules.world import ADDRESS, PATIENCE, PLUGINS, Config, World
 
 import orlop
 from orlop_hookspecs.launch import ExecOptions, LaunchOptions
@@ -31,12 +31,23 @@ class LinuxWorld(World):
 
     def __init__(self, place: Path) -> None:
         warnings: list[str] = []
-        runtime = orlop.Runtime.compose(platform="linux", root=str(place / "state"), warn=warnings.append)
+        runtime = orlop.Runtime.compose(
+            platform="linux", plugins=PLUGINS, root=str(place / "state"), warn=warnings.append
+        )
         super().__init__(runtime, place, warnings)
         self._outputs: dict[str, Path] = {}
         self._created = 0
         self._network: Space | None = None
         self._home: Space | None = None
+
+    @contextmanager
+    def caller_groups(self, *groups: int) -> Iterator[None]:
+        before = os.getgroups()
+        os.setgroups(groups)
+        try:
+            yield
+        finally:
+            os.setgroups(before)
 
     def _create(self, container: str, bundle: Path) -> orlop.Container:
         self._created += 1

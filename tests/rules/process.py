@@ -71,6 +71,17 @@ def the_program_gets_its_user_and_groups(w: World) -> None:
 
 
 @rule
+def the_groups_of_the_caller_are_kept_for_who_asks(w: World) -> None:
+    asking = {"annotations": {"run.oci.keep_original_groups": "1"}}
+    user = {"process": {"user": {"uid": 1000, "gid": 100}}}
+    with w.caller_groups(7, 4321):
+        assert w.facts(change=user)["groups"] == "100"
+        assert w.facts(change=user | asking)["groups"] == "100 7 4321"
+        w.start("c", change=user | asking)
+        assert "groups=100 7 4321\n" in w.execute("c", "/bin/facts")[1]
+
+
+@rule
 def the_program_gets_its_umask(w: World) -> None:
     assert w.facts(change={"process": {"user": {"umask": 0o077}}})["umask"] == "0077"
 

@@ -37,6 +37,9 @@ CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 DIRECTORIES = ("bin", "dev", "etc", "proc", "sys", "tmp", "data", "events", "hooks", "usr/bin")
 """The directories of the image."""
 
+PLUGINS = ("+keep-groups",)
+"""The composition of the worlds: every installed plugin, and these, which do nothing unasked."""
+
 ADDRESS = "192.0.2.7/24"
 """The address of a device of the host."""
 
@@ -276,6 +279,10 @@ class World(ABC):
         """
 
     # The machine ------------------------------------------------------------
+
+    @abstractmethod
+    def caller_groups(self, *groups: int) -> AbstractContextManager[None]:
+        """Give the runtime these supplementary groups for a while; before its first container only."""
 
     @abstractmethod
     def cgroup_value(self, container: str, controller: str, v1: str, v2: str) -> str:

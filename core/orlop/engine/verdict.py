@@ -185,12 +185,23 @@ def judge(
         pointer, message, value, plugin_name, hint = prepare.objection(plugin, problem)
         found.append(Judgement(pointer, REFUSED, (plugin_name,), message, value, hint))
     for plugin, remark in composition.hooks.remark(effective, context):
+        if _acted_on(composition, remark.pointer):
+            continue
         pointer, message, value, hint = remark.pointer, remark.message, remark.value, remark.hint
         found.append(Judgement(pointer, IGNORED, (plugin,), message, value, hint))
     found.extend(Judgement(pointer, IGNORED, (), "unknown to the specification") for pointer in unknown)
     if not any(one.outcome == REFUSED for one in found):
         _try_plan(composition, effective, context, found)
     return Verdict(tuple(found))
+
+
+def _acted_on(composition: Composition, where: str) -> bool:
+    """Tell whether a plugin acts on the annotation at *where*, whatever another one says of it."""
+    _, section, *key = where.split("/") if where else ("", "")
+    if section != "annotations" or not key:
+        return False
+    listed = composition.features.data.get("potentiallyUnsafeConfigAnnotations") or ()
+    return key[0].replace("~1", "/").replace("~0", "~") in listed
 
 
 def _try_plan(composition: Composition, config: Config, context: PlanContext, found: list[Judgement]) -> None:

@@ -80,7 +80,7 @@ def restore(  # noqa: PLR0913 - the parts of one creation
         )
         if not prepared.plan.steps("exec"):
             raise ConfigError("a config without a process cannot be restored", pointer="/process")
-        answers = composition.hooks.restore(prepared.plan, options)
+        answers = composition.hooks.restore(prepared.plan, options, prepared.config)
         steps = phase(answers, "restore", container)
         return _Restoration(composition, site, kernel, prepared, steps).run()
     except OrlopError as error:

@@ -300,11 +300,14 @@ class Hooks:
             for plugin, call in self._of(spec)
         ]
 
-    def restore(self, plan: Plan, restore: RestoreOptions) -> list[tuple[str, Sequence[Step]]]:
+    def restore(
+        self, plan: Plan, restore: RestoreOptions, config: Config
+    ) -> list[tuple[str, Sequence[Step]]]:
         """Ask what a restore takes."""
         spec = live.orlop_restore
         return [
-            (plugin, _sequence(plugin, spec, Step, call, plan, restore)) for plugin, call in self._of(spec)
+            (plugin, _sequence(plugin, spec, Step, call, plan, restore, config))
+            for plugin, call in self._of(spec)
         ]
 
     # -- told what has happened

@@ -9,7 +9,7 @@ from orlop_hookspecs.hooks.markers import hookspec
 
 if TYPE_CHECKING:
     from orlop_hookspecs.checkpoint import CheckpointOptions, RestoreOptions
-    from orlop_hookspecs.documents import IntelRdt, Resources
+    from orlop_hookspecs.documents import Config, IntelRdt, Resources
     from orlop_hookspecs.kernel import LiveKernel
     from orlop_hookspecs.plan import Plan
     from orlop_hookspecs.record import Record
@@ -121,8 +121,10 @@ def orlop_checkpoint(  # type: ignore[empty-body]
 
 
 @hookspec
-def orlop_restore(plan: Plan, restore: RestoreOptions) -> Sequence[Step]:  # type: ignore[empty-body]
-    """Say what it takes to bring a container back from images; *plan* is what its config would make.
+def orlop_restore(  # type: ignore[empty-body]
+    plan: Plan, restore: RestoreOptions, config: Config
+) -> Sequence[Step]:
+    """Say what it takes to bring a container back from images; *plan* is what its *config* would make.
 
     The phases ``clone`` to ``exec`` of *plan* are not executed: what they would make comes out of the images,
     and has to be what the config says.

@@ -14,7 +14,7 @@ from orlop_hookspecs.steps.cgroups import (
     SetDeviceRules,
     WriteCgroup,
 )
-from orlop_hookspecs.steps.checkpoint import DumpProcesses, RestoreProcesses
+from orlop_hookspecs.steps.checkpoint import ConfigureCriu, DumpProcesses, RestoreProcesses
 from orlop_hookspecs.steps.exec import (
     Execute,
     LoadSeccomp,
@@ -28,7 +28,7 @@ from orlop_hookspecs.steps.hooks import RunHook
 from orlop_hookspecs.steps.mounts import MountBind, MountCgroup, MountFilesystem, MountProc, MountSysfs
 from orlop_hookspecs.steps.namespaces import JoinNamespace, NewNamespace, SetIdMappings, SetTimeOffset
 from orlop_hookspecs.steps.network import MoveNetDevices
-from orlop_hookspecs.steps.process import SetOomScore
+from orlop_hookspecs.steps.process import KeepGroups, SetOomScore
 from orlop_hookspecs.steps.resctrl import CreateResctrlGroup, JoinResctrlGroup, WriteSchemata
 from orlop_hookspecs.steps.rootfs import (
     CreateDevice,
@@ -58,6 +58,7 @@ __all__ = [
     "STEP_TYPES",
     "BringUpLoopback",
     "CheckExecutable",
+    "ConfigureCriu",
     "CreateCgroup",
     "CreateDevice",
     "CreateResctrlGroup",
@@ -70,6 +71,7 @@ __all__ = [
     "JoinCgroup",
     "JoinNamespace",
     "JoinResctrlGroup",
+    "KeepGroups",
     "LoadSeccomp",
     "MakeRootReadonly",
     "MaskPath",

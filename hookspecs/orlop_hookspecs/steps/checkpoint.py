@@ -12,6 +12,28 @@ from orlop_hookspecs.steps.base import Step, step
 
 
 @step
+class ConfigureCriu(Step):
+    """Name the file with options for CRIU beside those of the request (criu(8), Configuration files).
+
+    Without this step it is the administrator's: ``/etc/criu/orlop.conf``, else ``/etc/criu/runc.conf``, if
+    there is one.
+    """
+
+    SLOT = "settings"
+
+    because: str
+    act: str
+    """``checkpoint`` or ``restore``."""
+    path: str = ""
+    """Absolute path of a file of root's that nobody else can write; empty: no file at all."""
+
+    @property
+    def phase(self) -> str:
+        """The phase of the operation that it is for."""
+        return self.act
+
+
+@step
 class DumpProcesses(Step):
     """Write the processes of a live container to images, with all that they have (criu(8), ``dump``)."""
 

@@ -71,6 +71,8 @@ class LoadSeccomp(Step):
     """Socket of the agent that gets the listener; empty when no action is SCMP_ACT_NOTIFY."""
     listener_metadata: str | None = None
     """What the agent is told besides."""
+    strict: bool = False
+    """Refuse a name that the host knows on no architecture, instead of leaving it out."""
     early: bool = False
     """Load before the user and the capabilities change (no_new_privs is off)."""
 

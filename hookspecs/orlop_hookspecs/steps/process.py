@@ -1,4 +1,4 @@
-"""Steps that the host applies to the waiting container process, because the process itself may not."""
+"""Steps on the container process itself: at its birth, and by the host while it waits."""
 
 from __future__ import annotations
 
@@ -15,3 +15,17 @@ class SetOomScore(Step):
 
     because: str
     score: int
+
+
+@step
+class KeepGroups(Step):
+    """Leave the process the supplementary groups that the runtime was started with (credentials(7)).
+
+    No setgroups(2) is made for it: :class:`SetUser` must have no groups then.
+    """
+
+    PHASE = "clone"
+    SLOT = "idmap"
+    JOINS = True
+
+    because: str

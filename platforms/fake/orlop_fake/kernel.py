@@ -34,6 +34,7 @@ class FakeKernel(LiveMachine):
         systemd: Whether systemd is the machine's init, which can then make cgroups.
         host: What hardware there is.
         uid: User id of the runtime; other than 0, the kernel refuses what it refuses an unprivileged user.
+        groups: Supplementary groups of the runtime; a container has them only when its plan keeps them.
         hostname: The host's name.
     """
 

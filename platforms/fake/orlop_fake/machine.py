@@ -68,6 +68,7 @@ class Machine:
         systemd: bool = True,
         host: Host | None = None,
         uid: int = 0,
+        groups: Sequence[int] = (),
         hostname: str = "fake",
     ) -> None:
         """Boot."""
@@ -79,6 +80,8 @@ class Machine:
         self.faults = Faults(self._crash)
         self.host = (host or Host()).boot()
         self.uid = uid
+        self.groups = tuple(groups)
+        """Supplementary groups of the runtime."""
         self.programs: dict[str, Callable[..., Any]] = dict(programs or {})
         self.hooks: dict[str, Callable[[HookCall], Any]] = dict(hooks or {})
         self.agents: dict[str, Callable[[AgentCall], int | None]] = {}

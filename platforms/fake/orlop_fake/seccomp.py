@@ -116,7 +116,10 @@ class Filter:
     __slots__ = ("_default", "_newest", "_rules", "_tables", "flags", "listener")
 
     def __init__(self, step: LoadSeccomp, tables: Mapping[str, Calls] = TABLES) -> None:
-        """Read *step*; EINVAL for what Linux refuses."""
+        """Read *step*; EINVAL for what Linux refuses.
+
+        The machine's library knows every name: a strict step is refused by its planner only.
+        """
         if not set(step.flags) <= FLAGS:
             raise refusal(errno.EINVAL, message=f"unknown seccomp flag in {step.flags!r}")
         if not set(step.architectures) <= set(SECCOMP_ARCHITECTURES):

@@ -34,8 +34,9 @@ def test_only_steps_about_one_process_are_executed(runtime: Runtime, host: Host)
 def test_steps_that_make_a_container_do_not_join() -> None:
     joining = {name for name, one in STEP_TYPES.items() if one.JOINS}
     assert joining == {
-        "CheckExecutable", "Execute", "JoinCgroup", "JoinResctrlGroup", "LoadSeccomp", "NewKeyring",
-        "NewSession", "OpenTerminal", "RequireSecurityModule", "SetApparmorProfile", "SetCapabilities",
+        "CheckExecutable", "Execute", "JoinCgroup", "JoinResctrlGroup", "KeepGroups", "LoadSeccomp",
+        "NewKeyring", "NewSession", "OpenTerminal", "RequireSecurityModule", "SetApparmorProfile",
+        "SetCapabilities",
         "SetCpuAffinity", "SetIoPriority", "SetMemoryPolicy", "SetNoNewPrivileges", "SetOomScore",
         "SetPersonality", "SetRlimits", "SetScheduler", "SetSelinuxLabel", "SetUmask", "SetUser",
     }  # fmt: skip

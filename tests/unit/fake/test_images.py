@@ -270,7 +270,7 @@ def test_only_root_may_and_is_told_so_before() -> None:
     assert container.status == "running"
     assert [one.allowed for one in runtime.examine(["checkpoint"]).diagnoses] == [False] * 3
     container.delete(force=True)
-    kernel.images[IMAGES] = object()  # type: ignore[assignment]
+    kernel.images[IMAGES] = object()
     with pytest.raises(StepError, match="need the privileges"):
         runtime.restore("one", config, IMAGES, without)
     assert kernel.leaks() == []

@@ -17,7 +17,7 @@ from orlop_hookspecs import steps
 from orlop_hookspecs.errors import HookError, StepError
 from orlop_hookspecs.steps import STEP_TYPES, Step
 
-APART = {"DumpProcesses", "RestoreProcesses"}
+APART = {"ConfigureCriu", "DumpProcesses", "RestoreProcesses"}
 """Steps that are in no creation: tests/unit/fake/test_images.py."""
 
 SAMPLES: dict[str, tuple[Step, ...]] = {
@@ -36,6 +36,7 @@ SAMPLES: dict[str, tuple[Step, ...]] = {
         made(steps.CreateResctrlGroup, clos_id="one"),
         made(steps.JoinResctrlGroup, clos_id="one"),
     ),
+    "KeepGroups": (made(steps.KeepGroups),),
     "LoadSeccomp": (made(steps.LoadSeccomp, default_action="SCMP_ACT_ALLOW"),),
     "MakeRootReadonly": (made(steps.MakeRootReadonly),),
     "MaskPath": (made(steps.MaskPath, path="/etc"), made(steps.MaskPath, path="/etc/passwd")),
@@ -121,9 +122,17 @@ def test_every_step_is_executed_and_undone(name: str, cgroups: str) -> None:
     assert kernel.snapshot() == before, before.diff(kernel.snapshot())
 
 
+def test_kept_groups_are_those_of_the_runtime() -> None:
+    user = made(steps.SetUser, uid=5, gid=6)
+    for more, groups in (((), ()), ((made(steps.KeepGroups),), (5, 7))):
+        box = Container(machine(groups=(5, 7)), base(user, *more)).create().start()
+        assert box.process.credentials.groups == groups
+
+
 def test_effects_of_the_whole() -> None:
     kernel = machine(resctrl=Resctrl(), host=Host(apparmor=("box",), selinux=True))
-    everything = [one for name, sample in SAMPLES.items() for one in sample]
+    # Groups that are kept are not those that are set.
+    everything = [one for name, sample in SAMPLES.items() for one in sample if name != "KeepGroups"]
     skipped = {"user", "time"}
     chosen = []
     seen: set[str] = set()

@@ -254,7 +254,7 @@ def _plan(box: Box, config: dict[str, Any], *, systemd: bool = False) -> Any:
 
 
 def test_annotations_change_nothing_but_those_that_are_named_as_unsafe(box: Box) -> None:
-    (prefix,) = box.features["potentiallyUnsafeConfigAnnotations"]
+    prefix, strict = box.features["potentiallyUnsafeConfigAnnotations"]
     harmless = base(annotations={"run.oci.handler": "krun", "io.orlop.version": "0"})
     unsafe = base(annotations={f"{prefix}KillSignal": "37"})
     for systemd in (False, True):
@@ -264,4 +264,10 @@ def test_annotations_change_nothing_but_those_that_are_named_as_unsafe(box: Box)
     for config in (harmless, unsafe):
         box.accepts(config)
         box.accepts(config, SYSTEMD)
+    unknown = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["no_such"], "action": "SCMP_ACT_LOG"}],
+    }
+    box.accepts(base(linux={"seccomp": unknown}))
+    box.refuses(base(linux={"seccomp": unknown}, annotations={strict: "1"}), match="asks for a refusal")
     box.refuses(base(annotations={f"{prefix}ExecStop": "'/bin/true'"}), SYSTEMD, match="may not set")

@@ -211,6 +211,13 @@ def test_unknown_names_are_left_out_with_one_warning() -> None:
     )
 
 
+def test_unknown_names_are_refused_by_a_strict_step() -> None:
+    strict = load(rule("read", "no_such_call", "arm_fadvise64_64"), strict=True)
+    with pytest.raises(StepError, match=r"does not know these system calls: no_such_call \[") as caught:
+        compile_filter(strict, "seccomp")
+    assert caught.value.pointer == "/linux/seccomp"
+
+
 OPERATORS = {
     "EQ": lambda x, a, b: x == a,
     "NE": lambda x, a, b: x != a,

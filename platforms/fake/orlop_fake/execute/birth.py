@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from orlop_fake.execute.context import Context, Handler
     from orlop_fake.machine import Machine
-    from orlop_hookspecs.steps import JoinNamespace, NewNamespace, SetIdMappings, SetTimeOffset
+    from orlop_hookspecs.steps import JoinNamespace, KeepGroups, NewNamespace, SetIdMappings, SetTimeOffset
 
 _SIMPLE: dict[str, Callable[[int, UserNamespace], Namespace]] = {
     "user": UserNamespace,
@@ -129,12 +129,19 @@ def set_time_offset(context: Context, step: SetTimeOffset) -> None:
     _spaces(context).time.set_offset(step.clock, step.secs, step.nanosecs)
 
 
+def keep_groups(context: Context, step: KeepGroups) -> None:
+    """Have the process keep the supplementary groups of the runtime when it becomes its user."""
+    del step
+    context.keep_groups = True
+
+
 def _spaces(context: Context) -> NamespaceSet:
     return context.process.namespaces
 
 
 HANDLERS: dict[str, Handler] = {
     "JoinNamespace": join,
+    "KeepGroups": keep_groups,
     "NewNamespace": new,
     "SetIdMappings": set_id_mappings,
     "SetTimeOffset": set_time_offset,

@@ -35,6 +35,7 @@ class Context:
         "container",
         "joins",
         "journal",
+        "keep_groups",
         "kernel",
         "late_readonly",
         "made_root",
@@ -67,6 +68,8 @@ class Context:
         self.clos_was_there = False
         self.joins = False
         """Whether the process joins a container: what is about the container is done."""
+        self.keep_groups = False
+        """Whether the supplementary groups stay those of the runtime."""
         self.updates = False
         """Whether the container exists: what is written changes what was there."""
         self.new: set[str] = set()

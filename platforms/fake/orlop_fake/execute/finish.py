@@ -138,7 +138,8 @@ def set_user(context: Context, step: SetUser) -> None:
     if context.kernel.uid and step.groups:
         raise refusal(errno.EPERM, message="setgroups: operation not permitted")
     mine = context.process.credentials
-    mine.uid, mine.gid, mine.groups = step.uid, step.gid, tuple(step.groups)
+    mine.uid, mine.gid = step.uid, step.gid
+    mine.groups = context.kernel.groups if context.keep_groups else tuple(step.groups)
 
 
 def set_capabilities(context: Context, step: SetCapabilities) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from orlop_fake.processes import RUNNING
 from orlop_fake.refusals import refusal
-from orlop_fake.vfs import Directory
+from orlop_fake.vfs import Directory, File
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from orlop_fake.machine import Machine
     from orlop_fake.mounts import Mount
     from orlop_fake.processes import Process
-    from orlop_hookspecs.steps import DumpProcesses, RestoreProcesses
+    from orlop_hookspecs.steps import ConfigureCriu, DumpProcesses, RestoreProcesses
 
 _KEPT = (
     "args", "caught", "comm", "credentials", "cwd", "env", "filters", "ignored", "memory", "no_new_privs",
@@ -88,6 +88,18 @@ class Image:
 def _require_root(kernel: Machine) -> None:
     if kernel.uid:
         raise refusal(errno.EPERM, message="checkpoint and restore need the privileges of the host's root")
+
+
+def configure(context: Context, step: ConfigureCriu) -> None:
+    """Look at the file with options for CRIU, of which the machine knows none.
+
+    ENOENT where there is none, EPERM for one that is no regular file of root's, or that others can write.
+    """
+    if not step.path:
+        return
+    node = context.kernel.host_find(step.path).node
+    if not isinstance(node, File) or node.uid or node.mode & 0o022:
+        raise refusal(errno.EPERM, step.path, "the file with options for criu is not root's alone")
 
 
 def dump(context: Context, step: DumpProcesses) -> None:
@@ -197,4 +209,8 @@ def _revive(kernel: Machine, process: Process, saved: Saved, numbers: dict[int, 
         _revive(kernel, child, one, numbers)
 
 
-HANDLERS: dict[str, Handler] = {"DumpProcesses": dump, "RestoreProcesses": restore}
+HANDLERS: dict[str, Handler] = {
+    "ConfigureCriu": configure,
+    "DumpProcesses": dump,
+    "RestoreProcesses": restore,
+}

@@ -65,6 +65,7 @@ class Birth:
         "flags",
         "joins",
         "joins_cgroup_late",
+        "keep_groups",
         "map_dumpable",
         "mapped",
         "root_fd",
@@ -79,6 +80,7 @@ class Birth:
         self.clocks: list[tuple[str, int, int]] = request["clocks"]
         self.map_dumpable: bool = request["map_dumpable"]
         self.delegated: bool = request["delegated"]
+        self.keep_groups: bool = request["keep_groups"]
         self.cgroup_fd = next(rest) if request["cgroup"] else -1
         self.task_fds = [next(rest) for _ in range(request["tasks"])]
         self.joins: list[tuple[int, int]] = [(next(rest), nstype) for nstype in request["joins"]]
@@ -132,16 +134,17 @@ def _owner(file: str) -> int:
     return 0 if 0 in firsts or not firsts else firsts[0]
 
 
-def become_root(owner: tuple[int, int] | None = None) -> None:
+def become_root(owner: tuple[int, int] | None = None, *, keep_groups: bool) -> None:
     """Become the root of the user namespace: what is made from now on belongs to it.
 
     Where the maps have no root its first user takes that place; the capabilities are the same. The *owner* is
-    given where /proc may be the container's.
+    given where /proc may be the container's. With *keep_groups* the supplementary ones stay.
     """
     uid, gid = owner or (_owner("uid_map"), _owner("gid_map"))
     os.setresgid(gid, gid, gid)
     try:
-        os.setgroups([])
+        if not keep_groups:
+            os.setgroups([])
     except PermissionError:
         pass  # denied in this user namespace: the groups stay the caller's, see user_namespaces(7)
     if uid:
@@ -297,12 +300,13 @@ def build(channel: socket.socket, birth: Birth) -> Blueprint:
             wait_for_mapping(channel, birth)
         entry = birth.entry
         if birth.enters_user_namespace() and (entry or not birth.delegated):
-            become_root(tuple(entry["owner"]) if entry else None)
+            become_root(tuple(entry["owner"]) if entry else None, keep_groups=birth.keep_groups)
         plan = Blueprint(channel, entry=entry is not None)
         if birth.enters_user_namespace() and birth.delegated and not entry:
             # Sources of the caller's have been opened: from now on as whom the container's things belong to.
-            become_root()
+            become_root(keep_groups=birth.keep_groups)
         context = plan.context
+        context.keep_groups = birth.keep_groups
         context.status_fd = channel.fileno()
         _attach_stdio(context)
     except sources.Refused as refused:

@@ -31,7 +31,7 @@ class Context:
 
     __slots__ = (
         "attributes_fd", "cgroup_mounts", "console_fd", "entered", "execute_fields", "filters", "handover",
-        "has_userns",
+        "has_userns", "keep_groups",
         "late_readonly", "listen_fds", "loader", "mask_fd", "more", "new_namespaces", "null_fd", "pending",
         "prepared", "preserved", "proc_fd", "process_env", "root_fd", "settled", "state", "status_fd",
         "stdio", "trees", "umask",
@@ -95,6 +95,8 @@ class Context:
         self.listen_fds = listen_fds
         self.process_env = list(process_env)
         self.status_fd = -1
+        self.keep_groups = False
+        """Whether the supplementary groups stay the caller's (KeepGroups)."""
         self.umask = 0o022
         """The caller's umask: config.md lets the program inherit it when the config sets none."""
         self.settled = False

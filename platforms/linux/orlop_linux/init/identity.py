@@ -123,12 +123,13 @@ def _chown_stdio(uid: int) -> None:
             continue  # closed, or not ours to give: an owner outside the user namespace
 
 
-def set_user(_context: Context, fields: dict[str, Any], _index: int) -> None:
+def set_user(context: Context, fields: dict[str, Any], _index: int) -> None:
     """Execute SetUser, keeping the permitted capabilities."""
     if fields["uid"]:
         _chown_stdio(fields["uid"])
     try:
-        os.setgroups(fields["groups"])
+        if not context.keep_groups:
+            os.setgroups(fields["groups"])
     except PermissionError:
         # Where setgroups is denied there is nothing to drop either; groups that were asked for are an error.
         if fields["groups"]:

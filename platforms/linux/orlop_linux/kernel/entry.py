@@ -125,6 +125,7 @@ class Entry(Launch):
                 "clocks": [],
                 "map_dumpable": os.geteuid() != 0,
                 "delegated": self._delegated,
+                "keep_groups": self._keeps_groups(),
                 "cgroup": unified is not None,
                 "tasks": len(tasks),
                 "joins": [kind for _, kind in joins],
@@ -186,10 +187,14 @@ class Entry(Launch):
     def _initial_affinity(self) -> list[tuple[int, int]]:
         for planned in self._plan.steps("clone"):
             step: Any = planned.step
-            if type(step).__name__ != "SetCpuAffinity":
+            if type(step).__name__ == "SetCpuAffinity":
+                return list(step.cpus)
+            if type(step).__name__ != "KeepGroups":
                 raise _unknown(planned)
-            return list(step.cpus)
         return []
+
+    def _keeps_groups(self) -> bool:
+        return any(type(planned.step).__name__ == "KeepGroups" for planned in self._plan.steps("clone"))
 
     def _score(self) -> int | None:
         """Return the score for the OOM killer, set before anything is joined: later only root may."""

@@ -155,11 +155,16 @@ class Sandbox:
         from orlop_linux.kernel.criu.restore import Restoration
 
         self._check_once()
+        settings = None
         for planned in steps:
-            if type(planned.step).__name__ != "RestoreProcesses":
+            name = type(planned.step).__name__
+            if name == "ConfigureCriu":
+                settings = planned
+            elif name == "RestoreProcesses":
+                self._restoration = Restoration(self._record, self._journal, self._cgroups, self._options)
+                self._restoration.run(planned, born, settings)
+            else:
                 raise _unknown(planned, "restore")
-            self._restoration = Restoration(self._record, self._journal, self._cgroups, self._options)
-            self._restoration.run(planned, born)
 
     def _announce_root(self, fd: int) -> None:
         """Journal the mount that the container process will attach in a mount namespace that it shares."""

@@ -118,7 +118,7 @@ def compile_filter(step: LoadSeccomp, plugin: str) -> Compiled:
     """Return the filter that *step* asks for; equal filters are compiled once in a process.
 
     Names that libseccomp does not know on any architecture are left out with a warning: profiles name calls
-    that are newer than the host.
+    that are newer than the host. A strict step is refused for them.
 
     Raises:
         PlatformError: libseccomp is not installed.
@@ -132,6 +132,7 @@ def compile_filter(step: LoadSeccomp, plugin: str) -> Compiled:
             step.flags,
             step.syscalls,
             bool(step.listener_path),
+            step.strict,
         )
     )
     with _lock:
@@ -150,6 +151,15 @@ def _compile(step: LoadSeccomp, plugin: str) -> Compiled:
     tables = [table(token) for token in _tokens(step, plugin)]
     names = _names(step, plugin)
     unknown = [name for name in names if all(one.number(name) == UNKNOWN for one in tables)]
+    listed = ", ".join(shorten(name).strip("'") for name in unknown[:_SHOWN])
+    more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+    if unknown and step.strict:
+        raise refuse(
+            step,
+            plugin,
+            f"libseccomp does not know these system calls: {listed}{more}",
+            hint="the config asks for a refusal instead of leaving them out",
+        )
     for name in unknown:
         del names[name]
     program = assemble(_sections(tables, names, default), _FOREIGN)
@@ -162,8 +172,6 @@ def _compile(step: LoadSeccomp, plugin: str) -> Compiled:
         )
     warnings: tuple[str, ...] = ()
     if unknown:
-        more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
-        listed = ", ".join(shorten(name).strip("'") for name in unknown[:_SHOWN])
         warnings = (f"seccomp: system calls that libseccomp does not know are left out: {listed}{more}",)
     return Compiled(program, flags, warnings)
 

@@ -111,6 +111,7 @@ class Launch:
                 "clocks": clocks,
                 "map_dumpable": os.geteuid() != 0,
                 "delegated": self._delegated,
+                "keep_groups": any(type(one.step).__name__ == "KeepGroups" for one in steps),
                 "cgroup": cgroup_fd is not None,
                 "tasks": len(task_fds),
                 "joins": [kind for _, kind in joins],
@@ -151,7 +152,7 @@ class Launch:
                 self._maps = (step.uid, step.gid)
             elif name == "SetTimeOffset":
                 clocks.append((step.clock, step.secs, step.nanosecs))
-            else:
+            elif name != "KeepGroups":
                 raise PlatformError(f"no step {name} in phase clone", plugin=planned.plugin)
         return clocks
 

@@ -261,14 +261,19 @@ class LinuxLive:
         """Write the container to images, see :mod:`orlop_linux.kernel.criu.dump`."""
         from orlop_linux.kernel.criu.dump import dump
 
+        settings = None
         for planned in steps:
-            if type(planned.step).__name__ != "DumpProcesses":
+            name = type(planned.step).__name__
+            if name == "ConfigureCriu":
+                settings = planned
+            elif name == "DumpProcesses":
+                dump(record, planned, journal, settings)
+            else:
                 raise PlatformError(
-                    f"this platform has no step {type(planned.step).__name__} in phase checkpoint",
+                    f"this platform has no step {name} in phase checkpoint",
                     plugin=planned.plugin,
                     errno=errno.EOPNOTSUPP,
                 )
-            dump(record, planned, journal)
 
     def stats(self, record: Record) -> Mapping[str, Any]:
         """Return what the kernel accounts, see :mod:`orlop_linux.kernel.cgroups.stats`."""

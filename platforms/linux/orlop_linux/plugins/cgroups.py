@@ -13,7 +13,7 @@ from orlop_hookspecs.hooks import hookimpl
 from orlop_hookspecs.hooks.capability import Handle, Problem
 from orlop_hookspecs.steps.cgroups import CreateCgroup, DelegateCgroup, JoinCgroup
 from orlop_linux.plugins.cgroup_controllers import devices
-from orlop_linux.plugins.shared import containers, has_new, path_fault, plugin_info, resources_of
+from orlop_linux.plugins.shared import annotation, containers, has_new, path_fault, plugin_info, resources_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -94,7 +94,9 @@ def orlop_features() -> Mapping[str, Any]:
         "linux.cgroup.v2": True,
         "linux.cgroup.systemd": True,
         "linux.cgroup.systemdUser": True,
-        "potentiallyUnsafeConfigAnnotations": (ANNOTATION,),
+        **annotation(
+            ANNOTATION, "sets a property of the scope that systemd makes, of a few that are harmless"
+        ),
     }
 
 

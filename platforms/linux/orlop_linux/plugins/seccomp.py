@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from orlop_hookspecs.hooks import hookimpl
 from orlop_hookspecs.hooks.capability import Handle, Problem, Remark
 from orlop_hookspecs.steps.exec import LoadSeccomp
-from orlop_linux.plugins.shared import containers, plugin_info
+from orlop_linux.plugins.shared import annotated, annotation, containers, plugin_info, switch_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -87,6 +87,9 @@ FLAGS = frozenset(
 
 ARGUMENTS = 6
 
+STRICT = "run.oci.seccomp_fail_unknown_syscall"
+"""The annotation that has names refused which nobody knows, as in crun(1)."""
+
 
 @hookimpl
 def orlop_plugin() -> PluginInfo:
@@ -127,13 +130,17 @@ def orlop_handles() -> Sequence[Handle]:
 @hookimpl
 def orlop_features() -> Mapping[str, Any]:
     """Say that filters are loaded, and which flags are known."""
-    return {"linux.seccomp.enabled": True, "linux.seccomp.knownFlags": tuple(sorted(FLAGS))}
+    return {
+        "linux.seccomp.enabled": True,
+        "linux.seccomp.knownFlags": tuple(sorted(FLAGS)),
+        **annotation(STRICT, "a system call of linux.seccomp that is not known is an error"),
+    }
 
 
 @hookimpl
 def orlop_validate(config: Config) -> Sequence[Problem]:
     """Refuse return values for actions that have none, and arguments that no system call has."""
-    return tuple(_problems(config))
+    return (*switch_problems(config, STRICT), *_problems(config), *_strictly(config))
 
 
 def _problems(config: Config) -> Iterator[Problem]:
@@ -161,6 +168,15 @@ def _problems(config: Config) -> Iterator[Problem]:
                     f"a system call has at most {ARGUMENTS} arguments, counted from 0",
                     argument.index,
                 )
+
+
+def _strictly(config: Config) -> Iterator[Problem]:
+    """Yield the names that nobody knows, where an annotation asks for a refusal."""
+    seccomp = config.linux and config.linux.seccomp
+    if seccomp and annotated(config, STRICT):
+        for remark in _unknown(seccomp):
+            message = f"no system call of this name is known, and {STRICT} asks for a refusal"
+            yield Problem(remark.pointer, message, remark.value, remark.hint)
 
 
 def _notifies(seccomp: Seccomp) -> bool:
@@ -194,21 +210,22 @@ def _errno(action: str, errno: int | None, pointer: str) -> Iterator[Problem]:
 def orlop_remark(config: Config) -> Sequence[Remark]:
     """Tell of names that no table of system calls has: they are skipped, as other runtimes do."""
     seccomp = config.linux and config.linux.seccomp
-    if not seccomp:
-        return ()
+    # With the annotation each of them is a problem.
+    return tuple(_unknown(seccomp)) if seccomp and not annotated(config, STRICT) else ()
+
+
+def _unknown(seccomp: Seccomp) -> Iterator[Remark]:
     from orlop_linux.plugins.syscall_names import NAMES
 
-    return tuple(
-        Remark(
-            f"/linux/seccomp/syscalls/{index}/names/{number}",
-            "no system call of this name is known: it is skipped",
-            name,
-            _close(name, NAMES),
-        )
-        for index, rule in enumerate(seccomp.syscalls or ())
-        for number, name in enumerate(rule.names)
-        if name not in NAMES
-    )
+    for index, rule in enumerate(seccomp.syscalls or ()):
+        for number, name in enumerate(rule.names):
+            if name and name not in NAMES:
+                yield Remark(
+                    f"/linux/seccomp/syscalls/{index}/names/{number}",
+                    "no system call of this name is known: it is skipped",
+                    name,
+                    _close(name, NAMES),
+                )
 
 
 def _close(name: str, known: frozenset[str]) -> str:
@@ -220,7 +237,7 @@ def _close(name: str, known: frozenset[str]) -> str:
 
 @hookimpl
 def orlop_plan(config: Config) -> Sequence[Step]:
-    """Plan one filter; names that the host's libseccomp does not know are skipped by the executor."""
+    """Plan one filter; names that the host's libseccomp does not know are the executor's to leave."""
     seccomp = config.linux and config.linux.seccomp
     if not seccomp:
         return ()
@@ -236,6 +253,7 @@ def orlop_plan(config: Config) -> Sequence[Step]:
             syscalls=tuple(_rule(rule) for rule in seccomp.syscalls or ()),
             listener_path=(seccomp.listener_path or "") if listens else "",
             listener_metadata=seccomp.listener_metadata if listens else None,
+            strict=bool(annotated(config, STRICT)),
             # Without no_new_privs only a process with CAP_SYS_ADMIN may load a filter, and that is still the
             # case before the user and the capabilities change (seccomp(2), EACCES).
             early=not (process and process.no_new_privileges),

@@ -66,6 +66,41 @@ def token(text: str) -> str:
     return text.replace("~", "~0").replace("/", "~1")
 
 
+DESCRIBED = "io.orlop.annotation."
+"""Annotations of the features document that begin so say what an annotation of a config does."""
+
+
+def annotation(key: str, meaning: str) -> dict[str, object]:
+    """Return the features of a plugin that acts on the annotation *key* of a config.
+
+    One that ends in a dot stands for all that begin with it (features.md, Unsafe annotations in config.json).
+    """
+    return {
+        "annotations": {f"{DESCRIBED}{key.rstrip('.')}": meaning},
+        "potentiallyUnsafeConfigAnnotations": (key,),
+    }
+
+
+def annotated(config: Config, key: str) -> str | None:
+    """Return the value of an annotation of *config*, ``None`` when it has none."""
+    return (config.annotations or {}).get(key)
+
+
+def switch_problems(config: Config, key: str) -> Iterator[Problem]:
+    """Yield the value of an annotation that is a switch, if it is not one of those that switch it on.
+
+    Peers look only whether it is there; whoever writes ``0`` or ``false`` does not mean that.
+    """
+    value = annotated(config, key)
+    if value not in {None, "1", "true"}:
+        yield Problem(
+            f"/annotations/{token(key)}",
+            "the value must be 1 or true",
+            value,
+            "leave the annotation out to switch it off",
+        )
+
+
 def is_absolute(path: str) -> bool:
     """Tell whether *path* starts at the root."""
     return path[:1] == "/"

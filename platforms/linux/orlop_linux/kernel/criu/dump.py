@@ -10,6 +10,7 @@ from orlop_hookspecs.errors import PlatformError, StepError
 from orlop_linux.kernel.criu import images, keys, rpc
 from orlop_linux.kernel.criu.family import family
 from orlop_linux.kernel.criu.service import Service, failure
+from orlop_linux.kernel.criu.settings import open_settings
 from orlop_linux.kernel.criu.worker import FIRST
 from orlop_linux.kernel.mountinfo import read_mounts
 from orlop_linux.kernel.unprivileged import in_user_namespace
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 LOG = "dump.log"
 STATISTICS = "stats-dump"
 VERBOSE = 4
+FOLDERS = 2
+"""The first descriptors that CRIU gets: the directories of the images and of the log."""
 EXTERNAL_NETWORK = "extRootNetNS"
 EXTERNAL_PID = "extRootPidNS"
 KEPT_OUTSIDE = {"network": ("net", EXTERNAL_NETWORK), "pid": ("pid", EXTERNAL_PID)}
@@ -61,8 +64,8 @@ def require_privileges() -> None:
         )
 
 
-def dump(record: Record, planned: PlannedStep, journal: Journal) -> None:
-    """Execute DumpProcesses on a live container.
+def dump(record: Record, planned: PlannedStep, journal: Journal, settings: PlannedStep | None = None) -> None:
+    """Execute DumpProcesses on a live container, with what *settings*, a ConfigureCriu, says.
 
     Raises:
         StepError, PlatformError: It goes on as before.
@@ -73,24 +76,25 @@ def dump(record: Record, planned: PlannedStep, journal: Journal) -> None:
     groups = groups_of(record)
     frozen = bool(groups) and is_frozen(groups)
     _refuse_strangers(record)
-    image = images.open_directory(options["image"], "image directory", make=True)
-    work = -1
+    config = open_settings(settings)
+    image = work = -1
     try:
+        image = images.open_directory(options["image"], "image directory", make=True)
         if options["work"]:
             work = images.open_directory(options["work"], "work directory", make=True)
         else:
             work = os.dup(image)
         try:
-            _dump(record, planned, journal, image, work)
+            _dump(record, planned, journal, [image, work, *([config] if config >= 0 else [])])
         except BaseException:
             # CRIU thaws what it froze; who kills it in the middle leaves that to us.
             if groups and not frozen and is_frozen(groups):
                 freeze(groups, frozen=False)
             raise
     finally:
-        os.close(image)
-        if work >= 0:
-            os.close(work)
+        for fd in (config, image, work):
+            if fd >= 0:
+                os.close(fd)
 
 
 def _refuse_strangers(record: Record) -> None:
@@ -106,7 +110,9 @@ def _refuse_strangers(record: Record) -> None:
         )
 
 
-def _dump(record: Record, planned: PlannedStep, journal: Journal, image: int, work: int) -> None:
+def _dump(record: Record, planned: PlannedStep, journal: Journal, fds: list[int]) -> None:
+    """Let CRIU do it; it gets the directories of images and log, and the file with options if any."""
+    image, work = fds[:2]
     step: Any = planned.step
     options = step.options
     place = options["work"] or options["image"]
@@ -114,7 +120,7 @@ def _dump(record: Record, planned: PlannedStep, journal: Journal, image: int, wo
     images.clear(work, place, (LOG, STATISTICS))
     if options["parent"]:
         os.close(images.open_directory(f"{options['image']}/{options['parent']}", "parent path"))
-    asked = _request(record, step)
+    asked = _request(record, step, settings=len(fds) > FOLDERS)
     if not options["pre_dump"]:
         images.write_descriptors(image, asked.pop("descriptors"))
     asked.pop("descriptors", None)
@@ -128,7 +134,7 @@ def _dump(record: Record, planned: PlannedStep, journal: Journal, image: int, wo
         if script == "status-ready" and options["status_fd"] >= 0:
             os.write(options["status_fd"], b"\0")
 
-    with Service(fds=(image, work), directories=2, started=note) as criu:
+    with Service(fds=fds, directories=FOLDERS, started=note) as criu:
         criu.version()
         if options["pre_dump"]:
             criu.require("mem_track", "the kernel cannot track which memory changes: no pre-dump")
@@ -151,7 +157,7 @@ def refusal(planned: PlannedStep, message: str, log: str, answer: dict[str, Any]
     )
 
 
-def _request(record: Record, step: Any) -> dict[str, Any]:  # noqa: ANN401 - DumpProcesses
+def _request(record: Record, step: Any, *, settings: bool) -> dict[str, Any]:  # noqa: ANN401 - DumpProcesses
     """Return the options of the request, with the keys of the descriptors."""
     options = step.options
     asked: dict[str, Any] = {
@@ -171,6 +177,8 @@ def _request(record: Record, step: Any) -> dict[str, Any]:  # noqa: ANN401 - Dum
         "empty_ns": rpc.NEW_NETWORK,
         **{name: True for name in _PASSED_ON if options[name]},
     }
+    if settings:
+        asked["config_file"] = f"/proc/self/fd/{FIRST + FOLDERS}"
     if options["pre_dump"]:
         asked["leave_running"] = True
     if options["parent"]:

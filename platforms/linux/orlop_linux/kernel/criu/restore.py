@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from orlop_hookspecs.errors import PlatformError, StepError
 from orlop_linux.init import resolve
 from orlop_linux.kernel.criu import images, keys, rpc
-from orlop_linux.kernel.criu.dump import KEPT_OUTSIDE, VERBOSE, refusal, require_privileges
+from orlop_linux.kernel.criu.dump import FOLDERS, KEPT_OUTSIDE, VERBOSE, refusal, require_privileges
 from orlop_linux.kernel.criu.inside import bring_up_loopback, protect_root
 from orlop_linux.kernel.criu.service import Service, failure
+from orlop_linux.kernel.criu.settings import open_settings
 from orlop_linux.kernel.criu.verify import verify
 from orlop_linux.kernel.criu.worker import FIRST
 from orlop_linux.live.process import SIGKILL, open_process, reason, send, start_time
@@ -62,8 +63,10 @@ class Restoration:
         self.pid = 0
         self.start_time = 0
 
-    def run(self, planned: PlannedStep, born: Callable[[], None]) -> None:
-        """Make the processes and let them run.
+    def run(
+        self, planned: PlannedStep, born: Callable[[], None], settings: PlannedStep | None = None
+    ) -> None:
+        """Make the processes and let them run, with what *settings*, a ConfigureCriu, says.
 
         Raises:
             StepError, PlatformError: They do not exist any more.
@@ -83,12 +86,17 @@ class Restoration:
             fds = [image, work]
             self._inherit(step, image, inherited, fds)
             asked = self._request(step, inherited)
+            config = open_settings(settings)
+            if config >= 0:
+                self._fds.append(config)
+                asked["config_file"] = f"/proc/self/fd/{FIRST + len(fds)}"
+                fds.append(config)
 
             def told(script: str, pid: int, fd: int) -> None:
                 self._told(planned, script, pid, fd, born=born)
 
             with Service(
-                fds=fds, directories=2, cgroups=self._entries(), root=root, started=self._note
+                fds=fds, directories=FOLDERS, cgroups=self._entries(), root=root, started=self._note
             ) as criu:
                 criu.version()
                 if options["lazy_pages"]:
