@@ -48,21 +48,14 @@ def read_settings(config: Mapping[str, Any] | str | os.PathLike[str] | None) -> 
     if config is None:
         return {}
     if isinstance(config, str | os.PathLike):
-        import tomllib
+        from orlop.documents.toml import read_toml
 
         path = os.fspath(config)
-        try:
-            with open(path, "rb") as file:
-                settings: Mapping[str, Any] = tomllib.load(file)
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise UsageError(f"cannot read the settings: {reason}", path=path, errno=error.errno) from None
-        except ValueError as error:
-            raise UsageError(f"malformed settings: {error}", path=path) from None
-        except RecursionError:
-            raise UsageError("malformed settings: nested too deeply", path=path) from None
+        if path == os.devnull:
+            return {}
+        settings = read_toml(path, "settings")
     else:
-        path, settings = "", config
+        path, settings = "", dict(config)
     for key, value in settings.items():
         _verify(key, value, path)
     return settings

@@ -8,6 +8,9 @@ CGROUP_MODES = ("ignore", "full", "strict", "soft")
 """What is restored of cgroups: nothing; all settings; the same into cgroups that must not exist; only those
 of cgroups that do not exist (criu(8), ``--manage-cgroups``)."""
 
+LABEL_KINDS = ("apparmor:", "selinux:")
+"""How a security label begins that processes get when they are restored."""
+
 EMPTY_NAMESPACES = ("network",)
 """Namespaces that can be left empty: their content is made anew by whoever makes it."""
 

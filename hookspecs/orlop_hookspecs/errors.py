@@ -56,7 +56,7 @@ class OrlopError(Exception):
         value: The refused value; :data:`UNSET` when there is none.
         plugin: Name of the plugin that asked or failed.
         container: Identifier of the container.
-        step: One-line description of the step that failed.
+        step: One-line description of the step that failed, for programs; the message says it in words.
         errno: The kernel's error number.
         hint: What the reader can do about it.
         cleanup: What failed while the operation was being undone; the first error stays the message.
@@ -102,8 +102,6 @@ class OrlopError(Exception):
             text += f" (value: {shorten(self.value)})"
         if self.plugin:
             text += f" [plugin {self.plugin}]"
-        if self.step:
-            text += f" [step: {self.step}]"
         if self.hint:
             text += f"; {self.hint}"
         if self.cleanup is not None:

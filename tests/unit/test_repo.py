@@ -43,6 +43,7 @@ THIN = (
     "orlop.cli.report",
     "orlop.cli.table",
     "orlop.cli.table_images",
+    "orlop.cli.table_own",
     "orlop.lifecycle",
     "orlop.lifecycle.states",
     "orlop.lifecycle.site",

@@ -28,7 +28,11 @@ def choice(text: str) -> tuple[list[str] | None, list[str]]:
     if not all(word.removeprefix("-") for word in words):
         raise UsageError("--plugins has an empty name", value=text)
     wanted = [word for word in words if word[0] != "-"]
-    return wanted or None, [word[1:] for word in words if word[0] == "-"]
+    blocked = [word[1:] for word in words if word[0] == "-"]
+    for word in wanted:
+        if word.removeprefix("+") in blocked:
+            raise UsageError("--plugins chooses a plugin and leaves it out as well", value=word)
+    return wanted or None, blocked
 
 
 def prewarm(context: Context) -> None:

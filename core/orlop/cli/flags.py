@@ -17,6 +17,8 @@ COUNT = "count"
 """A decimal number, not negative."""
 LIST = "list"
 """Any text, as often as one likes; all of them count, in their order."""
+NUMBERS = "numbers"
+"""A user's or group's id, as often as one likes; all of them count, in their order."""
 CHOICE = "choice"
 """On, off, or neither when it is not given."""
 
@@ -32,14 +34,15 @@ class Flag:
     Args:
         names: Its spellings without hyphens; the first is the name by which commands ask for its value.
         text: One line of help: lower case, no full stop.
-        kind: :data:`SWITCH`, :data:`TEXT`, :data:`COUNT`, :data:`LIST` or :data:`CHOICE`.
+        kind: :data:`SWITCH`, :data:`TEXT`, :data:`COUNT`, :data:`LIST`, :data:`NUMBERS` or :data:`CHOICE`.
         metavar: What stands for the value in help.
         choices: The only accepted values, when there are such.
         default: The value when the flag is not given; ``None`` stands for "not given".
         hidden: Accepted, but not shown in help.
+        filled: An empty text is refused. Of the flags that engines pass, an empty one counts as not given.
     """
 
-    __slots__ = ("choices", "default", "hidden", "kind", "metavar", "names", "text")
+    __slots__ = ("choices", "default", "filled", "hidden", "kind", "metavar", "names", "text")
 
     def __init__(  # noqa: PLR0913 - a row of a table; all but the first two are keywords
         self,
@@ -51,6 +54,7 @@ class Flag:
         choices: tuple[str, ...] = (),
         default: str | int | None = None,
         hidden: bool = False,
+        filled: bool = False,
     ) -> None:
         """Keep the row."""
         self.names = names
@@ -60,6 +64,7 @@ class Flag:
         self.choices = choices
         self.default = default
         self.hidden = hidden
+        self.filled = filled
 
 
 class Command:
@@ -148,7 +153,7 @@ class Parsed:
         return value if isinstance(value, bool) else None
 
     def texts(self, name: str) -> list[str]:
-        """Return all texts of the command's flag *name*, a :data:`LIST`."""
+        """Return all texts of the command's flag *name*, a :data:`LIST` or :data:`NUMBERS`."""
         value = self.flags[name]
         return value if isinstance(value, list) else []
 

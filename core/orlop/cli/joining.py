@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from orlop.cli.files import PidFile
+from orlop.cli.parse import identifier
 from orlop.documents.reader import parse, read_file
 from orlop.lifecycle.exec import Execution
 from orlop.lifecycle.executed import Changes
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from orlop.plugins.compose import Composition
     from orlop_hookspecs.kernel import LiveKernel
     from orlop_hookspecs.record import Record
-
-_ID_DIGITS = 10
-_DIGITS = frozenset("0123456789")
 
 
 class Joining:
@@ -161,6 +159,9 @@ def _changes(line: Parsed) -> Changes:
     args = tuple(line.arguments[1:])
     if not args:
         raise UsageError("process args cannot be empty", hint="name a command, or a file by --process")
+    for variable in line.texts("env"):
+        if variable.find("=") < 1:
+            raise UsageError("--env: expected NAME=VALUE", value=variable)
     uid, gid = user(line.text("user"))
     return Changes(
         args=args,
@@ -168,7 +169,7 @@ def _changes(line: Parsed) -> Changes:
         env=tuple(line.texts("env")),
         uid=uid,
         gid=gid,
-        groups=tuple(_number(text, "additional-gids") for text in line.texts("additional-gids")),
+        groups=tuple(int(text) for text in line.texts("additional-gids")),
         capabilities=tuple(line.texts("cap")),
         terminal=line.on("tty"),
         no_new_privileges=line.given("no-new-privs"),
@@ -186,18 +187,10 @@ def user(text: str) -> tuple[int | None, int | None]:
     if not text:
         return None, None
     uid, colon, gid = text.partition(":")
-    return _number(uid, "user"), _number(gid, "user") if colon else None
-
-
-def _number(text: str, flag: str) -> int:
-    """Return the id that *text* is, in ASCII digits without a sign or leading zeros."""
-    plain = bool(text) and _DIGITS.issuperset(text) and len(text) <= _ID_DIGITS
-    if not plain or (text[0] == "0" and text != "0"):
-        raise UsageError(f"--{flag}: expected the number of an id, such as 1000", value=text)
-    number = int(text)
-    if number >= (1 << 32) - 1:
-        raise UsageError(f"--{flag}: the id is out of range", value=text)
-    return number
+    numbers = identifier(uid), identifier(gid) if colon else 0
+    if None in numbers:
+        raise UsageError("--user: expected UID or UID:GID, both as numbers", value=text)
+    return numbers[0], numbers[1] if colon else None
 
 
 def sub_cgroups(texts: list[str]) -> dict[str, str]:
@@ -216,7 +209,10 @@ def sub_cgroups(texts: list[str]) -> dict[str, str]:
         names = controllers.split(",") if colon else [""]
         parts = [part for part in path.split("/") if part]
         if not path or "\0" in path or "\n" in path or not {".", ".."}.isdisjoint(parts):
-            raise UsageError(f"--cgroup: {shorten(path)} is not a sub cgroup path", value=text)
+            raise UsageError(
+                f"--cgroup: {shorten(path)} is not a sub cgroup path",
+                hint="it is a path below the container's own cgroup, without . and ..",
+            )
         for name in names:
             if colon and not name:
                 raise UsageError("--cgroup: the controller in front of the colon is missing", value=text)

@@ -9,7 +9,7 @@ from orlop.cli.composition import runtime
 from orlop.cli.files import PidFile
 from orlop.cli.main import passed_sockets
 from orlop.lifecycle import delete as delete_verb
-from orlop_hookspecs.errors import BundleError, OrlopError
+from orlop_hookspecs.errors import BundleError, ConfigError, DocumentError, OrlopError
 from orlop_hookspecs.launch import LaunchOptions
 
 if TYPE_CHECKING:
@@ -27,6 +27,26 @@ _MANAGERS_OF_SYSTEMD = "systemd"
 _NO_MANAGER = "disabled"
 
 
+class ConfigNamed:
+    """As a context manager, it adds the name of ``--config``'s file to errors in that config.
+
+    Who is given a config's text, instead of the bundle that holds it, does not know where it comes from.
+    """
+
+    def __init__(self, line: Parsed, bundle: str) -> None:
+        """Keep the name; there is none when the bundle's own config counts."""
+        name = line.text("config")
+        self._path = "" if name == _CONFIG else os.path.join(bundle, name)
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Name the file."""
+        if isinstance(error, (DocumentError, ConfigError)) and not error.path:
+            error.path = self._path
+
+
 def bundle_and_config(line: Parsed) -> tuple[str, bytes | None]:
     """Return the absolute path of the bundle and the content of ``--config``, if it is not the bundle's own.
 
@@ -36,6 +56,8 @@ def bundle_and_config(line: Parsed) -> tuple[str, bytes | None]:
     bundle = line.text("bundle")
     if line.command is not None and line.command.least == 0 and line.arguments:
         bundle = line.arguments[0]
+        if not bundle:
+            raise BundleError("expected the path of a bundle", value=bundle)
     bundle = os.path.abspath(bundle)
     name = line.text("config")
     if name == _CONFIG:
@@ -80,7 +102,8 @@ class Launch:
         context = self._context
         made = self._runtime = runtime(context, check_features=False)
         options = _options(context, foreground=foreground, console_socket=console_socket)
-        container = made.create(context.id, self.bundle, options, config=self._config)
+        with ConfigNamed(context.line, self.bundle):
+            container = made.create(context.id, self.bundle, options, config=self._config)
         return self._note(container)
 
     def _note(self, container: Container) -> Container:

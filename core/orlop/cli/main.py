@@ -117,6 +117,10 @@ def main(arguments: Sequence[str] | None = None, parts: Parts | None = None) -> 
 
 
 def _run(arguments: list[str], report: Reporter, parts: Parts | None) -> int:
+    for argument in arguments:
+        # No program can be given one by execve(2); whoever calls main() can, and no file has such a name.
+        if "\0" in argument:
+            raise UsageError("an argument cannot hold a NUL byte", value=argument)
     options, rest = parse_options(arguments, table.OPTIONS)
     line = Parsed(options, None, {}, rest[1:])
     report.configure(

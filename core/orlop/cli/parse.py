@@ -7,7 +7,7 @@ it, up to ``--``.
 
 from __future__ import annotations
 
-from orlop.cli.flags import CHOICE, COUNT, LIST, SWITCH, Parsed
+from orlop.cli.flags import CHOICE, COUNT, LIST, NUMBERS, SWITCH, Parsed
 from orlop_hookspecs.errors import UsageError, shorten
 
 TYPE_CHECKING = False
@@ -29,6 +29,9 @@ FAILED = 1
 UNKNOWN_COMMAND = 3
 
 _COUNT_DIGITS = 9
+_ID_DIGITS = 10
+_NO_ID = (1 << 32) - 1
+"""As an id this means "unchanged" (chown(2)), and nobody has it."""
 
 
 class WrongUsageError(UsageError):
@@ -93,7 +96,7 @@ def _flags(
 ) -> tuple[dict[str, Value], list[str]]:
     """Split *arguments* into the values of the flags in *table* and what is positional."""
     known = {name: flag for flag in table for name in flag.names}
-    values: dict[str, Value] = {flag.names[0]: _default(flag) for flag in table}
+    values: dict[str, Value] = {flag.names[0]: initial(flag) for flag in table}
     positional: list[str] = []
     index = 0
     while index < len(arguments):
@@ -118,7 +121,8 @@ def _flags(
                 raise WrongUsageError(f"flag needs an argument: -{name}", command)
             value = arguments[index]
             index += 1
-        if flag.kind == LIST:
+        if flag.kind in {LIST, NUMBERS}:
+            _verify_text(flag, name, value, command)
             before = values[flag.names[0]]
             values[flag.names[0]] = [*(before if isinstance(before, list) else ()), value]
             continue
@@ -136,7 +140,8 @@ def _unknown(argument: str, name: str, equals: str, command: Command | None) -> 
     raise WrongUsageError(f"flag provided but not defined: -{shorten(name)[1:-1]}", command)
 
 
-def _default(flag: Flag) -> Value:
+def initial(flag: Flag) -> Value:
+    """Return the value of a flag that is not given."""
     if flag.kind == SWITCH:
         return False
     if flag.kind == COUNT:
@@ -152,6 +157,22 @@ def _switch(name: str, value: str, command: Command | None) -> bool:
     raise WrongUsageError(f"invalid boolean value {shorten(value)} for -{name}", command)
 
 
+def identifier(text: str) -> int | None:
+    """Return the user or group id that *text* is, in ASCII digits without leading zeros; ``None``: none."""
+    plain = text.isascii() and text.isdigit() and len(text) <= _ID_DIGITS and (text[0] != "0" or text == "0")
+    return int(text) if plain and int(text) < _NO_ID else None
+
+
+def _verify_text(flag: Flag, name: str, value: str, command: Command | None) -> None:
+    """Refuse a text that no flag of the kind has."""
+    if flag.filled and not value:
+        raise WrongUsageError(f"flag -{name} needs an argument that is not empty", command)
+    if flag.kind == NUMBERS and identifier(value) is None:
+        raise WrongUsageError(
+            f"invalid value {shorten(value)} for flag -{name}: not the number of an id, such as 1000", command
+        )
+
+
 def _value(flag: Flag, name: str, value: str, command: Command | None) -> Value:
     if flag.kind == COUNT:
         if not (value.isascii() and value.isdigit() and len(value) <= _COUNT_DIGITS):
@@ -165,4 +186,5 @@ def _value(flag: Flag, name: str, value: str, command: Command | None) -> Value:
         raise WrongUsageError(
             f"invalid {name}: {shorten(value)}; one of {expected} is expected", command, show=False
         )
+    _verify_text(flag, name, value, command)
     return value

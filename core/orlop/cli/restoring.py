@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from orlop.cli.commands.checkpoint import DEFAULT_IMAGE
+from orlop.cli.commands.checkpoint import DEFAULT_IMAGE, verify_directory
 from orlop.cli.composition import runtime
-from orlop.cli.launch import Launch, absolute, by_systemd, manages_cgroups
+from orlop.cli.launch import ConfigNamed, Launch, absolute, by_systemd, manages_cgroups
 from orlop_hookspecs.launch import LaunchOptions
 
 if TYPE_CHECKING:
@@ -30,29 +29,30 @@ class Restoring(Launch):
         context = self._context
         line = context.line
         made = self._runtime = runtime(context, check_features=False)
-        container = made.restore(
-            context.id,
-            self.bundle,
-            os.path.abspath(line.text("image-path") or DEFAULT_IMAGE),
-            LaunchOptions(
-                console_socket=console_socket or absolute(line.text("console-socket")),
-                foreground=foreground,
-                no_pivot=line.on("no-pivot"),
-                systemd_cgroup=by_systemd(context),
-                manage_cgroups=manages_cgroups(context),
-            ),
-            config=self._config,
-            work=line.text("work-path"),
-            tcp_established=line.on("tcp-established"),
-            tcp_close=line.on("tcp-close"),
-            ext_unix_sk=line.on("ext-unix-sk"),
-            shell_job=line.on("shell-job"),
-            file_locks=line.on("file-locks"),
-            lazy_pages=line.on("lazy-pages"),
-            auto_dedup=line.on("auto-dedup"),
-            manage_cgroups=line.text("manage-cgroups-mode"),
-            empty_ns=tuple(line.texts("empty-ns")),
-            lsm_profile=line.text("lsm-profile"),
-            lsm_mount_context=line.text("lsm-mount-context"),
-        )
+        with ConfigNamed(line, self.bundle):
+            container = made.restore(
+                context.id,
+                self.bundle,
+                verify_directory(line.text("image-path") or DEFAULT_IMAGE, "image-path"),
+                LaunchOptions(
+                    console_socket=console_socket or absolute(line.text("console-socket")),
+                    foreground=foreground,
+                    no_pivot=line.on("no-pivot"),
+                    systemd_cgroup=by_systemd(context),
+                    manage_cgroups=manages_cgroups(context),
+                ),
+                config=self._config,
+                work=verify_directory(line.text("work-path"), "work-path") if line.text("work-path") else "",
+                tcp_established=line.on("tcp-established"),
+                tcp_close=line.on("tcp-close"),
+                ext_unix_sk=line.on("ext-unix-sk"),
+                shell_job=line.on("shell-job"),
+                file_locks=line.on("file-locks"),
+                lazy_pages=line.on("lazy-pages"),
+                auto_dedup=line.on("auto-dedup"),
+                manage_cgroups=line.text("manage-cgroups-mode"),
+                empty_ns=tuple(line.texts("empty-ns")),
+                lsm_profile=line.text("lsm-profile"),
+                lsm_mount_context=line.text("lsm-mount-context"),
+            )
         return self._note(container)

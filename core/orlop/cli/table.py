@@ -1,13 +1,14 @@
 """The table of the command line: every global flag, every command, every flag of a command, once.
 
 The parser, the help, the reference page and the tests read this table; nothing about the grammar is written
-anywhere else.
+anywhere else. Two parts of it have modules of their own.
 """
 
 from __future__ import annotations
 
-from orlop.cli.flags import CHOICE, COUNT, LIST, OWN, SWITCH, Command, Flag
+from orlop.cli.flags import CHOICE, COUNT, LIST, NUMBERS, SWITCH, Command, Flag
 from orlop.cli.table_images import IMAGES, NO_SUBREAPER
+from orlop.cli.table_own import OWN_COMMANDS
 
 OPTIONS: tuple[Flag, ...] = (
     Flag(
@@ -63,14 +64,9 @@ _ID = "<container-id>"
 _BUNDLE = Flag(
     ("bundle", "b"), "directory with the config and the root filesystem", default=".", metavar="DIR"
 )
-_FORMAT = Flag(
-    ("format", "f"), "layout of the output", choices=("text", "json"), default="text", metavar="FORMAT"
-)
 _TABLE = Flag(
     ("format", "f"), "layout of the output", choices=("table", "json"), default="table", metavar="FORMAT"
 )
-_CONFIG = Flag(("config",), "config file, relative to the bundle", default="config.json", metavar="FILE")
-
 _LAUNCH = (
     _BUNDLE,
     Flag(("config", "f"), "config file, relative to the bundle", default="config.json", metavar="FILE"),
@@ -164,7 +160,7 @@ COMMANDS: tuple[Command, ...] = (
             Flag(("cwd",), "working directory (default: the container process's)", metavar="DIR"),
             Flag(("env", "e"), "add a variable to the environment", kind=LIST, metavar="NAME=VALUE"),
             Flag(("user", "u"), "user, and group, by number", metavar="UID[:GID]"),
-            Flag(("additional-gids", "g"), "add a supplementary group", kind=LIST, metavar="GID"),
+            Flag(("additional-gids", "g"), "add a supplementary group", kind=NUMBERS, metavar="GID"),
             Flag(
                 ("cap", "c"),
                 "add a capability to the bounding, effective and permitted sets",
@@ -307,8 +303,8 @@ COMMANDS: tuple[Command, ...] = (
         "print what this runtime can do, as the features document",
         flags=(
             Flag(("provenance",), "say for every field which plugin supplied it", kind=SWITCH),
-            Flag(("diff",), "show what another document says differently", metavar="OTHER"),
-            Flag(("validate",), "examine another document strictly", metavar="OTHER"),
+            Flag(("diff",), "show what another document says differently", metavar="OTHER", filled=True),
+            Flag(("validate",), "examine another document strictly", metavar="OTHER", filled=True),
             Flag(("key",), "print a key that changes exactly when the document does", kind=SWITCH),
             Flag(
                 ("format", "f"),
@@ -321,161 +317,7 @@ COMMANDS: tuple[Command, ...] = (
         text="OTHER is a file, - for standard input, or a runtime (an executable file or a name in PATH),\n"
         "which is run with 'features'. The exit status is 1 when documents differ or OTHER breaks a rule.",
     ),
-    Command(
-        "plugins",
-        "list the plugins, those in use and those not",
-        flags=(_TABLE, Flag(("order",), "show in which order each hook asks them", kind=SWITCH)),
-        group=OWN,
-    ),
-    Command(
-        "plugin",
-        "check the plugins of a distribution, or begin one",
-        usage="check DISTRIBUTION | new NAME",
-        least=2,
-        most=2,
-        flags=(
-            _FORMAT,
-            Flag(("linux",), "check: containers live on this host's kernel; needs root", kind=SWITCH),
-            Flag(("samples",), "check: JSON array of further samples to try", metavar="FILE"),
-            Flag(
-                ("deadline",), "check: seconds that each rule may take", kind=COUNT, default=60, metavar="N"
-            ),
-            Flag(("rules",), "check: try only these rules", metavar="NAME,..."),
-            Flag(("verbose",), "check: show the rules that are kept as well", kind=SWITCH),
-            Flag(("directory",), "new: where the distribution is made (default: NAME)", metavar="DIR"),
-        ),
-        group=OWN,
-        text="check tries every rule of the conformance kit with each plugin that the distribution, the\n"
-        "installed plugin or the module of this name holds; the status is 1 when one is broken.\n"
-        "new writes a distribution with a plugin that works, its samples and its tests.",
-    ),
-    Command(
-        "check",
-        "say whether a bundle's config would be accepted, without touching anything",
-        usage="[BUNDLE]",
-        most=1,
-        flags=(
-            Flag(("features",), "ask what the runtime with this document makes of it", metavar="OTHER"),
-            _FORMAT,
-            _BUNDLE,
-            _CONFIG,
-        ),
-        group=OWN,
-        text="Without BUNDLE, the current directory. The exit status is 1 when the config would be refused.\n"
-        "OTHER is a file, - for standard input, or a runtime, which is run with 'features'; the exit status\n"
-        "is then also 1 when something would be silently ignored.",
-    ),
-    Command(
-        "doctor",
-        "say what can be used: implemented, available on this host, allowed to this user",
-        usage="[CAPABILITY...]",
-        most=None,
-        flags=(
-            _TABLE,
-            Flag(("bundle", "b"), "ask only about what this bundle's config needs", metavar="DIR"),
-            Flag(("missing",), "show only what cannot be used", kind=SWITCH),
-        ),
-        group=OWN,
-        text="A CAPABILITY is a name from the table, or what several begin with, such as namespace.\n"
-        "The exit status is 1 when one of them cannot be used, or something that the bundle needs, or\n"
-        "without either something that hardly any container does without. Nothing on the host is changed.",
-    ),
-    Command(
-        "explain",
-        "print what create would do for a bundle, step by step",
-        usage="[BUNDLE]",
-        most=1,
-        flags=(
-            Flag(
-                ("format", "f"),
-                "layout of the output; svg and mermaid are pictures",
-                choices=("text", "json", "svg", "mermaid"),
-                default="text",
-                metavar="FORMAT",
-            ),
-            _BUNDLE,
-            _CONFIG,
-            Flag(("id",), "container identifier to plan for", default="explained", metavar="ID"),
-        ),
-        group=OWN,
-    ),
-    Command(
-        "compose",
-        "make a runtime of chosen plugins in one file",
-        usage="MANIFEST",
-        least=1,
-        most=1,
-        flags=(
-            Flag(("output", "o"), "the file to make (default: the runtime's name, here)", metavar="FILE"),
-            _FORMAT,
-        ),
-        group=OWN,
-        text="MANIFEST is a TOML file: a profile or plugins, and the versions that they are pinned to.",
-    ),
-    Command(
-        "seccomp",
-        "explain a seccomp profile: which rule decides a call, and what has no effect here",
-        usage="explain [CALL [ARGUMENT...]]",
-        least=1,
-        most=8,
-        flags=(
-            _FORMAT,
-            _BUNDLE,
-            _CONFIG,
-            Flag(("profile",), "file with a linux.seccomp object, instead of a bundle's", metavar="FILE"),
-            Flag(("arch",), "architecture of the call (default: this machine's own)", metavar="ARCH"),
-        ),
-        group=OWN,
-        text="CALL is a name or a number, ARGUMENT a number or ? for any; what is left out is any, too.\n"
-        "Behind -- arguments may be negative. Without CALL: names that cannot be resolved, rules that never\n"
-        "decide anything, flags and actions that this host lacks, for which the exit status is 1.",
-    ),
-    Command(
-        "trace",
-        "draw the timeline that --trace has written",
-        usage="FILE",
-        least=1,
-        most=1,
-        flags=(
-            Flag(
-                ("format", "f"),
-                "layout of the output",
-                choices=("svg", "text", "json"),
-                default="svg",
-                metavar="FORMAT",
-            ),
-        ),
-        group=OWN,
-        text="The timeline is in the Chrome trace format: chrome://tracing and Perfetto show it as well.",
-    ),
-    Command(
-        "schema",
-        "print the JSON schema of a document, made from the classes that read it",
-        usage="config|state|features",
-        least=1,
-        most=1,
-        group=OWN,
-    ),
-    Command(
-        "completion",
-        "print what makes a shell complete command lines of orlop",
-        usage="bash|zsh|fish",
-        least=1,
-        most=None,
-        mixed=False,
-        group=OWN,
-        text="For bash: source <(orlop completion bash). The scripts call 'orlop completion words' with\n"
-        "what has been typed; it prints what may stand next.",
-    ),
-    Command(
-        "manual",
-        "print the manual page of orlop or of one command",
-        usage="[COMMAND]",
-        most=1,
-        flags=(Flag(("directory",), "write all pages into this directory instead", metavar="DIR"),),
-        group=OWN,
-        text="To read a page: orlop manual run | man -l -",
-    ),
+    *OWN_COMMANDS,
     Command(
         "help",
         "print help, or the help of one command",

@@ -35,7 +35,7 @@ _IMAGES = (
         default="soft",
         metavar="MODE",
     ),
-    Flag(("empty-ns",), "leave this namespace empty: network", kind=LIST, metavar="TYPE"),
+    Flag(("empty-ns",), "leave this namespace empty: network", kind=LIST, metavar="TYPE", filled=True),
 )
 
 IMAGES: tuple[Command, ...] = (

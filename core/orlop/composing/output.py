@@ -24,7 +24,9 @@ def check(path: str, mark: bytes) -> None:
     """
     try:
         status = os.lstat(path)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if not os.path.isdir(os.path.dirname(path)):
+            raise _failure(path, error) from None
         return
     except OSError as error:
         raise _failure(path, error) from None

@@ -13,7 +13,7 @@ from orlop.lifecycle.delete import destroy
 from orlop.lifecycle.site import CONFIG, require
 from orlop.lifecycle.states import check
 from orlop.store.journal import Journal
-from orlop_hookspecs.checkpoint import CGROUP_MODES, EMPTY_NAMESPACES
+from orlop_hookspecs.checkpoint import CGROUP_MODES, EMPTY_NAMESPACES, LABEL_KINDS
 from orlop_hookspecs.errors import CompositionError, OrlopError, PluginError, StoreError, UsageError
 from orlop_hookspecs.launch import LaunchOptions, PlanContext
 
@@ -120,6 +120,12 @@ def verify(options: CheckpointOptions | RestoreOptions) -> None:
                 f"a namespace of this type cannot be left empty; {', '.join(EMPTY_NAMESPACES)} can",
                 value=name,
             )
+    label = getattr(options, "lsm_profile", "")
+    if label and not label.startswith(LABEL_KINDS):
+        raise UsageError(
+            f"a security label is TYPE:NAME, and its type one of {', '.join(k[:-1] for k in LABEL_KINDS)}",
+            value=label,
+        )
     for name in ("image", "work"):
         path = getattr(options, name)
         if (path or name == "image") and (not path.startswith("/") or "\0" in path):

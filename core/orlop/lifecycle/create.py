@@ -257,7 +257,9 @@ class Creation:
             if not isinstance(error, OrlopError):
                 reason = (error.strerror or str(error)).lower()
                 made = StepError(
-                    f"the kernel refused: {reason}", errno=error.errno, pointer=planned.step.because
+                    f"cannot {planned.step.words()}: {reason}",
+                    errno=error.errno,
+                    pointer=planned.step.because,
                 )
                 _blame(made, planned)
                 raise made from error

@@ -56,6 +56,7 @@ def update(
         kernel = site.kernel(record.platform)
         check("update", kernel.status(record), container)
         steps = []
+        planners: dict[str, str] = {}
         for plugin, answer in composition.hooks.update(wanted, record, schemata):
             for step in answer:
                 if STEP_TYPES.get(type(step).__name__) is not type(step):
@@ -65,6 +66,7 @@ def update(
                         container=container,
                     )
                 steps.append(step)
+                planners.setdefault(step.because, plugin)
         if not steps:
             if next(wanted.properties(), None) is None and schemata is None:
                 return
@@ -77,6 +79,7 @@ def update(
             kernel.apply(record, steps)
         except OrlopError as error:
             error.act = error.act or "update"
+            error.plugin = error.plugin or planners.get(error.pointer, "")
             error.container = error.container or container
             raise
     finally:

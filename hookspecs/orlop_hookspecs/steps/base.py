@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
+from orlop_hookspecs.errors import printable
 from orlop_hookspecs.frozen import Frozen, collect
 
 _S = TypeVar("_S", bound="Step")
+_WORD_LIMIT = 120
 
 STEP_TYPES: dict[str, type[Step]] = {}
 """Every step class by its name; a name is the step's identity in journals and between processes."""
@@ -24,6 +26,8 @@ class Step(Frozen):
     """The phase (see :data:`orlop_hookspecs.plan.PHASES`) in which the step is executed."""
     SLOT: ClassVar[str] = ""
     """The place inside that phase."""
+    ACT: ClassVar[str] = ""
+    """What is done, in words that follow "cannot", with names of fields in braces: ``mask {path}``."""
     UNDO: ClassVar[str] = ""
     """What delete does about it, in words; empty when the step leaves nothing on the host."""
     JOINS: ClassVar[bool] = False
@@ -51,6 +55,11 @@ class Step(Frozen):
             if name != "because" and value not in (None, "", (), False, {})
         )
         return f"{type(self).__name__}({shown})"
+
+    def words(self) -> str:
+        """Return what is done as one short line that follows "cannot", for errors."""
+        values = {name: printable(str(value), _WORD_LIMIT) for name, value in self.as_data().items()}
+        return self.ACT.format_map(values) or f"execute the step {type(self).__name__}"
 
     def as_data(self) -> dict[str, Any]:
         """Return the fields by name; JSON writes their tuples as arrays."""

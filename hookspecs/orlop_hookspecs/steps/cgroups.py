@@ -18,6 +18,7 @@ class CreateCgroup(Step):
     still exists; parents that had to be made are removed on delete when nobody else uses them.
     """
 
+    ACT = "make the cgroup {path}"
     PHASE = "host"
     SLOT = "cgroup"
     UNDO: ClassVar[str] = (
@@ -42,6 +43,7 @@ class CreateScope(Step):
     without it.
     """
 
+    ACT = "let systemd make the scope {unit}"
     PHASE = "host"
     SLOT = "cgroup"
     UNDO: ClassVar[str] = "kill what is left in the scope, then stop it"
@@ -65,6 +67,7 @@ class WriteCgroup(Step):
     at all.
     """
 
+    ACT = "set a limit of the cgroup's controller {controller}"
     PHASE = "host"
     SLOT = "resources"
 
@@ -101,6 +104,7 @@ class SetDeviceRules(Step):
     Applied as devices.allow and devices.deny on v1 and as a BPF_PROG_TYPE_CGROUP_DEVICE program on v2.
     """
 
+    ACT = "set the device rules of the cgroup"
     PHASE = "host"
     SLOT = "resources"
 
@@ -112,6 +116,7 @@ class SetDeviceRules(Step):
 class JoinCgroup(Step):
     """Move the container process into its cgroup, before it can consume anything that is limited there."""
 
+    ACT = "enter the cgroup"
     PHASE = "host-with-pid"
     SLOT = "cgroup"
     JOINS = True
@@ -127,6 +132,7 @@ class DelegateCgroup(Step):
     the container's reach (config-linux.md, Cgroup ownership). On other hosts nothing is done.
     """
 
+    ACT = "give the cgroup to the container's user"
     PHASE = "host-with-pid"
     SLOT = "cgroup"
 

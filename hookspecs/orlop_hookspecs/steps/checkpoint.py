@@ -19,6 +19,7 @@ class ConfigureCriu(Step):
     there is one.
     """
 
+    ACT = "configure criu"
     SLOT = "settings"
 
     because: str
@@ -37,6 +38,7 @@ class ConfigureCriu(Step):
 class DumpProcesses(Step):
     """Write the processes of a live container to images, with all that they have (criu(8), ``dump``)."""
 
+    ACT = "write the processes to images"
     PHASE = "checkpoint"
     SLOT = "processes"
 
@@ -61,6 +63,7 @@ class RestoreProcesses(Step):
     the images say.
     """
 
+    ACT = "restore the processes from images"
     PHASE = "restore"
     SLOT = "processes"
 

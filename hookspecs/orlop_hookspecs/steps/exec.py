@@ -17,6 +17,7 @@ class SetRlimits(Step):
     The host raises a hard limit that the process itself may not.
     """
 
+    ACT = "set the resource limits"
     PHASE = "exec"
     SLOT = "limits"
     JOINS = True
@@ -29,6 +30,7 @@ class SetRlimits(Step):
 class SetUmask(Step):
     """Set the file mode creation mask (umask(2))."""
 
+    ACT = "set the umask"
     PHASE = "exec"
     SLOT = "limits"
     JOINS = True
@@ -41,6 +43,7 @@ class SetUmask(Step):
 class SetNoNewPrivileges(Step):
     """Set no_new_privs (prctl(2), PR_SET_NO_NEW_PRIVS)."""
 
+    ACT = "set no_new_privs"
     PHASE = "exec"
     SLOT = "limits"
     JOINS = True
@@ -55,6 +58,7 @@ class LoadSeccomp(Step):
     With no_new_privs the filter is loaded as late as possible; without, while the process may still do so.
     """
 
+    ACT = "load the seccomp filter"
     PHASE = "exec"
     SLOT = "filter-late"
     JOINS = True
@@ -89,6 +93,7 @@ class SetUser(Step):
     Capabilities are kept for the next step.
     """
 
+    ACT = "become user {uid} and group {gid}"
     PHASE = "exec"
     SLOT = "user"
     JOINS = True
@@ -107,6 +112,7 @@ class SetCapabilities(Step):
     (config.md, Linux Process: "MUST be logged as a warning").
     """
 
+    ACT = "set the capabilities"
     PHASE = "exec"
     SLOT = "capabilities"
     JOINS = True
@@ -151,6 +157,7 @@ class SetCapabilities(Step):
 class Execute(Step):
     """Replace the container process by the user-specified program (execve(2))."""
 
+    ACT = "execute the program"
     PHASE = "exec"
     SLOT = "execute"
     JOINS = True

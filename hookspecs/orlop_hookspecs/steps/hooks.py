@@ -21,6 +21,7 @@ class RunHook(Step):
     after the plan has been executed and stand in no phase.
     """
 
+    ACT = "run the {kind} hook {path}"
     PHASE = "host-with-pid"
     SLOT = "hooks"
 

@@ -19,6 +19,7 @@ from orlop_hookspecs.steps.base import Step, step
 class MountFilesystem(Step):
     """Mount a new instance of a file system type (fsopen(2), fsconfig(2), fsmount(2))."""
 
+    ACT = "mount a {type} on {destination}"
     PHASE = "container"
     SLOT = "mounts"
 
@@ -49,6 +50,7 @@ class MountFilesystem(Step):
 class MountBind(Step):
     """Attach an existing file or directory (open_tree(2) with OPEN_TREE_CLONE, move_mount(2))."""
 
+    ACT = "bind {source} on {destination}"
     PHASE = "container"
     SLOT = "mounts"
 
@@ -73,6 +75,7 @@ class MountProc(Step):
     The destination must be a real directory of the root, never a symbolic link.
     """
 
+    ACT = "mount a procfs on {destination}"
     PHASE = "container"
     SLOT = "mounts"
 
@@ -94,6 +97,7 @@ class MountSysfs(Step):
     otherwise.
     """
 
+    ACT = "mount a sysfs on {destination}"
     PHASE = "container"
     SLOT = "mounts"
 
@@ -113,6 +117,7 @@ class MountCgroup(Step):
     Without a cgroup namespace the container's own cgroup directories are bound, never the host's whole tree.
     """
 
+    ACT = "show the cgroups on {destination}"
     PHASE = "container"
     SLOT = "mounts"
 

@@ -9,6 +9,7 @@ from orlop_hookspecs.steps.base import Step, step
 class JoinNamespace(Step):
     """Enter an existing namespace by its path; its kind is verified (NS_GET_NSTYPE) before it is entered."""
 
+    ACT = "enter the {type} namespace at {path}"
     PHASE = "clone"
     SLOT = "join"
 
@@ -23,6 +24,7 @@ class JoinNamespace(Step):
 class NewNamespace(Step):
     """Give the container a namespace of its own."""
 
+    ACT = "make a {type} namespace"
     PHASE = "clone"
     SLOT = "new"
 
@@ -37,6 +39,7 @@ class SetIdMappings(Step):
     A user namespace that is joined must have these mappings already; empty ones are not compared.
     """
 
+    ACT = "write the id mappings"
     PHASE = "clone"
     SLOT = "idmap"
 
@@ -49,6 +52,7 @@ class SetIdMappings(Step):
 class SetTimeOffset(Step):
     """Set one clock's offset in the new time namespace before any process is in it."""
 
+    ACT = "set the offset of the clock {clock}"
     PHASE = "clone"
     SLOT = "clocks"
 

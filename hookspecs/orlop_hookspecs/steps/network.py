@@ -15,6 +15,7 @@ class MoveNetDevices(Step):
     keeps its attributes and its permanent addresses of global scope (config-linux.md).
     """
 
+    ACT = "move the network devices"
     PHASE = "host-with-pid"
     SLOT = "netdev"
     UNDO: ClassVar[str] = (

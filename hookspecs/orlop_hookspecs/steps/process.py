@@ -9,6 +9,7 @@ from orlop_hookspecs.steps.base import Step, step
 class SetOomScore(Step):
     """Write /proc/PID/oom_score_adj of the container process (proc(5)), -1000 to 1000."""
 
+    ACT = "set the OOM score {score}"
     PHASE = "host-with-pid"
     SLOT = "process"
     JOINS = True
@@ -24,6 +25,7 @@ class KeepGroups(Step):
     No setgroups(2) is made for it: :class:`SetUser` must have no groups then.
     """
 
+    ACT = "keep the caller's supplementary groups"
     PHASE = "clone"
     SLOT = "idmap"
     JOINS = True

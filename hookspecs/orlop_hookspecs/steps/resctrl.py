@@ -11,6 +11,7 @@ from orlop_hookspecs.steps.base import Step, step
 class CreateResctrlGroup(Step):
     """Make, or find, the container's class of service and, if asked, its monitoring group."""
 
+    ACT = "make the class of service {clos_id}"
     PHASE = "host"
     SLOT = "resctrl"
     UNDO: ClassVar[str] = "remove the groups that this container made"
@@ -36,6 +37,7 @@ class WriteSchemata(Step):
     ``00ff`` is ``ff`` and a bandwidth is what the kernel rounds it to.
     """
 
+    ACT = "write the schemata of the class of service"
     PHASE = "host"
     SLOT = "resctrl"
 
@@ -49,6 +51,7 @@ class WriteSchemata(Step):
 class JoinResctrlGroup(Step):
     """Move the waiting container process into its class of service and monitoring group."""
 
+    ACT = "enter the class of service {clos_id}"
     PHASE = "host-with-pid"
     SLOT = "resctrl"
     JOINS = True

@@ -9,6 +9,7 @@ from orlop_hookspecs.steps.base import Step, step
 class PrepareRoot(Step):
     """Make the root file system a mount of its own in the container's mount namespace."""
 
+    ACT = "prepare the root file system {path}"
     PHASE = "container"
     SLOT = "root"
 
@@ -30,6 +31,7 @@ class PrepareRoot(Step):
 class CreateDevice(Step):
     """Make a device node under the root, or bind one of the host where mknod(2) is not allowed."""
 
+    ACT = "make the device {path}"
     PHASE = "container"
     SLOT = "devices"
 
@@ -51,6 +53,7 @@ class CreateDevice(Step):
 class CreateSymlink(Step):
     """Make a symbolic link under the root; one that is there already with the same target is kept."""
 
+    ACT = "make the link {path}"
     PHASE = "container"
     SLOT = "links"
 
@@ -65,6 +68,7 @@ class CreateSymlink(Step):
 class SwitchRoot(Step):
     """Make the prepared root the root directory of the container process and detach the old one."""
 
+    ACT = "switch to the root file system"
     PHASE = "container"
     SLOT = "switch"
 
@@ -78,6 +82,7 @@ class SwitchRoot(Step):
 class SetRootPropagation(Step):
     """Set the propagation of the container's root mount after the switch."""
 
+    ACT = "set the propagation of the root mount to {propagation}"
     PHASE = "confined"
     SLOT = "root"
 
@@ -89,6 +94,7 @@ class SetRootPropagation(Step):
 class MakeRootReadonly(Step):
     """Make the root mount read-only; mounts below it keep their own options."""
 
+    ACT = "make the root file system read-only"
     PHASE = "confined"
     SLOT = "root"
 
@@ -99,6 +105,7 @@ class MakeRootReadonly(Step):
 class ReadonlyPath(Step):
     """Make a path and all below it read-only; a path that does not exist is skipped."""
 
+    ACT = "make {path} read-only"
     PHASE = "confined"
     SLOT = "protect"
 
@@ -113,6 +120,7 @@ class MaskPath(Step):
     A path that does not exist is skipped.
     """
 
+    ACT = "mask {path}"
     PHASE = "confined"
     SLOT = "protect"
 

@@ -17,6 +17,7 @@ class SetScheduler(Step):
     that keeps what is there must keep what the step names, or the step fails.
     """
 
+    ACT = "set the scheduler {policy}"
     PHASE = "built"
     SLOT = "process"
     JOINS = True
@@ -35,6 +36,7 @@ class SetScheduler(Step):
 class SetIoPriority(Step):
     """Set class and level of I/O (ioprio_set(2)); what the process starts inherits them."""
 
+    ACT = "set the I/O priority"
     PHASE = "built"
     SLOT = "process"
     JOINS = True
@@ -52,6 +54,7 @@ class SetCpuAffinity(Step):
     kernel would leave out, because they are not there or the cpuset lacks them, make the step fail.
     """
 
+    ACT = "set the CPU affinity"
     PHASE = "clone"
     SLOT = "affinity"
     JOINS = True

@@ -13,6 +13,7 @@ from orlop_hookspecs.steps.base import Step, step
 class RequireSecurityModule(Step):
     """Refuse a host on which a security module does not work: ``apparmor`` or ``selinux``."""
 
+    ACT = "use {module}"
     PHASE = "host"
     SLOT = "require"
     JOINS = True
@@ -28,6 +29,7 @@ class SetApparmorProfile(Step):
     The kernel must take exactly this profile, which has to be loaded.
     """
 
+    ACT = "set the AppArmor profile {profile}"
     PHASE = "confined"
     SLOT = "traits"
     JOINS = True
@@ -40,6 +42,7 @@ class SetApparmorProfile(Step):
 class SetSelinuxLabel(Step):
     """Change to an SELinux context at the next execve(2) (setexeccon(3))."""
 
+    ACT = "set the SELinux label {label}"
     PHASE = "confined"
     SLOT = "traits"
     JOINS = True

@@ -9,6 +9,7 @@ from orlop_hookspecs.steps.base import Step, step
 class SetHostname(Step):
     """Set the host name of the container's own UTS namespace (sethostname(2))."""
 
+    ACT = "set the host name"
     PHASE = "confined"
     SLOT = "names"
 
@@ -20,6 +21,7 @@ class SetHostname(Step):
 class SetDomainname(Step):
     """Set the NIS domain name of the container's own UTS namespace (setdomainname(2))."""
 
+    ACT = "set the domain name"
     PHASE = "confined"
     SLOT = "names"
 
@@ -31,6 +33,7 @@ class SetDomainname(Step):
 class BringUpLoopback(Step):
     """Bring up ``lo`` in a new network namespace, as every runtime does."""
 
+    ACT = "bring up the loopback device"
     PHASE = "confined"
     SLOT = "network"
 
@@ -41,6 +44,7 @@ class BringUpLoopback(Step):
 class SetSysctl(Step):
     """Write a kernel parameter through a private procfs; the key is in dotted form."""
 
+    ACT = "set the kernel parameter {key}"
     PHASE = "confined"
     SLOT = "sysctl"
 
@@ -58,6 +62,7 @@ class NewKeyring(Step):
     It never is an existing keyring, whoever made one of that name.
     """
 
+    ACT = "join a new session keyring"
     PHASE = "confined"
     SLOT = "session"
     JOINS = True
@@ -72,6 +77,7 @@ class NewKeyring(Step):
 class NewSession(Step):
     """Start a session without a controlling terminal (setsid(2))."""
 
+    ACT = "start a session"
     PHASE = "confined"
     SLOT = "session"
     JOINS = True
@@ -86,6 +92,7 @@ class OpenTerminal(Step):
     The slave becomes the controlling terminal and descriptors 0, 1 and 2, and is bound over /dev/console.
     """
 
+    ACT = "open the terminal"
     PHASE = "container"
     SLOT = "console"
     JOINS = True
@@ -101,6 +108,7 @@ class OpenTerminal(Step):
 class CheckExecutable(Step):
     """Find the executable now, so that ``create`` reports a missing one; it is found again at start."""
 
+    ACT = "find the program"
     PHASE = "confined"
     SLOT = "lookup"
     JOINS = True

@@ -12,6 +12,7 @@ from orlop_hookspecs.steps.base import Step, step
 class SetPersonality(Step):
     """Set the execution domain, with no flags (personality(2)): ``LINUX`` or ``LINUX32``."""
 
+    ACT = "set the personality {domain}"
     PHASE = "confined"
     SLOT = "traits"
     JOINS = True
@@ -27,6 +28,7 @@ class SetMemoryPolicy(Step):
     Nodes that the kernel would leave out make the step fail, unless a flag says that they may change.
     """
 
+    ACT = "set the memory policy {mode}"
     PHASE = "confined"
     SLOT = "traits"
     JOINS = True

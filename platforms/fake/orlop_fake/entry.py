@@ -9,6 +9,7 @@ from orlop_fake.calls import call
 from orlop_fake.execute import HANDLERS, Context, run_step
 from orlop_fake.execute.context import refused_step
 from orlop_fake.execute.finish import capability_warnings, unmapped_id
+from orlop_fake.execute.sockets import Pidfd, send_pidfd
 from orlop_fake.live import NoJournal, find, groups_of
 from orlop_fake.processes import SIGKILL, WAITING, Process
 from orlop_fake.refusals import RuntimeCrash, refusal
@@ -170,6 +171,7 @@ class FakeEntry:
         context.start_state = state
         alone = context.record.of_process(self.pid, self.start_time)
         context.record = alone
+        send_pidfd(self.kernel, self._options.pidfd_socket, Pidfd(self.pid, "setns"), context.container)
         for planned in self._exec:
             run_step(HANDLERS, context, planned)
         self.committed = True

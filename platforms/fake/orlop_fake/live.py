@@ -213,7 +213,10 @@ class LiveMachine(Machine):
                 self.faults.before(STEP, f"undo:{undo}")
             except OSError as error:
                 raise StepError(
-                    text_of(error.errno or 0), errno=error.errno, step=f"undo {undo}", act="delete"
+                    f"cannot undo {undo}: {text_of(error.errno or 0)}",
+                    errno=error.errno,
+                    step=f"undo {undo}",
+                    act="delete",
                 ) from error
         act(self, record, data)
         if self.faults.armed:
@@ -251,7 +254,10 @@ class LiveMachine(Machine):
             one = step.step if isinstance(step, PlannedStep) else step
             if type(one).__name__ not in _UPDATES:
                 raise StepError(
-                    "this step cannot be applied to a live container", step=one.describe(), errno=errno.EINVAL
+                    f"cannot {one.words()} of a live container",
+                    pointer=one.because,
+                    step=one.describe(),
+                    errno=errno.EINVAL,
                 )
             planned = step if step is not one else PlannedStep(one, one.phase, one.slot, "")
             run_step(HANDLERS, context, planned)

@@ -11,6 +11,7 @@ from orlop_fake.execute.context import refused_step
 from orlop_fake.execute.finish import capability_warnings, unmapped_id
 from orlop_fake.execute.host import check_host
 from orlop_fake.execute.images import require
+from orlop_fake.execute.sockets import Pidfd, send_pidfd
 from orlop_fake.processes import SIGKILL, WAITING, Process
 from orlop_fake.refusals import RuntimeCrash, refusal
 
@@ -139,6 +140,7 @@ class FakeSandbox:
         process.context = context
         context.record.kernel["own_pid_namespace"] = process.is_init
         self._born = True
+        send_pidfd(kernel, context.options.pidfd_socket, Pidfd(process.pid, "standard"), context.container)
 
     @call("host_with_pid")
     def host_with_pid(self, planned: PlannedStep, state: bytes) -> None:

@@ -143,7 +143,9 @@ class MemoryStore:
             while True:
                 entry = self._entries.get(container)
                 if entry is None:
-                    raise ContainerNotFoundError("container does not exist", container=container)
+                    raise ContainerNotFoundError(
+                        "container does not exist", container=container, value=container
+                    )
                 slot = MemorySlot(kernel, container, entry)
                 if not wait:
                     return slot

@@ -109,7 +109,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, str]] = {
     "no value": (("one-less", "--cwd"), 255, "container does not exist"),
     "no container": (("two", "true"), 255, "container does not exist"),
     "program missing": (("one", "nope"), 255, 'exec: "nope": executable file not found in $PATH'),
-    "user by name": (("-u", "root", "one", "true"), 255, "--user: expected the number of an id"),
+    "user by name": (("-u", "root", "one", "true"), 255, "--user: expected UID or UID:GID"),
     "relative directory": (("--cwd", "tmp", "one", "true"), 255, "/process/cwd"),
     "socket without a terminal": (("--console-socket", "/x", "one", "true"), 255, "no terminal"),
     "terminal without a socket": (("-d", "-t", "one", "true"), 255, "nobody would hold the terminal"),

@@ -199,16 +199,13 @@ def test_hosts_without_selinux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             NewKeyring(because="/process", name="_ses.box"),
             errno.EDQUOT,
             failure.DETAIL_NONE,
-            "NewKeyring(name='_ses.box'): disk quota exceeded",
+            "cannot join a new session keyring: disk quota exceeded",
         ),
         (
             SetMemoryPolicy(because="/linux/memoryPolicy", mode="MPOL_BIND", nodes=((0, 7),)),
             errno.EINVAL,
             failure.DETAIL_NODES,
-            (
-                "SetMemoryPolicy(nodes=((0, 7),), mode='MPOL_BIND'): "
-                "this host or the cpuset lacks one of the nodes"
-            ),
+            "cannot set the memory policy MPOL_BIND: this host or the cpuset lacks one of the nodes",
         ),
     ],
 )

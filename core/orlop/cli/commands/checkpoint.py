@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from orlop.cli.interrupts import Interruptible
@@ -25,8 +27,8 @@ def run(context: Context) -> int:
         complete()
     line = context.line
     options = CheckpointOptions(
-        image=os.path.abspath(line.text("image-path") or DEFAULT_IMAGE),
-        work=os.path.abspath(line.text("work-path")) if line.text("work-path") else "",
+        image=verify_directory(line.text("image-path") or DEFAULT_IMAGE, "image-path"),
+        work=verify_directory(line.text("work-path"), "work-path") if line.text("work-path") else "",
         parent=line.text("parent-path"),
         pre_dump=line.on("pre-dump"),
         leave_running=line.on("leave-running"),
@@ -47,6 +49,25 @@ def run(context: Context) -> int:
         checkpoint(context.site(), context.id, options)
         interruptible.finish()
     return 0
+
+
+def verify_directory(path: str, flag: str) -> str:
+    """Return the absolute form of *path*, which may still have to be made.
+
+    Raises:
+        UsageError: Something else is there, or nothing can be.
+    """
+    place = os.path.abspath(path)
+    try:
+        found = stat.S_ISDIR(os.stat(place).st_mode)
+    except FileNotFoundError:
+        return place
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise UsageError(f"--{flag}: {why}", path=path, errno=error.errno) from None
+    if not found:
+        raise UsageError(f"--{flag}: not a directory", path=path, errno=errno.ENOTDIR)
+    return place
 
 
 def _descriptor(line: Parsed) -> int:

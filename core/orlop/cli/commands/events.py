@@ -70,9 +70,9 @@ def duration(text: str) -> float:
         try:
             total += float(number) * _UNITS[unit]
         except (ValueError, KeyError):
-            raise UsageError("expected a duration such as 5s or 500ms", value=text) from None
+            raise UsageError("--interval: expected a duration such as 5s or 500ms", value=text) from None
     if not 0 < total < float(1 << 31) / 1000:
-        raise UsageError("the interval must be greater than zero, and at most 24 days", value=text)
+        raise UsageError("--interval: it must be greater than zero, and at most 24 days", value=text)
     return total
 
 

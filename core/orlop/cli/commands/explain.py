@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orlop.cli.composition import runtime
-from orlop.cli.launch import bundle_and_config
+from orlop.cli.launch import ConfigNamed, bundle_and_config
 from orlop.cli.output import to_json, write
+from orlop.store.identifiers import check_identifier
 from orlop_hookspecs.launch import LaunchOptions
 
 if TYPE_CHECKING:
@@ -21,9 +22,11 @@ def run(context: Context) -> int:
     bundle, source = bundle_and_config(context.line)
     # Whether somebody holds a terminal that the config asks for is not what is asked here.
     options = LaunchOptions(foreground=True)
-    explanation = composed.explain(
-        bundle if source is None else source, container=context.line.text("id"), options=options
-    )
+    container = check_identifier(context.line.text("id"))
+    with ConfigNamed(context.line, bundle):
+        explanation = composed.explain(
+            bundle if source is None else source, container=container, options=options
+        )
     layout = context.line.text("format")
     if layout == "json":
         write(to_json(explanation.as_data(), _INDENT) + "\n")

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orlop.cli.output import to_json, write
-from orlop.cli.parse import WrongUsageError
+from orlop.cli.parse import WrongUsageError, initial
 from orlop.cli.paths import complete
-from orlop_hookspecs.errors import UsageError
+from orlop_hookspecs.errors import DocumentError, UsageError, shorten
 
 if TYPE_CHECKING:
     from typing import Any
 
     from orlop.cli.context import Context
+    from orlop.cli.flags import Parsed
 
 _INDENT = "    "
 _BROKEN = 1
@@ -22,11 +23,25 @@ _PLATFORM = "linux"
 def run(context: Context) -> int:
     """Do what the first argument says."""
     verb, name = context.line.arguments
+    _refuse_flags_of_others(context.line, verb)
     if verb == "check":
         return _check(context, name)
     if verb == "new":
         return _new(context, name)
-    raise WrongUsageError(f"plugin {verb} is unknown: check or new is expected", context.line.command)
+    raise WrongUsageError(
+        f"plugin {shorten(verb)} is unknown: check or new is expected", context.line.command
+    )
+
+
+def _refuse_flags_of_others(line: Parsed, verb: str) -> None:
+    """Refuse a flag that the other verb has: it would have no effect."""
+    assert line.command is not None  # noqa: S101 - the table has it
+    for flag in line.command.flags:
+        owner, colon, _ = flag.text.partition(":")
+        if colon and owner != verb and line.flags[flag.names[0]] != initial(flag):
+            raise UsageError(
+                f"--{flag.names[0]} is a flag of 'plugin {owner}'", hint=f"leave it out of {verb}"
+            )
 
 
 def _check(context: Context, name: str) -> int:
@@ -54,13 +69,16 @@ def _samples(path: str) -> list[Any]:
         return []
     import json
 
+    from orlop.documents.reader import read_file
+
     try:
-        with open(path, "rb") as file:
-            found = json.load(file)
+        found = json.loads(read_file(path))
+    except DocumentError as error:
+        raise UsageError(f"cannot read the samples: {error.message}", path=path) from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UsageError(f"cannot read the samples: {reason}", path=path, errno=error.errno) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"malformed samples: {error}", path=path) from None
     if not isinstance(found, list):
         raise UsageError("expected an array of samples", path=path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orlop.cli.composition import runtime
-from orlop.cli.launch import bundle_and_config
+from orlop.cli.launch import ConfigNamed, bundle_and_config
 from orlop.cli.output import to_json, write
 from orlop.engine.calls import UNKNOWN, CallExplanation, profile_of
 from orlop_hookspecs.errors import UsageError
@@ -50,7 +50,7 @@ def _profile(context: Context) -> Seccomp:
     """Return the profile in the file of ``--profile``, or else in the bundle's config."""
     from orlop.documents.codec import decode
     from orlop.documents.reader import read_file
-    from orlop.lifecycle.bundle import locate, read_config
+    from orlop.lifecycle.bundle import CONFIG, locate, read_config
     from orlop_hookspecs.documents.seccomp import Seccomp as SeccompClass
 
     file = context.line.text("profile")
@@ -61,7 +61,11 @@ def _profile(context: Context) -> Seccomp:
             why = (error.strerror or str(error)).lower()
             raise UsageError(f"cannot read the profile: {why}", path=file, errno=error.errno) from None
     bundle, source = bundle_and_config(context.line)
-    return profile_of(read_config(locate(bundle)) if source is None else source, bundle)
+    with ConfigNamed(context.line, bundle):
+        if source is not None:
+            return profile_of(source)
+        place = locate(bundle)
+        return profile_of(read_config(place), f"{place}/{CONFIG}")
 
 
 def _argument(text: str) -> int | None:

@@ -74,6 +74,7 @@ def run(context: Context) -> int:
     wanted = decode(data, Resources)
     for name in OBSOLETE:
         if not source and line.text(name):
+            _verify_size(name, line.text(name))
             context.report.warning(f"--{name} is ignored: kernels have no limit for it any more")
     site = context.site()
     record, _ = find(site, context.id)
@@ -133,7 +134,7 @@ def _asked(line: Parsed) -> dict[str, Any]:
             text = line.text(name)
             if text:
                 try:
-                    made.setdefault(family, {})[key] = read(text)
+                    made.setdefault(family, {})[key] = _in_range(read(text))
                 except ValueError as error:
                     raise UsageError(f"--{name}: {error}", value=text) from None
     memory = made.get("memory", {})
@@ -145,6 +146,20 @@ def _asked(line: Parsed) -> dict[str, Any]:
 
 def _word(text: str) -> str:
     return text
+
+
+def _verify_size(name: str, text: str) -> None:
+    try:
+        _in_range(size(text))
+    except ValueError as error:
+        raise UsageError(f"--{name}: {error}", value=text) from None
+
+
+def _in_range(value: int | str) -> int | str:
+    """Return *value*; a number that no property takes is refused here, where the flag is known."""
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+        raise ValueError("the number is out of range")
+    return value
 
 
 def integer(text: str) -> int:

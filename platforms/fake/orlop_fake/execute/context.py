@@ -90,7 +90,7 @@ class Context:
 def refused_step(context: Context, planned: PlannedStep, error: OSError) -> StepError:
     """Return the error for a step that the kernel refused with *error*."""
     return StepError(
-        error.strerror or text_of(error.errno or 0),
+        f"cannot {planned.step.words()}: {error.strerror or text_of(error.errno or 0)}",
         path=error.filename or "",
         pointer=planned.step.because,
         plugin=planned.plugin,

@@ -112,7 +112,7 @@ def check_filters(kernel: Machine, plan: Plan) -> None:
             Filter(step)
         except OSError as error:
             raise StepError(
-                error.strerror or text_of(error.errno or 0),
+                f"cannot {step.words()}: {error.strerror or text_of(error.errno or 0)}",
                 pointer=step.because,
                 plugin=planned.plugin,
                 step=step.describe(),

@@ -6,10 +6,11 @@ import errno
 from typing import TYPE_CHECKING
 
 from orlop_fake.execute.mounting import attach
+from orlop_fake.execute.sockets import send
 from orlop_fake.mounts import Location, Mount, split, walk
 from orlop_fake.processes import Terminal
 from orlop_fake.refusals import refusal
-from orlop_fake.vfs import Device, Directory, File, Socket, Symlink
+from orlop_fake.vfs import Device, Directory, File, Symlink
 from orlop_hookspecs.errors import StepError
 
 if TYPE_CHECKING:
@@ -185,10 +186,7 @@ def open_terminal(context: Context, step: OpenTerminal) -> None:
     slave = Device("c", 136, int(number), 0o620, step.uid, terminal.gid)
     pts.node.put(number, slave)
     if context.options.console_socket:
-        listener = context.kernel.host_find(context.options.console_socket).node
-        if not isinstance(listener, Socket):
-            raise refusal(errno.ECONNREFUSED, context.options.console_socket)
-        listener.received.append(terminal)
+        send(context.kernel, context.options.console_socket, terminal)
     context.process.terminal = terminal
     context.kernel.terminals[context.container] = terminal
     if context.joins:

@@ -395,7 +395,7 @@ def _refused(planned: PlannedStep, number: int, record: Record) -> StepError:
     elif number == errno.EACCES:
         hint = "lowering it needs CAP_SYS_RESOURCE"
     return StepError(
-        f"{step.describe()}: {why}",
+        f"cannot {step.words()}: {why}",
         pointer=step.because,
         plugin=planned.plugin,
         errno=number,

@@ -62,7 +62,7 @@ def unopened(step: Any, number: int) -> StepError:  # noqa: ANN401 - any of the 
     """Return the error for a source of *step* on the host that could not be opened."""
     name = type(step).__name__
     path = step.as_data().get("source") or step.as_data().get("path") or ""
-    what, pointer = f"what the host has for {step.describe()}", step.because
+    what, pointer = f"what is needed to {step.words()}", step.because
     if name == "PrepareRoot":
         what = f"the root file system {path}"
     elif name in {"MountBind", "MountSysfs"}:

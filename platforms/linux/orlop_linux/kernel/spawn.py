@@ -223,7 +223,7 @@ class Launch:
                 f"cannot set the clock: {os.strerror(number).lower()}",
                 pointer=step.because,
                 plugin=step.plugin,
-                step=step.describe,
+                step=step.words,
                 errno=number,
                 container=self._record.id,
                 hint="no clock can show a time before the start of the machine, or 146 years after it",

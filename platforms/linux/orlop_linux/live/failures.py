@@ -24,19 +24,19 @@ _PHASES = {
 }
 _ENOENT, _EINVAL = 2, 22
 _LABELS = {"SetApparmorProfile": "profile", "SetSelinuxLabel": "label", "NewKeyring": "label"}
-_DESCRIBE_LIMIT = 120
+_WORD_LIMIT = 120
 _LAST_NUMBER = 4095  # errno(3): the kernel knows no larger one; exit statuses and signals are smaller
 
 
 class Outline:
     """What an error says about one step: small enough to be kept with the container until its start."""
 
-    __slots__ = ("because", "describe", "name", "plugin", "subject")
+    __slots__ = ("because", "name", "plugin", "subject", "words")
 
-    def __init__(self, name: str, describe: str, plugin: str, because: str, subject: str) -> None:
+    def __init__(self, name: str, words: str, plugin: str, because: str, subject: str) -> None:
         """Keep the parts."""
         self.name = name
-        self.describe = describe
+        self.words = words
         self.plugin = plugin
         self.because = because
         self.subject = subject
@@ -51,12 +51,12 @@ class Outline:
         if name == "RunHook":
             subject = f"{step.kind} {step.index} {step.timeout} {step.path}"
         elif name in _LABELS:
-            subject = printable(getattr(step, _LABELS[name]), _DESCRIBE_LIMIT)
-        return cls(name, printable(step.describe(), _DESCRIBE_LIMIT), planned.plugin, step.because, subject)
+            subject = printable(getattr(step, _LABELS[name]), _WORD_LIMIT)
+        return cls(name, printable(step.words(), _WORD_LIMIT), planned.plugin, step.because, subject)
 
     def to_data(self) -> list[str]:
         """Return the outline as JSON-ready data."""
-        return [self.name, self.describe, self.plugin, self.because, self.subject]
+        return [self.name, self.words, self.plugin, self.because, self.subject]
 
     @classmethod
     def from_data(cls, data: Any) -> Outline:  # noqa: ANN401 - it was stored, so it is verified here
@@ -129,15 +129,15 @@ def error_of(payload: bytes, outlines: Mapping[str, Sequence[Outline]], containe
     elif one.name in ("Execute", "CheckExecutable"):
         error = StepError(_executable(one, number, detail), errno=number)
     elif detail == failure.DETAIL_UNKNOWN_STEP:
-        error = StepError("the container child does not know this step", step=one.describe, errno=number)
+        error = StepError(f"the container child cannot {one.words}: it knows no such step", errno=number)
     elif one.name in _LABELS and one.subject:
         error = StepError(_label(one, number, detail), errno=number)
     elif detail == failure.DETAIL_AFFINITY and number == _EINVAL:
-        error = StepError(f"{one.describe}: the host or the cpuset lacks one of the CPUs", errno=number)
+        error = StepError(f"cannot {one.words}: the host or the cpuset lacks one of the CPUs", errno=number)
     elif detail == failure.DETAIL_NODES:
-        error = StepError(f"{one.describe}: this host or the cpuset lacks one of the nodes", errno=number)
+        error = StepError(f"cannot {one.words}: this host or the cpuset lacks one of the nodes", errno=number)
     else:
-        what = one.describe or "the birth of the container process"
-        error = StepError(f"{what}: {os.strerror(number).lower()}", errno=number)
+        what = one.words or "make the container process"
+        error = StepError(f"cannot {what}: {os.strerror(number).lower()}", errno=number)
     error.container, error.plugin, error.pointer = container, one.plugin, one.because
     return error
