@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.composing.conftest import orlop, pins
 
-from orlop.composing.manifest import SIZE_LIMIT
+from orlop.documents.toml import SIZE_LIMIT
 
 VERSION = metadata.version("orlop")
 PINS = f'jeepney = \\"{metadata.version("jeepney")}\\", orlop = \\"{VERSION}\\"'
@@ -20,7 +20,10 @@ BAD = {
     "no UTF-8": (b'name = "\xff"\n', "malformed manifest: "),
     "empty": ("", "no plugin is chosen; name a profile, or plugins in [plugins]"),
     "nested deeply": (f"a = {'[' * 100_000}", "malformed manifest: nested too deeply"),
-    "huge": ("#" * (SIZE_LIMIT + 1), f"the manifest is too large; at most {SIZE_LIMIT} bytes"),
+    "huge": (
+        "#" * (SIZE_LIMIT + 1),
+        f"cannot read the manifest: the file is too large; at most {SIZE_LIMIT} bytes",
+    ),
     "twice": ('[plugins]\nmounts = "1"\nmounts = "2"\n', "malformed manifest: Cannot overwrite a value"),
     "path as name": (
         'name = "../../bin/sh"\nprofile = "minimal"\n',

@@ -42,7 +42,11 @@ NUMBERS_THAT_ARE_NONE = {
     "blank": " 1", "sign": "+1", "negative": "-1", "other digits": "\u0661", "endless": "9" * 5000,
     "empty": "",
 }  # fmt: skip
-IDS_THAT_ARE_NONE = {**NUMBERS_THAT_ARE_NONE, "name": "root", "minus one": "4294967295", "leading zero": "01"}
+INTEGERS_THAT_ARE_NONE = {
+    **{what: text for what, text in NUMBERS_THAT_ARE_NONE.items() if what not in {"sign", "negative"}},
+    "name": "root",
+    "two signs": "+-1",
+}
 ANYWHERE = {"NUL": NUL, "not UTF-8": NOT_UTF8, "hostile": HOSTILE, "very long": LONG}
 # What stands in front of the message is for programs.
 MESSAGE = re.compile(r'\Atime="[^"]*" level=error msg=(".*")\n\Z')
@@ -245,7 +249,7 @@ def _row(command: Command | None, flag: Flag) -> Row | None:
     if flag.kind == COUNT:
         return Row(bad=NUMBERS_THAT_ARE_NONE)
     if flag.kind == NUMBERS:
-        return Row(bad=IDS_THAT_ARE_NONE)
+        return Row(bad=INTEGERS_THAT_ARE_NONE)
     if flag.choices:
         return Row(
             bad={"unknown": "nosuch", "two": ",".join(flag.choices), "wrong case": flag.choices[0].swapcase()}

@@ -311,6 +311,9 @@ def test_a_package_that_has_changed_is_no_obstacle(packed: Prefix, changed: str)
 
 
 def test_modules_of_a_pack_are_what_the_import_system_makes(packed: Prefix) -> None:
+    line = ("--root", str(packed.path / "state"), "delete", "--force", "nobody")
+    for _ in range(2):
+        assert packed.run(*line).returncode == 0
     boot = packed.site / "orlop" / "cli" / "boot.py"
     program = f"""
 import sys
@@ -318,7 +321,8 @@ sys._xoptions["orlop_site"] = {str(packed.site)!r}
 boot = {{"__name__": "boot"}}
 exec(compile(open({str(boot)!r}).read(), "boot", "exec"), boot)
 boot["reach"]({str(packed.site)!r})
-_, _, _, modules, order, _, _ = boot["open_pack"](["--version"])
+_, _, _, modules, (order, rest), _, _ = boot["open_pack"](["delete"])
+assert len(order) > 20 and not rest
 if sys.argv[1] == "at once":
     boot["load_at_once"](modules, order)
 else:

@@ -27,11 +27,17 @@ if TYPE_CHECKING:
 
     from orlop.cli.pack import Kit, Modules
 
-FORMAT = 2
+FORMAT = 3
 """Version of the layout of packs."""
 
-SMALL = frozenset(("state", "start", "kill", "delete", "exec"))
-"""Commands that have a pack each, because engines call them again and again: all of it is loaded at once."""
+SMALL = frozenset(("state", "start", "kill", "delete"))
+"""Commands that have a pack each, because engines call them again and again: it is loaded at once."""
+
+EXEC = "exec"
+"""The command that makes a process in a container, with a pack of its own."""
+
+NOTHING: "tuple[tuple[str, ...], tuple[str, ...]]" = ((), ())
+"""The order of a pack of which nothing is loaded at once, or of which that is not known yet."""
 
 LAUNCH = frozenset(("create", "run"))
 """Commands that make a container."""
@@ -43,6 +49,10 @@ LARGE = frozenset(
     )
 )
 """Other commands that load plugins."""
+
+
+OF_MANY = ("small", "large")
+"""Packs that many commands share: nothing in them is loaded at once."""
 
 
 def reach(site: str) -> None:
@@ -66,7 +76,7 @@ def reach(site: str) -> None:
 def kind_of(arguments: "list[str]") -> str:
     """Return which pack a command line wants. A wrong guess costs time and nothing else."""
     for word in arguments:
-        if word in SMALL:
+        if word in SMALL or word == EXEC:
             return word
         if word in LAUNCH:
             return "launch"
@@ -89,7 +99,7 @@ def open_pack(arguments: "list[str]") -> "Kit":
             continue
         if found == header:
             return kind, name, header, modules, order, points, before
-    return kind, name, header, {}, (), {}, before
+    return kind, name, header, {}, NOTHING, {}, before
 
 
 def load_at_once(modules: "Modules", order: "Iterable[str]") -> None:
@@ -183,19 +193,21 @@ def boot() -> None:
     sys.dont_write_bytecode = mask & 0o022 != 0o022
     reach(sys._xoptions["orlop_site"])  # noqa: SLF001 - documented; the name is CPython's
     kit = open_pack(sys.argv[1:])
-    kind, _, _, modules, order, points, _ = kit
+    _, _, _, modules, (first, rest), points, _ = kit
     finders: list[Any] = sys.meta_path
     finders.insert(0, Finder(modules))
-    if kind in SMALL:
+    if first:
         # What so short a life leaves behind is not worth looking for.
         gc.disable()
-        load_at_once(modules, order)
+        load_at_once(modules, first)
     from orlop import entrypoints
-    from orlop.cli.main import entry
+    from orlop.cli import main
 
     entrypoints.known.update(points)
+    if rest:
+        main.load_rest = lambda: load_at_once(modules, rest)
 
-    entry(kit)
+    main.entry(kit)
 
 
 if __name__ == "__main__":

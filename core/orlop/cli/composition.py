@@ -45,6 +45,9 @@ def prewarm(context: Context) -> None:
         from orlop.live import find_kernel
 
         find_kernel(context.settings().get("platform", _PLATFORM)).prewarm()
+        from orlop.cli import main
+
+        main.load_rest()
 
 
 def settled(context: Context) -> bool:

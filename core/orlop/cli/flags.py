@@ -18,7 +18,7 @@ COUNT = "count"
 LIST = "list"
 """Any text, as often as one likes; all of them count, in their order."""
 NUMBERS = "numbers"
-"""A user's or group's id, as often as one likes; all of them count, in their order."""
+"""A decimal number, with a sign if one likes, as often as one likes; all of them count, in their order."""
 CHOICE = "choice"
 """On, off, or neither when it is not given."""
 

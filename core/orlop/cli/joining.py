@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING
 
 from orlop.cli.files import PidFile
-from orlop.cli.parse import identifier
 from orlop.documents.reader import parse, read_file
 from orlop.lifecycle.exec import Execution
 from orlop.lifecycle.executed import Changes
@@ -22,6 +21,12 @@ if TYPE_CHECKING:
     from orlop.plugins.compose import Composition
     from orlop_hookspecs.kernel import LiveKernel
     from orlop_hookspecs.record import Record
+
+_ID_DIGITS = 10
+_DIGITS = frozenset("0123456789")
+_NO_ID = (1 << 32) - 1
+"""As an id this means "unchanged" (chown(2)), and nobody has it."""
+_GROUP = "--additional-gids: expected the number of an id, such as 1000"
 
 
 class Joining:
@@ -169,7 +174,7 @@ def _changes(line: Parsed) -> Changes:
         env=tuple(line.texts("env")),
         uid=uid,
         gid=gid,
-        groups=tuple(int(text) for text in line.texts("additional-gids")),
+        groups=tuple(_number(text, text, _GROUP) for text in line.texts("additional-gids")),
         capabilities=tuple(line.texts("cap")),
         terminal=line.on("tty"),
         no_new_privileges=line.given("no-new-privs"),
@@ -187,10 +192,18 @@ def user(text: str) -> tuple[int | None, int | None]:
     if not text:
         return None, None
     uid, colon, gid = text.partition(":")
-    numbers = identifier(uid), identifier(gid) if colon else 0
-    if None in numbers:
-        raise UsageError("--user: expected UID or UID:GID, both as numbers", value=text)
-    return numbers[0], numbers[1] if colon else None
+    expected = "--user: expected UID or UID:GID, both as numbers"
+    return _number(uid, text, expected), _number(gid, text, expected) if colon else None
+
+
+def _number(part: str, text: str, expected: str) -> int:
+    """Return the id that *part* of *text* is, in ASCII digits without a sign or leading zeros."""
+    plain = bool(part) and _DIGITS.issuperset(part) and len(part) <= _ID_DIGITS
+    if not plain or (part[0] == "0" and part != "0"):
+        raise UsageError(expected, value=text)
+    if int(part) >= _NO_ID:
+        raise UsageError(f"{expected.partition(':')[0]}: the id is out of range", value=text)
+    return int(part)
 
 
 def sub_cgroups(texts: list[str]) -> dict[str, str]:

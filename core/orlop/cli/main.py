@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from orlop.cli.pack import Kit
 
 _SIGNAL_STATUS = 128
+_OF_MANY = ("small", "large")
+"""Packs that many commands share: nothing in them is loaded at once."""
 _SOCKET_DIGITS = 4
+
+
+def load_rest() -> None:
+    """Load what the command will need, in one go; the launcher replaces this where it knows."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -63,8 +69,10 @@ def entry(kit: Kit | None = None) -> NoReturn:
 
 def _keep_modules(kit: Kit) -> None:
     """Write the pack anew when modules or entry points had to be searched for."""
-    _, _, _, packed, _, points, before = kit
-    searched = entrypoints.known != points
+    kind, _, _, packed, order, points, before = kit
+    if "orlop.timeline.record" in sys.modules:
+        return  # a command that is watched loads more than others
+    searched = entrypoints.known != points or not (any(order) or kind in _OF_MANY)
     for name, module in () if searched else sys.modules.items():
         if name not in before:
             loader = type(getattr(getattr(module, "__spec__", None), "loader", None)).__name__

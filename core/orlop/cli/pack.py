@@ -16,6 +16,8 @@ import sys
 from _frozen_importlib_external import ExtensionFileLoader, SourceFileLoader
 from marshal import dumps, loads
 
+from orlop.cli.boot import LAUNCH, NOTHING, OF_MANY, SMALL
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,13 +32,18 @@ if TYPE_CHECKING:
     """
     Modules = dict[str, Entry]
     Header = tuple[int, str, tuple[str, ...]]
-    Kit = tuple[str, str, Header, Modules, tuple[str, ...], Points, frozenset[str]]
+    Order = tuple[tuple[str, ...], tuple[str, ...]]
+    """The modules that are loaded at once, and those that are as soon as the platform prepares something."""
+    Kit = tuple[str, str, Header, Modules, Order, Points, frozenset[str]]
     """What :mod:`orlop.cli.boot` hands over: the kind of a pack and its name, what must be as it was for it
     to count, its modules and their order, what is known of entry points, and the names of the modules that
     the interpreter had imported before.
     """
 
 _OURS = frozenset(("orlop", "orlop_hookspecs", "orlop_linux", "orlop_fake"))
+
+_KEEPERS = frozenset(("orlop.cli.pack", "orlop.cli.boot", "orlop.cli.erase"))
+"""Modules that are loaded to write packs, and otherwise not."""
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -46,33 +53,61 @@ def keep(kit: Kit) -> None:
 
     Where it cannot be written, nothing happens: it is only a cache.
     """
-    _, name, header, packed, order, points, before = kit
+    kind, name, header, packed, order, _, before = kit
+    place = f"{os.path.dirname(__file__)}/__pycache__"
+    if not os.access(place, os.W_OK):
+        return
     from orlop.entrypoints import known as found
 
+    made, loaded = _imported(packed, before)
+    if any(name in packed and made[name] != packed[name] for name in loaded):
+        order = NOTHING  # another version: what is loaded at once is decided anew
+    if not packed:
+        # All was loaded from sources, with what only type checkers read. What of the standard library nothing
+        # imports any more at once is not wanted; the next command will tell what else is.
+        wanted = set(_ordered(made, [one for one in made if one.partition(".")[0] in _OURS]))
+        made = {one: entry for one, entry in made.items() if one in wanted or not entry[4]}
+    elif order == NOTHING and kind not in OF_MANY:
+        # What other commands load beside this, for a terminal, say, they will add.
+        made = {one: made[one] for one in loaded if one in made}
+        order = _halves(kind, made)
+    _compile_boot()
+    try:
+        _write(f"{place}/{name}", dumps((header, made, order, found)))
+    except OSError:
+        pass
+
+
+def _imported(packed: Modules, before: frozenset[str]) -> tuple[Modules, list[str]]:
+    """Return *packed* with all modules that have been imported, and the names of these."""
     made = dict(packed)
+    loaded: list[str] = []
     for known, module in list(sys.modules.items()):
         spec = getattr(module, "__spec__", None)
         if known in before or spec is None or spec.name != known or not str(spec.origin).startswith("/"):
             continue
+        if known not in _KEEPERS:
+            loaded.append(known)
         fresh = type(spec.loader) is SourceFileLoader
         if fresh or (type(spec.loader) is ExtensionFileLoader and known not in packed):
             entry = _entry(known, spec)
             if entry is not None:
                 made[known] = entry
-    if made != packed or found != points:
-        _compile_boot()
-        if made != packed:
-            order = _ordered(made)
-            if not packed:
-                # All was loaded from sources, with what only type checkers read. What of the standard library
-                # nothing imports any more at once is not wanted; the next command will tell what else is.
-                wanted = set(_ordered(made, [one for one in made if one.partition(".")[0] in _OURS]))
-                made = {one: entry for one, entry in made.items() if one in wanted or not entry[4]}
-                order = tuple(one for one in order if one in wanted)
-        try:
-            _write(f"{os.path.dirname(__file__)}/__pycache__/{name}", dumps((header, made, order, found)))
-        except OSError:
-            pass
+    return made, loaded
+
+
+_FIRST = ("orlop.cli.main", "orlop.cli.context", "orlop.live")
+"""Modules that every command needs, beside its own."""
+
+
+def _halves(kind: str, modules: Modules) -> Order:
+    """Return what is loaded at once of *modules*, and what when the platform has begun with its part."""
+    every = _ordered(modules)
+    if kind in SMALL:
+        return every, ()
+    commands = sorted(LAUNCH) if kind == "launch" else (kind,)
+    first = _ordered(modules, (*_FIRST, *(f"orlop.cli.commands.{name}" for name in commands)))
+    return first, tuple(one for one in every if one not in first)
 
 
 def _ordered(modules: Modules, roots: Iterable[str] | None = None) -> tuple[str, ...]:

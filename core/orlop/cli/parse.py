@@ -29,9 +29,7 @@ FAILED = 1
 UNKNOWN_COMMAND = 3
 
 _COUNT_DIGITS = 9
-_ID_DIGITS = 10
-_NO_ID = (1 << 32) - 1
-"""As an id this means "unchanged" (chown(2)), and nobody has it."""
+_NUMBER_DIGITS = 18
 
 
 class WrongUsageError(UsageError):
@@ -157,20 +155,16 @@ def _switch(name: str, value: str, command: Command | None) -> bool:
     raise WrongUsageError(f"invalid boolean value {shorten(value)} for -{name}", command)
 
 
-def identifier(text: str) -> int | None:
-    """Return the user or group id that *text* is, in ASCII digits without leading zeros; ``None``: none."""
-    plain = text.isascii() and text.isdigit() and len(text) <= _ID_DIGITS and (text[0] != "0" or text == "0")
-    return int(text) if plain and int(text) < _NO_ID else None
-
-
 def _verify_text(flag: Flag, name: str, value: str, command: Command | None) -> None:
     """Refuse a text that no flag of the kind has."""
     if flag.filled and not value:
         raise WrongUsageError(f"flag -{name} needs an argument that is not empty", command)
-    if flag.kind == NUMBERS and identifier(value) is None:
-        raise WrongUsageError(
-            f"invalid value {shorten(value)} for flag -{name}: not the number of an id, such as 1000", command
-        )
+    if flag.kind == NUMBERS:
+        digits = value[1:] if value[:1] in {"+", "-"} else value
+        if not (digits.isascii() and digits.isdigit() and len(digits) <= _NUMBER_DIGITS):
+            raise WrongUsageError(
+                f"invalid value {shorten(value)} for flag -{name}: not a whole number", command
+            )
 
 
 def _value(flag: Flag, name: str, value: str, command: Command | None) -> Value:

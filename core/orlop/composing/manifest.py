@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import stat
 from typing import TYPE_CHECKING, Any
 
 from orlop.composing.profiles import plugins_of
+from orlop.documents.toml import read_toml
 from orlop_hookspecs.errors import UsageError
 from orlop_hookspecs.frozen import Frozen, frozen_keywords
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-SIZE_LIMIT = 1 << 20
-"""Bytes of a manifest."""
 
 _KINDS: dict[str, tuple[type, str]] = {
     "name": (str, "a name"),
@@ -63,7 +60,7 @@ def read_manifest(path: str) -> Manifest:
     Raises:
         UsageError: It cannot be read, or something in it is unknown or of a wrong type.
     """
-    data = _load(path)
+    data = read_toml(path, "manifest")
     for key, value in data.items():
         kind = _KINDS.get(key)
         if kind is None:
@@ -94,29 +91,6 @@ def read_manifest(path: str) -> Manifest:
         plugins=plugins,
         distributions=pins,
     )
-
-
-def _load(path: str) -> dict[str, Any]:
-    import tomllib
-
-    try:
-        # Opening a FIFO without this waits for somebody who writes to it.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise UsageError("cannot read the manifest: expected a regular file", path=path)
-            source = file.read(SIZE_LIMIT + 1)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UsageError(f"cannot read the manifest: {reason}", path=path, errno=error.errno) from None
-    if len(source) > SIZE_LIMIT:
-        raise UsageError("the manifest is too large", path=path, hint=f"at most {SIZE_LIMIT} bytes")
-    try:
-        return tomllib.loads(source.decode())
-    except ValueError as error:
-        raise UsageError(f"malformed manifest: {error}", path=path) from None
-    except RecursionError:
-        raise UsageError("malformed manifest: nested too deeply", path=path) from None
 
 
 def _profile(profile: str, path: str) -> list[str]:

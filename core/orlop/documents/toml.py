@@ -1,4 +1,4 @@
-"""Read a TOML file that a person wrote, such as the settings."""
+"""Read a TOML file that a person wrote: settings, a manifest."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def read_toml(path: str, what: str) -> dict[str, Any]:
         reason = (error.strerror or str(error)).lower()
         raise UsageError(f"cannot read the {what}: {reason}", path=path, errno=error.errno) from None
     if len(source) > SIZE_LIMIT:
-        raise UsageError(f"more than {SIZE_LIMIT} bytes of {what}", path=path)
+        raise UsageError(
+            f"cannot read the {what}: the file is too large", path=path, hint=f"at most {SIZE_LIMIT} bytes"
+        )
     try:
         return tomllib.loads(source.decode())
     except ValueError as error:

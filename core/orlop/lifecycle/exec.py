@@ -167,6 +167,10 @@ class Execution:
         self.abort()
         if isinstance(error, OrlopError):
             try:
+                if error.errno is None:
+                    # It has ended without a word. Whoever ends the container kills one process after the
+                    # other, and holds the container meanwhile.
+                    self._site.store.open(self._container).close()
                 self._require_state(paused=True)
             except OrlopError as reason:
                 raise self._named(reason) from None

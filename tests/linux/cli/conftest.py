@@ -62,7 +62,10 @@ class Runtime:
         self, *arguments: str, output: Path | None = None, env: Mapping[str, str] | None = None, **popen: Any
     ) -> subprocess.CompletedProcess[str]:
         """Run a command line; a container that it starts writes to *output* instead of what is captured."""
-        popen.setdefault("stdin", subprocess.DEVNULL)
+        if self.name == "orlop" or "stdin" in popen:
+            popen.setdefault("stdin", subprocess.DEVNULL)
+        else:
+            popen["input"] = ""  # a pipe: other runtimes give /dev/null itself to the container's user
         if output is None:
             popen.update(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             return subprocess.run(

@@ -181,7 +181,7 @@ REFUSED_BY_US = {
     "group empty": (("-u", "1:", "one", "true"), 255, "--user"),
     "user empty": (("-u", ":1", "one", "true"), 255, "--user"),
     "user in other digits": (("-u", "\u0661", "one", "true"), 255, "--user"),
-    "variable without a name": (("-e", "=1", "one", "true"), 255, "/process/env"),
+    "variable without a name": (("-e", "=1", "one", "true"), 255, "--env: expected NAME=VALUE"),
     "controller twice": (("--cgroup", "cpu:a", "--cgroup", "cpu:b", "one", "true"), 255, "named twice"),
     "path without controller": (
         ("--cgroup", "a", "--cgroup", "cpu:b", "one", "true"),

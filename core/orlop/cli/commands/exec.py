@@ -89,6 +89,8 @@ def _stay(joining: Joining, forwarder: Forwarder, proxy: Proxy | None) -> int | 
 
     from orlop.cli.foreground import follow
 
+    # What was made so far stays; looking through it for garbage would take milliseconds.
+    gc.freeze()
     gc.enable()
     # A platform without pidfds runs its containers in this process: nothing comes from outside meanwhile.
     process = joining.pidfd()

@@ -88,6 +88,8 @@ def stay(launch: Launch, container: Container, forwarder: Forwarder, proxy: Prox
         except (StateError, ContainerNotFoundError):
             pass  # it has just ended, or been deleted; so will the wait
 
+    # What was made so far stays; looking through it for garbage would take milliseconds.
+    gc.freeze()
     gc.enable()
     # A platform without pidfds runs its containers in this process: nothing comes from outside meanwhile.
     process = launch.process()
