@@ -374,6 +374,19 @@ def pause_and_resume(w: World) -> None:
 
 
 @rule
+def a_paused_program_handles_no_signal_until_it_goes_on(w: World) -> None:
+    c = w.start("c", "/bin/trapper")
+    w.until_output("c", "ready")
+    c.pause()
+    c.kill("TERM")
+    assert "got" not in w.output("c")
+    c.resume()
+    assert c.wait(timeout=60) == 9
+    assert w.output("c").endswith("got TERM\n")
+    c.delete()
+
+
+@rule
 def a_paused_container_can_be_killed(w: World) -> None:
     c = w.start("c")
     c.pause()

@@ -153,6 +153,17 @@ def _bomb(p: Task) -> Any:
     yield p.forever()
 
 
+def _hungry(p: Task) -> Any:
+    def child(q: Task) -> Any:
+        while True:
+            q.allocate(1 << 20)
+
+    p.fork(child)
+    _, status = yield p.wait_child()
+    p.write(f"ended {status}\n")
+    yield p.forever()
+
+
 def _devices(p: Task) -> int:
     for name in sorted(p.listdir("/sys/class/net")):
         flags = int(p.read(f"/sys/class/net/{name}/flags").decode(), 16)
@@ -296,6 +307,11 @@ PROGRAMS: dict[str, tuple[str, Program]] = {
             "exec busybox sleep 100000",
         ),
         _bomb,
+    ),
+    # What tail keeps of a file without lines is all of it.
+    "hungry": (
+        _script("busybox tail /dev/zero 2>/dev/null", 'echo "ended $?"', "exec busybox sleep 100000"),
+        _hungry,
     ),
     "devices": (
         _script(

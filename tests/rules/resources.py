@@ -38,6 +38,18 @@ def the_memory_limit_is_set(w: World) -> None:
 
 
 @rule
+def the_memory_limit_kills_and_is_counted(w: World) -> None:
+    c = w.start("c", "/bin/hungry", change=_limits(memory={"limit": 32 << 20, "swap": 32 << 20}))
+    w.until_output("c", "ended 137")
+    events = w.cgroup_value("c", "memory", v1="memory.oom_control", v2="memory.events")
+    assert "oom_kill 1" in events.splitlines()
+    assert c.stats()["memory"]["events"]["oom_kill"] == 1
+    assert c.state()["status"] == "running"
+    c.delete(force=True)
+    assert w.left() == []
+
+
+@rule
 def the_cpu_quota_is_set(w: World) -> None:
     w.create("c", change=_limits(cpu={"quota": 50000, "period": 200000}))
     assert w.cgroup_value("c", "cpu", "cpu.cfs_quota_us", "cpu.max") in ("50000", "50000 200000")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from orlop_fake import cgroup_files
+from orlop_fake import cgroup_files, rdma
 from orlop_fake.refusals import refusal
+from orlop_fake.versions import CONTROLLERS, FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,7 +41,7 @@ class Cgroup:
 
     __slots__ = (
         "children", "device_rules", "enabled", "events", "frozen", "hierarchy", "memory", "name", "node",
-        "owner", "parent", "processes", "uid", "values",
+        "owner", "parent", "processes", "rdma", "uid", "values",
     )  # fmt: skip
 
     def __init__(self, hierarchy: Hierarchy, name: str, parent: Cgroup | None) -> None:
@@ -61,8 +62,10 @@ class Cgroup:
         self.frozen = False
         self.memory = 0
         """Bytes that are charged here, those of the groups below included."""
+        self.rdma: dict[tuple[str, str], int] = {}
+        """What is used of each device and kind of resource, by those of the groups below as well."""
         self.events: dict[str, int] = {}
-        """Counted events: ``oom``, ``oom_kill``, ``pids.max``."""
+        """Counted events: ``max``, ``oom``, ``oom_kill``, ``oom_group_kill``, ``pids.max``."""
         self.device_rules: tuple[tuple[bool, str, int | None, int | None, str], ...] = ()
 
     @property
@@ -85,9 +88,20 @@ class Cgroup:
         """Make the child *name*: mkdir(2)."""
         if name in self.children:
             raise refusal(errno.EEXIST, f"{self.path.rstrip('/')}/{name}")
+        self._descends()
         made = self.children[name] = Cgroup(self.hierarchy, name, self)
         made.owner = owner
         return made
+
+    def _descends(self) -> None:
+        """Refuse with EAGAIN a child where this group or one above has enough (cgroup.max.depth)."""
+        for depth, group in enumerate(self.line(), 1):
+            most = group.values.get("cgroup.max.depth", "max")
+            if most != "max" and depth > int(str(most)):
+                raise refusal(errno.EAGAIN, self.path)
+            most = group.values.get("cgroup.max.descendants", "max")
+            if most != "max" and len(list(group.subtree())) > int(str(most)):
+                raise refusal(errno.EAGAIN, self.path)
 
     def remove(self) -> None:
         """Remove this group: rmdir(2); EBUSY while it has processes or children."""
@@ -123,19 +137,19 @@ class Cgroup:
         controller = file.partition(".")[0]
         hierarchy = self.hierarchy
         if hierarchy.version == _UNIFIED:
-            if file in cgroup_files.CORE_V2 and not (
-                self.parent is None and file in {"cgroup.freeze", "cgroup.type"}
-            ):
-                return cgroup_files.CORE_V2[file]
             # The root has no limits: it is the machine.
             tables = (
                 cgroup_files.V2.get(controller, {}) if controller in self.controllers and self.parent else {}
             )
+            if file in cgroup_files.CORE_V2 and not (
+                self.parent is None and file in {"cgroup.freeze", "cgroup.type"}
+            ):
+                tables = cgroup_files.CORE_V2
         else:
             tables = cgroup_files.V1.get(controller, {}) if controller in hierarchy.controllers else {}
         if controller == "hugetlb" and controller in self.controllers and self.parent:
             tables = hierarchy.huge_pages
-        if file not in tables:
+        if file not in tables or hierarchy.host.linux < FILES.get(file, (0, 0)):
             raise refusal(errno.ENOENT, self.file(file))
         return tables[file]
 
@@ -160,24 +174,30 @@ class Cgroup:
             for controller in self.controllers if self.parent else ():
                 names |= set(cgroup_files.V2.get(controller, ()))
             names |= {
-                name for name in _COMPUTED if name.partition(".")[0] in self.controllers and self.parent
+                name
+                for name in _COMPUTED
+                if name.partition(".")[0] in self.controllers and self.parent and name not in _ONLY_V1
             }
         else:
             names |= {"tasks"}
             for controller in self.hierarchy.controllers:
                 names |= set(cgroup_files.V1.get(controller, ()))
+                names |= {
+                    name for name in _COMPUTED.keys() - _ONLY_V2 if name.partition(".")[0] == controller
+                }
             if "devices" in self.hierarchy.controllers:
                 names |= {"devices.list", "devices.allow", "devices.deny"}
         if "hugetlb" in self.controllers and self.parent:
             names |= set(self.hierarchy.huge_pages)
-        return sorted(names)
+        return sorted(name for name in names if self.hierarchy.host.linux >= FILES.get(name, (0, 0)))
 
     def read(self, file: str) -> str:
         """Return the content of *file* without a final newline."""
         computed = _CORE.get(file)
         if computed is None and file.partition(".")[0] in self.controllers:
             computed = _COMPUTED.get(file)
-        if computed is not None and (self.hierarchy.version == _UNIFIED or file not in _CORE_V2):
+        of_others = _ONLY_V1 if self.hierarchy.version == _UNIFIED else _ONLY_V2
+        if computed is not None and file not in of_others:
             return computed(self)
         default, _ = self._known(file)
         if file in {"cpuset.cpus", "cpuset.mems"} and self.parent is None:
@@ -191,7 +211,8 @@ class Cgroup:
         if file in {"devices.allow", "devices.deny"} and "devices" in self.hierarchy.controllers:
             self._device_line(file, text)
             return
-        if file == "cgroup.kill" and self.hierarchy.version == _UNIFIED and self.parent is not None:
+        there = self.hierarchy.host.linux >= FILES["cgroup.kill"]
+        if file == "cgroup.kill" and self.hierarchy.version == _UNIFIED and self.parent is not None and there:
             if text.strip() != "1":
                 raise refusal(errno.ERANGE, self.file(file))
             self.hierarchy.host.kill_all(process for group in self.subtree() for process in group.processes)
@@ -205,6 +226,8 @@ class Cgroup:
             raise refusal(error.errno or errno.EINVAL, self.file(file)) from None
         if not isinstance(self.values.get(file), dict) and file != "cgroup.subtree_control":
             self.values[file] = kept
+        if file == "memory.max":
+            self.hierarchy.host.shrunk(self)
 
     def keyed(self, file: str, key: str, value: str) -> str:
         """Set one line of a keyed file."""
@@ -278,12 +301,17 @@ class Cgroup:
 
     def over_limit(self, more: int) -> Cgroup | None:
         """Return the group, from here upwards, that does not allow *more* bytes; ``None`` when all do."""
-        file = "memory.max" if self.hierarchy.version == _UNIFIED else "memory.limit_in_bytes"
         for group in self.line():
-            limit = group.values.get(file, "max")
-            if limit != "max" and group.memory + more > int(str(limit)):
+            limit = group.memory_limit()
+            if limit is not None and group.memory + more > limit:
                 return group
         return None
+
+    def memory_limit(self) -> int | None:
+        """Return the bytes that this group itself allows; ``None``: any number."""
+        file = "memory.max" if self.hierarchy.version == _UNIFIED else "memory.limit_in_bytes"
+        limit = self.values.get(file, "max")
+        return None if limit == "max" else int(str(limit))
 
     @property
     def effectively_frozen(self) -> bool:
@@ -336,8 +364,14 @@ def _device_list(group: Cgroup) -> str:
 
 def _memory_events(group: Cgroup) -> str:
     return "\n".join(
-        f"{name} {group.events.get(name, 0)}" for name in ("low", "high", "max", "oom", "oom_kill")
+        f"{name} {group.events.get(name, 0)}"
+        for name in ("low", "high", "max", "oom", "oom_kill", "oom_group_kill")
     )
+
+
+def _oom_control(group: Cgroup) -> str:
+    disabled = group.values.get("memory.oom_control", "0")
+    return f"oom_kill_disable {disabled}\nunder_oom 0\noom_kill {group.events.get('oom_kill', 0)}"
 
 
 _CORE: Mapping[str, Callable[[Cgroup], str]] = {
@@ -353,11 +387,20 @@ _COMPUTED: Mapping[str, Callable[[Cgroup], str]] = {
     "devices.list": _device_list,
     "memory.current": lambda group: str(group.memory),
     "memory.usage_in_bytes": lambda group: str(group.memory),
-    "memory.failcnt": lambda group: str(group.events.get("oom", 0)),
+    "memory.failcnt": lambda group: str(group.events.get("max", 0)),
+    "memory.oom_control": _oom_control,
     "memory.events": _memory_events,
+    "rdma.current": lambda group: rdma.shown(group, current=True),
+    "rdma.max": lambda group: rdma.shown(group, current=False),
     "pids.current": lambda group: str(sum(len(below.processes) for below in group.subtree())),
     "pids.events": lambda group: f"max {group.events.get('pids.max', 0)}",
 }
+
+
+_ONLY_V1 = frozenset(
+    {"tasks", "memory.usage_in_bytes", "memory.failcnt", "memory.oom_control", "devices.list"}
+)
+_ONLY_V2 = _CORE_V2 | {"memory.current", "memory.events"}
 
 
 class Hierarchy:
@@ -383,13 +426,18 @@ class Hierarchy:
         self.root = Cgroup(self, "", None)
 
 
+def _has(host: Host, version: int, controller: str) -> bool:
+    return host.linux >= CONTROLLERS.get((version, controller), (0, 0))
+
+
 def hierarchies(host: Host, mode: str) -> dict[str, Hierarchy]:
     """Return the hierarchies of a host in *mode* ``v1``, ``v2``, ``hybrid`` or ``none``, by name."""
     made: dict[str, Hierarchy] = {}
     if mode == "v2":
-        made[""] = Hierarchy(host, "", 2, V2_CONTROLLERS, "/sys/fs/cgroup")
+        there = tuple(name for name in V2_CONTROLLERS if _has(host, 2, name))
+        made[""] = Hierarchy(host, "", 2, there, "/sys/fs/cgroup")
     elif mode in ("v1", "hybrid"):
-        for name in V1_HIERARCHIES:
+        for name in (name for name in V1_HIERARCHIES if _has(host, 1, name)):
             made[name] = Hierarchy(host, name, 1, tuple(name.split(",")), f"/sys/fs/cgroup/{name}")
         made["name=systemd"] = Hierarchy(host, "name=systemd", 1, (), "/sys/fs/cgroup/systemd")
         if mode == "hybrid":

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orlop_fake.execute.birth import SINCE
-from orlop_fake.execute.finish import LISTENERS
-from orlop_fake.execute.mounting import MOUNT_SETATTR
+from orlop_fake.versions import FLAGS, LISTENERS, NAMESPACES, REMEDY, lacking
 from orlop_hookspecs.availability import Answer
 
 if TYPE_CHECKING:
@@ -53,8 +51,14 @@ def _since(machine: Machine, what: str, version: tuple[int, int]) -> Answer | No
     )
 
 
+def _too_old(machine: Machine) -> Answer | None:
+    """Return that there can be no container at all, when that is so."""
+    why = lacking(machine.host.linux)
+    return _absent(why, f"make the machine with {REMEDY}") if why else None
+
+
 def _namespace(machine: Machine, kind: str) -> Answer:
-    missing = _since(machine, f"{kind} namespaces", SINCE.get(kind, (0, 0)))
+    missing = _since(machine, f"{kind} namespaces", NAMESPACES.get(kind, (0, 0))) or _too_old(machine)
     if missing is not None:
         return missing
     return Answer(
@@ -67,7 +71,7 @@ def _ids(machine: Machine, _: str) -> Answer:
 
 
 def _mounts(machine: Machine, rest: str) -> Answer:
-    missing = _since(machine, "mount_setattr(2)", MOUNT_SETATTR) if rest else None
+    missing = _too_old(machine)
     if missing is not None:
         return missing
     if rest == "idmap" and machine.uid:
@@ -131,11 +135,12 @@ def _net_devices(machine: Machine, _: str) -> Answer:
 def _seccomp(machine: Machine, rest: str) -> Answer:
     if not machine.host.seccomp:
         return _absent("the kernel filters no system calls", "make the machine with Host(seccomp=True)")
-    return (_since(machine, "listeners", LISTENERS) if rest == "SCMP_ACT_NOTIFY" else None) or _YES
+    since = LISTENERS if rest == "SCMP_ACT_NOTIFY" else FLAGS.get(rest, (0, 0))
+    return _since(machine, rest, since) or _YES
 
 
 def _time(machine: Machine, _: str) -> Answer:
-    return _since(machine, "time namespaces", SINCE["time"]) or _YES
+    return _since(machine, "time namespaces", NAMESPACES["time"]) or _YES
 
 
 def _checkpoint(machine: Machine, _: str) -> Answer:

@@ -9,6 +9,7 @@ from orlop_fake.vfs import Device, Directory, File, grow
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from orlop_fake.cgroups import Cgroup
     from orlop_fake.processes import Process
     from orlop_fake.vfs import Seed
 
@@ -43,6 +44,7 @@ class Host:
         "rdma_devices",
         "seccomp",
         "selinux",
+        "shrunk",
         "thawed",
         "util_clamp",
     )
@@ -83,6 +85,8 @@ class Host:
         """How many cgroups are frozen."""
         self.kill_all: Callable[[Iterable[Process]], None] = lambda _: None
         self.thawed: Callable[[], None] = lambda: None
+        self.shrunk: Callable[[Cgroup], None] = lambda _: None
+        """Called with a group that has a new limit of memory."""
 
     def boot(self) -> Host:
         """Return a machine of the same parts for one kernel: what runs on it is that kernel's alone."""

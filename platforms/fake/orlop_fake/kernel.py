@@ -6,12 +6,15 @@ file system and the bundle of a container may be real directories; they are read
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from orlop_fake.entry import FakeEntry
 from orlop_fake.execute.finish import check_filters
 from orlop_fake.live import LiveMachine
 from orlop_fake.sandbox import FakeSandbox
+from orlop_fake.versions import REMEDY, lacking
+from orlop_hookspecs.errors import PlatformError
 
 if TYPE_CHECKING:
     from orlop_fake.store import MemoryStore
@@ -48,10 +51,12 @@ class FakeKernel(LiveMachine):
         """Begin a creation; nothing has been touched yet.
 
         Raises:
+            PlatformError: The kernel is too old for any container.
             StepError: A filter cannot be compiled, or its agent is not there.
         """
         with self.lock:
             self.check_alive()
+            self._require_calls(record)
             check_filters(self, plan)
             made = FakeSandbox(self, plan, record, journal, options)
             self.sandboxes[made] = None
@@ -59,6 +64,12 @@ class FakeKernel(LiveMachine):
             if record.bundle:
                 self.show_disk(record.bundle)
             return made
+
+    def _require_calls(self, record: Record) -> None:
+        """Refuse what the Linux platform refuses on a kernel without the calls that it needs."""
+        why = lacking(self.host.linux)
+        if why:
+            raise PlatformError(why, container=record.id, errno=errno.ENOSYS, hint=f"use {REMEDY}")
 
     def enter(self, record: Record, plan: Plan, options: ExecOptions) -> FakeEntry:
         """Make one more process in a container; it then waits for its start.

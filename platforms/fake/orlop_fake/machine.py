@@ -28,6 +28,7 @@ from orlop_fake.namespaces import (
     UserNamespace,
     UtsNamespace,
 )
+from orlop_fake.oom import kill_one
 from orlop_fake.processes import SIGKILL, Process, Terminal
 from orlop_fake.programs import find_program
 from orlop_fake.refusals import RuntimeCrash, refusal
@@ -105,6 +106,7 @@ class Machine:
         self.scheduler = Scheduler(self, self.clock)
         self.host.kill_all = self.scheduler.kill_all
         self.host.thawed = self.scheduler.thawed
+        self.host.shrunk = self._shrunk
         self.memory = MemoryStore(self)
         self.generation = 0
         """How many runtimes have died so far."""
@@ -412,19 +414,21 @@ class Machine:
         """Charge *size* bytes to *process*; over a limit the largest process there is killed first."""
         group = next((group for group in process.cgroups.values() if group.hierarchy.charges_memory), None)
         while group is not None and size > 0 and (full := group.over_limit(size)) is not None:
-            full.events["oom"] = full.events.get("oom", 0) + 1
-            if full.values.get("memory.oom_control") == "1":
-                raise refusal(errno.ENOMEM)
-            members = [other for below in full.subtree() for other in below.processes]
-            victim = max(members, key=lambda other: (other.memory, other is process, other.pid))
-            full.events["oom_kill"] = full.events.get("oom_kill", 0) + 1
-            self.scheduler.exit(victim, 128 + SIGKILL)
+            kill_one(full, self.scheduler, process)
             if process.ended:
                 return
         process.memory += size
         if group is not None:
             for each in group.line():
                 each.memory += size
+
+    def _shrunk(self, group: Cgroup) -> None:
+        """Kill until *group* has no more than its new limit (cgroup-v2.rst, ``memory.max``)."""
+        while group.over_limit(0) is group:
+            try:
+                kill_one(group, self.scheduler)
+            except OSError:
+                return  # nobody is left who may be killed
 
     def chdir(self, process: Process, path: str) -> None:
         """Change the working directory of *process*."""

@@ -129,7 +129,7 @@ class Process:
     __slots__ = (
         "args", "caught", "cgroups", "children", "comm", "context", "credentials", "cwd", "env",
         "exec_steps", "exit_status", "filters", "generator", "ignored", "keyring", "memory", "namespaces",
-        "no_new_privs", "oom_score_adj", "output", "owner", "parent", "pending", "pids", "request",
+        "no_new_privs", "oom_score_adj", "output", "owner", "parent", "pending", "pids", "rdma", "request",
         "rlimits", "root", "session", "stage", "start_time", "stopped", "task", "terminal", "traits", "umask",
     )  # fmt: skip
 
@@ -155,6 +155,8 @@ class Process:
         self.no_new_privs = False
         self.filters: tuple[Filter, ...] = ()
         self.oom_score_adj = 0
+        self.rdma: list[tuple[Cgroup, str, str, int]] = []
+        """What the process has of RDMA devices: where it is charged, device, kind and number."""
         self.session: Process = self
         self.keyring = ""
         self.traits = PLAIN

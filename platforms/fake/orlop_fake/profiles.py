@@ -38,8 +38,18 @@ PROFILES: Mapping[str, Profile] = {
     "rootless": Profile("a caller without privileges", {"uid": 1000, "systemd": False}),
     "rdt": Profile("a processor with Intel RDT and four classes of service", resctrl={"closids": 4}),
     "old-kernel": Profile(
-        "Linux 4.18: no time namespaces, no id-mapped mounts, no seccomp agents",
+        "Linux 5.14 with cgroups of version 1: no id-mapped tmpfs or btrfs, no weighted memory policies",
         {"cgroups": "v1"},
+        {"linux": (5, 14), "util_clamp": False},
+    ),
+    "too-old-kernel": Profile(
+        "Linux 5.4: no mount_setattr(2), close_range(2), openat2(2), so no container at all",
+        {"cgroups": "hybrid"},
+        {"linux": (5, 4), "util_clamp": False},
+    ),
+    "ancient-kernel": Profile(
+        "Linux 4.18: no clone3(2), fsopen(2), pidfds and seccomp agents either",
+        {"cgroups": "v1", "systemd": False},
         {"linux": (4, 18), "util_clamp": False},
     ),
     "apparmor": Profile(

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from orlop_fake.mounts import split, walk
 from orlop_fake.ownership import shown, stored
 from orlop_fake.processes import SIGKILL, SIGSTOP, SIGSYS, Process, check_signal
+from orlop_fake.rdma import charge
 from orlop_fake.refusals import refusal, text_of
 from orlop_fake.scheduler import Request
 from orlop_fake.seccomp import judge
@@ -356,6 +357,12 @@ class Task:
         """Use *size* bytes of memory less."""
         self.syscall("munmap", 0, size)
         self.kernel.charge(self.process, -min(size, self.process.memory))
+
+    def use_rdma(self, device: str, *, handles: int = 0, objects: int = 0) -> None:
+        """Open handles of an RDMA device and make objects on it; EAGAIN where a cgroup allows no more."""
+        self.syscall("ioctl")
+        wanted = {"hca_handle": handles, "hca_object": objects}
+        charge(self.process, self.kernel.host.rdma_devices, device, wanted)
 
     def set_hostname(self, name: str) -> None:
         """Change the host name; EPERM without CAP_SYS_ADMIN."""

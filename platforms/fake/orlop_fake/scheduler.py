@@ -6,6 +6,7 @@ import errno
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from orlop_fake import rdma
 from orlop_fake.links import release
 from orlop_fake.processes import (
     REAPED,
@@ -286,11 +287,7 @@ class Scheduler:
         process.request = None
         process.pending.clear()
         self._close(process)
-        for group in list(process.cgroups.values()):
-            group.leave(process)
-        if kernel.resctrl is not None:
-            kernel.resctrl.leave(process)
-        release(kernel, process.namespaces.network)
+        self._give_back(process)
         space = process.namespaces.pid
         if process.is_init:
             for other in list(space.processes.values()):
@@ -304,6 +301,17 @@ class Scheduler:
             self.reap(process)
         elif parent is not None and parent.request is not None and parent.request.kind == "child":
             self._child_ended(parent)
+
+    def _give_back(self, process: Process) -> None:
+        """Let go of what is counted for *process*, and of its network namespace."""
+        kernel = self._kernel
+        for group in list(process.cgroups.values()):
+            group.leave(process)
+        if kernel.resctrl is not None:
+            kernel.resctrl.leave(process)
+        if process.rdma:
+            rdma.release(process)
+        release(kernel, process.namespaces.network)
 
     def adopt(self, child: Process, old: Process) -> None:
         """Give *child* of the ended process *old* a new parent."""

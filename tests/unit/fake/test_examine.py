@@ -20,6 +20,7 @@ PROFILES: dict[str, dict[str, Any]] = {
     "plain": {},
     "v1": {"cgroups": "v1", "systemd": False},
     "hybrid": {"cgroups": "hybrid"},
+    "old kernel": {"host": Host(linux=(5, 14))},
     "no cgroups": {"cgroups": "none"},
     "no monitoring": {"resctrl": Resctrl(rmids=0)},
     "no systemd": {"systemd": False},

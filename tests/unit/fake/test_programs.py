@@ -318,7 +318,7 @@ def test_memory_over_the_limit_kills_the_largest(cgroups: str) -> None:
     one = Container(kernel, base(memory(1 << 20), args=("/bin/program",))).create().start()
     assert kernel.wait(one.record) == 137
     assert kernel.output("one") == "alive"
-    assert kernel.cgroup("one", "memory").events == {"oom": 2, "oom_kill": 2}
+    assert kernel.cgroup("one", "memory").events == {"max": 2, "oom": 2, "oom_kill": 2}
     assert kernel.cgroup("one", "memory").memory == 0
 
 

@@ -19,6 +19,7 @@ from orlop_fake.namespaces import (
     UtsNamespace,
 )
 from orlop_fake.refusals import refusal
+from orlop_fake.versions import NAMESPACES
 from orlop_fake.vfs import NamespaceFile
 
 if TYPE_CHECKING:
@@ -35,10 +36,6 @@ _SIMPLE: dict[str, Callable[[int, UserNamespace], Namespace]] = {
     "time": TimeNamespace,
 }
 """Namespaces that take nothing over from those of the process."""
-
-
-SINCE = {"cgroup": (4, 6), "time": (5, 6)}
-"""The first Linux with a kind of namespace (cgroup_namespaces(7), time_namespaces(7))."""
 
 
 def join(context: Context, step: JoinNamespace) -> None:
@@ -63,7 +60,7 @@ def new(context: Context, step: NewNamespace) -> None:
     kernel = context.kernel
     spaces = _spaces(context)
     kind = step.type
-    if kernel.host.linux < SINCE.get(kind, (0, 0)):
+    if kernel.host.linux < NAMESPACES.get(kind, (0, 0)):
         raise refusal(errno.EINVAL, message=f"this kernel has no {FILES.get(kind, kind)} namespaces")
     if kernel.uid and kind != "user" and "user" not in context.new:
         raise refusal(

@@ -10,6 +10,7 @@ from orlop_fake.mounts import walk
 from orlop_fake.processes import ALL_CAPABILITIES
 from orlop_fake.refusals import refusal, text_of
 from orlop_fake.seccomp import Filter
+from orlop_fake.versions import FLAGS, LISTENERS
 from orlop_fake.vfs import File
 from orlop_hookspecs.errors import StepError
 from orlop_hookspecs.steps import LoadSeccomp
@@ -76,10 +77,6 @@ def set_no_new_privileges(context: Context, step: SetNoNewPrivileges) -> None:
     context.process.no_new_privs = True
 
 
-LISTENERS = (5, 0)
-"""The first Linux whose filters can have a listener (seccomp(2), SECCOMP_FILTER_FLAG_NEW_LISTENER)."""
-
-
 def load_seccomp(context: Context, step: LoadSeccomp) -> None:
     """Load a filter: EACCES without no_new_privs and without CAP_SYS_ADMIN (seccomp(2))."""
     process = context.process
@@ -110,6 +107,9 @@ def check_filters(kernel: Machine, plan: Plan) -> None:
             continue
         try:
             Filter(step)
+            for flag in step.flags:
+                if kernel.host.linux < FLAGS.get(flag, (0, 0)):
+                    raise refusal(errno.EINVAL, message=f"seccomp: this kernel does not know {flag}")
         except OSError as error:
             raise StepError(
                 f"cannot {step.words()}: {error.strerror or text_of(error.errno or 0)}",

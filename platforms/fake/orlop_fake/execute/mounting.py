@@ -10,6 +10,8 @@ from orlop_fake.filesystems import cgroup_directory, new_filesystem
 from orlop_fake.mounts import Location, Mount, walk
 from orlop_fake.namespaces import UserNamespace
 from orlop_fake.refusals import refusal, text_of
+from orlop_fake.versions import ATTRIBUTES as ATTRIBUTES_SINCE
+from orlop_fake.versions import IDMAPPED
 from orlop_fake.vfs import Directory, Node, Symlink
 from orlop_hookspecs.errors import StepError
 
@@ -24,8 +26,6 @@ ATTRIBUTES = frozenset(
 )
 SUPERBLOCK = frozenset({"sync", "dirsync", "lazytime", "mand", "iversion", "silent", "ro"})
 _ATIMES = frozenset({"noatime", "relatime", "strictatime"})
-_IDMAPPED = frozenset({"tmpfs", "ext4", "xfs", "btrfs", "vfat", "f2fs", "erofs", "squashfs", "host"})
-"""Types that can be id-mapped (mount_setattr(2)); ``host`` is what the machine's disk has."""
 FURNISHED = frozenset({"ramfs", "tmpfs"})
 BELOW_PROC = frozenset(
     {
@@ -69,10 +69,6 @@ def set_attributes(mount: Mount, attributes: Sequence[str], cleared: Sequence[st
     mount.attributes = kept | wanted
 
 
-MOUNT_SETATTR = (5, 12)
-"""The first Linux with mount_setattr(2), without which there are neither id maps nor recursive attributes."""
-
-
 def _finish(
     context: Context,
     mount: Mount,
@@ -82,8 +78,9 @@ def _finish(
     tree = context.process.namespaces.mount.tree
     idmap = getattr(step, "idmap", None)
     wanted = step.recursive if recursive is None else recursive
-    if (idmap is not None or wanted) and context.kernel.host.linux < MOUNT_SETATTR:
-        raise refusal(errno.ENOSYS, mount.path)
+    for name in (*getattr(step, "attributes", ()), *(name for name, _ in wanted)):
+        if context.kernel.host.linux < ATTRIBUTES_SINCE.get(name, (0, 0)):
+            raise refusal(errno.EINVAL, mount.path, f"this kernel does not know {name}")
     if idmap is not None:
         _map_ids(context, mount, idmap)
     for name in step.propagation:
@@ -105,7 +102,8 @@ def _map_ids(context: Context, mount: Mount, idmap: dict[str, Any]) -> None:
     if not idmap.get("uid") and context.process.namespaces.user.owner is None:
         raise refusal(errno.EINVAL, mount.path, "id mappings are missing")
     for one in tree.below(mount) if idmap.get("recursive") else (mount,):
-        if one.type not in _IDMAPPED:
+        since = IDMAPPED.get(one.type)
+        if since is None or context.kernel.host.linux < since:
             raise refusal(errno.EINVAL, one.path, f"{one.type} cannot be mounted with id mappings")
         if one.idmap is not None:
             raise refusal(errno.EPERM, one.path, "it is id-mapped already")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from orlop_fake.refusals import refusal
 from orlop_fake.traits import DEADLINE, POLICIES, REAL_TIME, allowed
+from orlop_fake.versions import MEMORY_MODES
 
 if TYPE_CHECKING:
     from orlop_fake.execute.context import Context, Handler
@@ -106,6 +107,8 @@ def set_personality(context: Context, step: SetPersonality) -> None:
 def set_memory_policy(context: Context, step: SetMemoryPolicy) -> None:
     """Set the memory policy: EINVAL as set_mempolicy(2), and for nodes that the kernel would leave out."""
     wanted = tuple(sorted({node for first, last in step.nodes for node in range(first, last + 1)}))
+    if context.kernel.host.linux < MEMORY_MODES.get(step.mode, (0, 0)):
+        raise refusal(errno.EINVAL, message=f"this kernel has no {step.mode}")
     movable = {"MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"}.intersection(step.flags)
     if len(movable) > 1 or (movable and not wanted):
         raise refusal(errno.EINVAL)

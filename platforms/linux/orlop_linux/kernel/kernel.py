@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from orlop_linux.kernel.needs import require
 from orlop_linux.kernel.sandbox import Sandbox
 from orlop_linux.live.kernel import LinuxLive
 
@@ -45,7 +46,12 @@ class LinuxKernel(LinuxLive):
         return None
 
     def sandbox(self, plan: Plan, record: Record, journal: Journal, options: LaunchOptions) -> Sandbox:
-        """Begin a creation; nothing has been touched yet."""
+        """Begin a creation; nothing has been touched yet.
+
+        Raises:
+            PlatformError: The kernel lacks a system call that every container needs.
+        """
+        require(record.id)
         return Sandbox(self, plan, record, journal, options)
 
     def close(self) -> None:

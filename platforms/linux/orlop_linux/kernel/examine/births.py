@@ -11,6 +11,7 @@ from orlop_hookspecs.launch import LaunchOptions
 from orlop_hookspecs.plan import PlannedStep
 from orlop_hookspecs.record import Record
 from orlop_hookspecs.steps import NewNamespace, SetIdMappings
+from orlop_linux.kernel import needs
 from orlop_linux.kernel.namespaces import FLAGS
 from orlop_linux.kernel.unprivileged import may_mount
 
@@ -35,6 +36,10 @@ def answers(kernel: LinuxKernel, names: Sequence[str]) -> dict[str, Answer]:
     """Answer about namespaces."""
     kinds = [name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX)]
     found: dict[str, Answer] = {}
+    why = needs.lacking()
+    if why:
+        no = Answer(available=False, reason=why, remedy=needs.HINT)
+        return dict.fromkeys((_PREFIX + kind for kind in kinds), no)
     there = [kind for kind in kinds if _is_there(kind)]
     # Usually all are allowed, and one birth tells.
     refused = refusal(kernel, there) if there else ""
