@@ -403,4 +403,4 @@ def test_names_of_nothing_are_refused(orlop_command: CommandLine) -> None:
     status, _, err = orlop_command("plugin", "check", "--rules", "be-nice", "hooks")
     assert (status, "there is no such rule" in err) == (1, True)
     status, _, err = orlop_command("plugin", "praise", "hooks")
-    assert "plugin praise is unknown" in err
+    assert "plugin 'praise' is unknown" in err

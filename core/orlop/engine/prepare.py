@@ -169,6 +169,7 @@ def coverage_problem(
 def hint_for(composition: Composition, finding: Finding) -> str:
     """Return what would handle the property: a known plugin that is inactive, and why it is."""
     from orlop.engine.coverage import Coverage
+    from orlop.plugins.compose import LEFT_OUT, NOT_CHOSEN
     from orlop.plugins.facade import Hooks
     from orlop.plugins.verify import verify
 
@@ -181,7 +182,12 @@ def hint_for(composition: Composition, finding: Finding) -> str:
         except Exception:  # noqa: BLE001, S112 - an inactive plugin may be broken; that is not what is reported here
             continue
         if coverage.accepts(finding):
-            return f"plugin {inactive.name} would handle it; it is inactive: {inactive.reason}"
+            why = f"plugin {inactive.name} would handle it, but is inactive: {inactive.reason}"
+            if inactive.reason == NOT_CHOSEN:
+                why += "; add it to the plugins"
+            elif inactive.reason.startswith(LEFT_OUT):
+                why += "; leave that away to use it"
+            return why
     if entrypoints.frozen is not None:
         from orlop.plugins.frozen import missing_for
 

@@ -47,6 +47,13 @@ else:
             return value
 
 
+NOT_CHOSEN = "not chosen"
+"""Why a plugin is inactive that is installed, where others were named."""
+
+LEFT_OUT = "left out"
+"""How it begins why a plugin is inactive that somebody did not want."""
+
+
 @frozen
 class Inactive(Frozen):
     """A known plugin that is not part of the composition, and why."""
@@ -239,14 +246,14 @@ def _assemble(
     faults: list[PluginFault] = []
     inactive: list[Inactive] = []
     found, rest = sources.candidates(wanted, platform, faults)
-    inactive.extend(
-        Inactive(name, "not chosen", f"entry point {p.value}", p.load) for name, p in rest.items()
-    )
+    inactive.extend(Inactive(name, NOT_CHOSEN, f"entry point {p.value}", p.load) for name, p in rest.items())
 
     good: list[tuple[Verified, Candidate]] = []
     for candidate in found:
         if candidate.name in block:
-            inactive.append(Inactive(candidate.name, "blocked", candidate.source, candidate.load))
+            inactive.append(
+                Inactive(candidate.name, _left_out(candidate.name), candidate.source, candidate.load)
+            )
             continue
         plugin = sources.load(candidate, faults)
         verified = None if plugin is None else verify(plugin, candidate.source, faults, deadline)
@@ -257,7 +264,7 @@ def _assemble(
     for verified, candidate in good:
         name = verified.info.name
         if name in block:
-            inactive.append(Inactive(name, "blocked", candidate.source, candidate.load))
+            inactive.append(Inactive(name, _left_out(name), candidate.source, candidate.load))
         elif verified.info.platforms and for_these.isdisjoint(verified.info.platforms):
             wants = ", ".join(verified.info.platforms)
             inactive.append(
@@ -279,6 +286,11 @@ def _assemble(
     active = tuple(loaded[name][0] for name in ordered)
     inactive.sort(key=lambda one: one.name)
     return Composition(platform, None, active, tuple(inactive), Hooks(active, deadline))
+
+
+def _left_out(name: str) -> str:
+    """Return why a plugin is inactive that somebody did not want."""
+    return f"{LEFT_OUT} (--plugins=-{name}, or block)"
 
 
 def _executed(
@@ -305,7 +317,7 @@ def _resolve(
 
     A plugin that merely is installed follows what it needs into inactivity; one that was chosen is refused.
     """
-    out = {one.name: one.reason for one in inactive if one.reason != "not chosen"}
+    out = {one.name: one.reason for one in inactive if one.reason != NOT_CHOSEN}
     changed = True
     while changed:
         changed = False

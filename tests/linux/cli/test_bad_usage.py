@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -131,3 +132,23 @@ def test_a_failed_launch(both: tuple[Runtime, Runtime], bundle: Bundle) -> None:
         refuse(both, ["create", "--bundle", str(bundle), *words, "two"])
     assert "already exists" in refuse(both, ["create", "--bundle", str(bundle), "one"])
     assert both[0].names() == ["one"]
+
+
+@pytest.mark.every_lane
+def test_a_limit_below_what_the_start_needs(run: Runtime, bundle: Bundle) -> None:
+    """Whatever moment the kernel chooses, the words are the same, and name the property."""
+    made = bundle.configure()
+    for limit in (1, 4096, 100_000):
+        made["linux"]["resources"] = {"memory": {"limit": limit}}
+        bundle.write(json.dumps(made))
+        said = set()
+        for _ in range(3):
+            done = run("create", "--bundle", str(bundle), f"small-{os.getpid()}")
+            assert (done.returncode, done.stdout, run.names()) == (1, "", [])
+            said.add(done.stderr.partition("msg=")[2])
+        assert len(said) == 1, said
+        words = (
+            "/linux/resources/memory/limit: the limit is too small for the container's start: the kernel has "
+            f"killed the container process (value: '{limit}') [plugin cgroups]; "
+        )
+        assert words in said.pop()

@@ -42,7 +42,9 @@ def test_requirements_and_conflicts() -> None:
 
 def test_a_chosen_plugin_whose_requirement_is_blocked_is_refused() -> None:
     found = faults_of(adjuster("a", None, requires=("b",)), adjuster("b", None), block=["b"])
-    assert found == ["a: it requires plugin b, which is not in the composition (blocked)"]
+    assert found == [
+        "a: it requires plugin b, which is not in the composition (left out (--plugins=-b, or block))"
+    ]
 
 
 def test_a_blocked_name_that_no_plugin_has_is_refused() -> None:

@@ -152,7 +152,10 @@ def test_the_error_names_the_plugin_that_would_handle_it(compose: Compose) -> No
     with pytest.raises(RefusedConfigError) as caught:
         compose(Extra(), block=["extra"]).explain(wanted)
     assert caught.value.pointer == "/linux/sysctl"
-    assert caught.value.hint == "plugin extra would handle it; it is inactive: blocked"
+    assert caught.value.hint == (
+        "plugin extra would handle it, but is inactive: left out (--plugins=-extra, or block); "
+        "leave that away to use it"
+    )
 
 
 def test_all_refusals_are_collected(compose: Compose) -> None:

@@ -106,7 +106,10 @@ def test_an_answer_is_joined_with_who_implements_it() -> None:
     )
     assert (told["selinux"].implemented, told["selinux"].usable) == (False, False)
     assert told["selinux"].reason == "no active plugin implements it"
-    assert "plugin selinux would handle it; it is inactive: blocked" in told["selinux"].remedy
+    assert (
+        "plugin selinux would handle it, but is inactive: left out (--plugins=-selinux"
+        in told["selinux"].remedy
+    )
     assert (told["terminal"].available, told["terminal"].usable) == (None, True)
     assert [one.name for one in found.missing if one.name.count(".") == 0] == [
         "seccomp",

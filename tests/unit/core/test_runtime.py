@@ -69,7 +69,7 @@ def test_settings_from_a_mapping_and_a_file(tmp_path: Path) -> None:
     )
     assert [plugin.info.name for plugin in runtime.plugins] == ["basics", "hooks"]
     assert [(one.name, one.reason) for one in runtime.inactive if one.name == "groups"] == [
-        ("groups", "blocked")
+        ("groups", "left out (--plugins=-groups, or block)")
     ]
     assert runtime.site.store.root == "/y"  # type: ignore[attr-defined]
 
@@ -227,10 +227,10 @@ def test_installed_plugins_follow_their_requirements_into_inactivity(
     composition = compose_plugins(StubPlatform(), block=["base"])
     assert composition.names == []
     assert {one.name: one.reason for one in composition.inactive} == {
-        "base": "blocked",
-        "middle": "unmet: it requires base, which is inactive (blocked)",
+        "base": "left out (--plugins=-base, or block)",
+        "middle": "unmet: it requires base, which is inactive (left out (--plugins=-base, or block))",
         "top": "unmet: it requires middle, which is inactive "
-        "(unmet: it requires base, which is inactive (blocked))",
+        "(unmet: it requires base, which is inactive (left out (--plugins=-base, or block)))",
     }
     chosen = compose_plugins(StubPlatform(), ["base"])
     assert chosen.names == ["base"]

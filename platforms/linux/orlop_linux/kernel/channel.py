@@ -120,9 +120,18 @@ class Channel:
         self.theirs.close()
 
 
+_LAST_MOMENT = 5000
+"""Milliseconds that a process may take from closing its descriptors to its end."""
+
+
 def _last_words(pidfd: int) -> str:
-    """Return how a process ended, when a signal did it."""
+    """Return how a process ended, when a signal did it; its descriptors are closed before it has ended."""
+    if pidfd < 0:
+        return ""
     try:
+        ended = select.poll()
+        ended.register(pidfd, select.POLLIN)
+        ended.poll(_LAST_MOMENT)
         info = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT | os.WNOHANG)
     except (OSError, OverflowError):
         return ""

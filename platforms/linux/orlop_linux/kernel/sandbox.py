@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from orlop_hookspecs.errors import OrlopError, PlatformError
 from orlop_linux.kernel.cgroups.session import Session
 from orlop_linux.kernel.refusal import refuse_os, shorten_step
+from orlop_linux.kernel.shortage import explained
 from orlop_linux.live.process import is_alive
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ class Sandbox:
             if self._kernel.unprivileged():
                 launch.while_mapping = self._score_while_mapping
             launch.clone(steps, namespaces=self._namespaces, cgroup_fd=cgroup_fd, task_fds=tasks)
+        except OrlopError as error:
+            raise explained(error, self._plan, self._record) from None
         finally:
             for fd in tasks:
                 os.close(fd)
@@ -147,6 +150,8 @@ class Sandbox:
                 start_listener=listener,
                 announce_root=self._announce_root if bound else None,
             )
+        except OrlopError as error:
+            raise explained(error, self._plan, self._record) from None
         finally:
             os.close(listener)
 
