@@ -12,7 +12,7 @@ from tests.engines.daemon import PATIENCE, Daemon, Left, left_by, require, until
 
 RUNTIME = "io.containerd.runc.v2"
 NAMESPACE = "default"
-_CONFIG = """\
+CONFIG = """\
 version = 2
 root = "{0}/root"
 state = "{0}/state"
@@ -22,6 +22,8 @@ disabled_plugins = [{1}]
 [plugins."io.containerd.internal.v1.opt"]
   path = "{0}/opt"
 """
+"""Its configuration: all files below one directory, and plugins that are off."""
+CRI = "io.containerd.grpc.v1.cri"
 
 
 class Containerd:
@@ -42,11 +44,13 @@ class Containerd:
             packages="containerd, busybox-static",
         )
         self.runtime = runtime
+        self.driver = "cgroupfs"
+        """What makes the cgroups of the next container: this, or ``systemd``."""
         self.daemon = Daemon("cd")
         scratch = self.scratch = self.daemon.scratch
         config = scratch / "config.toml"
-        off = "" if more else '"io.containerd.grpc.v1.cri"'
-        config.write_text(_CONFIG.format(scratch, off) + more)
+        off = "" if more else f'"{CRI}"'
+        config.write_text(CONFIG.format(scratch, off) + more)
         try:
             self.daemon.start(
                 ["containerd", "--config", str(config)],
@@ -83,9 +87,12 @@ class Containerd:
 
     def command(self, ident: str, *args: str, options: tuple[str, ...] = ()) -> list[str]:
         """Return the arguments of ``ctr run``."""
+        where: tuple[str, ...] = (f"--cgroup=/{self.daemon.parent}/{ident}",)
+        if self.driver == "systemd":
+            where = ("--runc-systemd-cgroup", f"--cgroup={self.daemon.slice}:ctr:{ident}")
         return [
             *("run", f"--runtime={RUNTIME}", f"--runc-binary={self.runtime}", "--runc-root=/run/rt"),
-            *(f"--cgroup=/{self.daemon.parent}/{ident}", *options, image.NAME, ident, *args),
+            *(*where, *options, image.NAME, ident, *args),
         ]
 
     def run(self, ident: str, *args: str, options: tuple[str, ...] = ()) -> tuple[int, str]:
@@ -126,6 +133,8 @@ class Containerd:
     def group(self, ident: str, controller: str) -> Path:
         """Return the cgroup of a container."""
         root = Path("/sys/fs/cgroup")
+        if self.driver == "systemd":
+            return root / self.daemon.slice / f"ctr-{ident}.scope"
         return (root if (root / "cgroup.procs").exists() else root / controller) / self.daemon.parent / ident
 
     def metrics(self, ident: str) -> dict[str, dict[str, Any]]:
@@ -145,6 +154,8 @@ class Containerd:
             f"/run/containerd/runc/{NAMESPACE}",
             f"{self.daemon.scratch}/state/io.containerd.runtime.v2.task/{NAMESPACE}",
         )
+        if self.driver == "systemd":
+            left["units"] = self.daemon.units("ctr-")
         left["containers"] = set(self.call("containers", "ls", "--quiet").split())
         return left
 

@@ -19,8 +19,6 @@ from tests.leftovers import remove_cgroup
 PATIENCE = 240.0
 _ISOLATE = Path(__file__).with_name("isolate.sh")
 _CGROUPS = Path("/sys/fs/cgroup")
-# What the containerd that dockerd starts makes for plugins, wherever all else is; the innermost first.
-_PLACES = tuple(Path("/opt/containerd", name) for name in ("bin", "lib", ""))
 
 
 def require(*programs: str, packages: str) -> None:
@@ -66,7 +64,8 @@ def members(group: Path) -> set[int]:
 class Daemon:
     """A program that serves its clients until it is told to stop; everything it makes is known by place.
 
-    Its containers' cgroups are to be made below ``/NAME``; it runs in ``/NAME/daemon`` itself.
+    Its containers' cgroups are to be made below ``/NAME``, or by systemd below the slice of that name;
+    it runs in ``/NAME/daemon`` itself.
 
     Args:
         kind: A word for names.
@@ -76,13 +75,15 @@ class Daemon:
         """Make a directory with a short path, for sockets, and the cgroups."""
         self.scratch = Path(tempfile.mkdtemp(prefix=f"oe-{kind}-"))
         self.parent = f"orlop-{self.scratch.name}"
+        # Directly below the root, as there is no hyphen in its name, see systemd.slice(5).
+        self.slice = f"{self.parent.replace('-', '_')}.slice"
         self.log = self.scratch / "log"
         # Users of user namespaces are to find their root file systems below it.
         self.scratch.chmod(0o711)
         (self.scratch / "run").mkdir()
-        self._made = [place for place in _PLACES if not place.exists()]
         self._process: subprocess.Popen[bytes] | None = None
         self._pidfd = -1
+        self._inherited: set[str] = set()
 
     def start(self, command: Sequence[str], ready: Callable[[], bool], runtime: str) -> None:
         """Start it and wait until it is *ready*; ``runc`` of its PATH is *runtime*."""
@@ -107,6 +108,7 @@ class Daemon:
             )
         self._pidfd = os.pidfd_open(self._process.pid)
         until(ready, lambda: self.log.read_text(errors="replace")[-3000:], self._pidfd)
+        self._inherited = set(self._mountinfo())
 
     @property
     def pid(self) -> int:
@@ -118,30 +120,43 @@ class Daemon:
         """Return how a path of the daemon's mount namespace is reached from here."""
         return Path(f"/proc/{self.pid}/root") / str(path).lstrip("/")
 
+    def _tops(self) -> list[Path]:
+        return [root / name for root in hierarchies() for name in (self.parent, self.slice)]
+
     def groups(self) -> set[str]:
-        """Return the cgroups of containers: those below the parent that are not the daemon's."""
+        """Return the cgroups of containers: those below parent or slice that are not the daemon's."""
         found: set[str] = set()
-        for root in hierarchies():
-            top = root / self.parent
+        for top in self._tops():
             for directory, _, _ in os.walk(top):
                 if directory != str(top) and not directory.startswith(f"{top}/daemon"):
                     found.add(directory)
         return found
 
+    def units(self, prefix: str) -> set[str]:
+        """Return the scopes that systemd knows under names that begin so, whatever has become of them."""
+        command = ["systemctl", "list-units", "--all", "--full", "--plain", "--no-legend", f"{prefix}*.scope"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
+        return {line.split()[0] for line in done.stdout.splitlines()}
+
     def processes(self) -> set[str]:
         """Return the processes of the daemon and of its containers, each with its name."""
         found: set[str] = set()
-        for root in hierarchies():
-            for pid in members(root / self.parent):
+        for top in self._tops():
+            for pid in members(top):
                 try:
                     found.add(f"{pid} {Path(f'/proc/{pid}/comm').read_text().strip()}")
                 except OSError:  # it has just ended
                     continue
         return found
 
+    def _mountinfo(self) -> dict[str, str]:
+        """Return the mount points in the daemon's mount namespace by the numbers of the mounts."""
+        lines = [line.split() for line in Path(f"/proc/{self.pid}/mountinfo").read_text().splitlines()]
+        return {words[0]: words[4] for words in lines}
+
     def mounts(self) -> set[str]:
-        """Return the mount points in the daemon's mount namespace."""
-        return {line.split()[4] for line in Path(f"/proc/{self.pid}/mountinfo").read_text().splitlines()}
+        """Return the mount points that are newer than the start; directories of older ones may be renamed."""
+        return {place for number, place in self._mountinfo().items() if number not in self._inherited}
 
     def stop(self) -> None:
         """End the daemon, whatever it has left running, its mounts with its namespaces, and its files."""
@@ -152,17 +167,16 @@ class Daemon:
                 self._process.kill()
             self._process.wait(PATIENCE)
             os.close(self._pidfd)
-        tops = [root / self.parent for root in hierarchies()]
+        tops = self._tops()
         for pid in set().union(*map(members, tops)):
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
+        if any(top.name == self.slice and top.is_dir() for top in tops):
+            subprocess.run(["systemctl", "stop", self.slice], check=True, timeout=PATIENCE)
         for top in tops:
             remove_cgroup(top)
-        for place in self._made:
-            if place.is_dir() and not os.listdir(place):
-                place.rmdir()
         # The last process of the mount namespace has gone from its cgroup a moment before its mounts go.
         until(self._remove, lambda: f"{self.scratch} cannot be removed")
 

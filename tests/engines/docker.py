@@ -8,10 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from tests.engines import image
+from tests.engines.containerd import CONFIG, CRI
 from tests.engines.daemon import PATIENCE, Daemon, Left, left_by, require
 
 # Other programs of this name may come first in PATH.
 CLIENT = "/usr/bin/docker"
+# The containerd that dockerd would start has to be there within fifteen seconds, however slow the machine is.
+_START = """\
+containerd --config "$1/containerd.toml" &
+until [ -S "$1/sock" ]; do sleep 0.05; done
+exec dockerd --config-file="$1/daemon.json" --containerd="$1/sock"
+"""
 
 
 class Docker:
@@ -20,19 +27,21 @@ class Docker:
     Args:
         runtime: The OCI runtime's command.
         default: The runtime is also the default one.
+        driver: What makes the cgroups: ``cgroupfs`` or ``systemd``.
     """
 
-    def __init__(self, runtime: str, *, default: bool = False) -> None:
+    def __init__(self, runtime: str, *, default: bool = False, driver: str = "cgroupfs") -> None:
         """Start it with the image loaded."""
-        require("dockerd", CLIENT, "/bin/busybox", packages="docker.io, busybox-static")
+        require("containerd", "dockerd", CLIENT, "/bin/busybox", packages="docker.io, busybox-static")
         self.daemon = Daemon("dk")
         self.default = default
+        self.driver = driver
         scratch = self.scratch = self.daemon.scratch
         configuration = {
             "data-root": f"{scratch}/data",
             "exec-root": f"{scratch}/exec",
             "pidfile": f"{scratch}/pid",
-            "hosts": [f"unix://{scratch}/sock"],
+            "hosts": [f"unix://{scratch}/docker"],
             "group": "root",
             "bridge": "none",
             "iptables": False,
@@ -40,7 +49,8 @@ class Docker:
             "ip-forward": False,
             "ip-masq": False,
             "userland-proxy": False,
-            "cgroup-parent": f"/{self.daemon.parent}/c",
+            "exec-opts": [f"native.cgroupdriver={driver}"],
+            "cgroup-parent": self.daemon.slice if driver == "systemd" else f"/{self.daemon.parent}/c",
             "init-path": "/usr/bin/tini-static",
             "runtimes": {"orlop": {"path": runtime}},
             "default-runtime": "orlop" if default else "runc",
@@ -48,11 +58,12 @@ class Docker:
             "default-ulimits": {"nofile": {"Name": "nofile", "Hard": 1024, "Soft": 1024}},
         }
         (scratch / "daemon.json").write_text(json.dumps(configuration))
+        (scratch / "containerd.toml").write_text(CONFIG.format(scratch, f'"{CRI}"'))
         # Where the fallback name is used, it must not be our runtime unless that is the default.
         fallback = runtime if default else "/bin/false"
         try:
             self.daemon.start(
-                ["dockerd", f"--config-file={scratch}/daemon.json"],
+                ["sh", "-c", _START, "sh", str(scratch)],
                 lambda: self.docker("version").returncode == 0,
                 fallback,
             )
@@ -63,7 +74,7 @@ class Docker:
 
     def client(self, *args: str) -> list[str]:
         """Return the command line of one command of docker."""
-        return [CLIENT, f"--config={self.scratch}/client", f"--host=unix://{self.scratch}/sock", *args]
+        return [CLIENT, f"--config={self.scratch}/client", f"--host=unix://{self.scratch}/docker", *args]
 
     def docker(self, *args: str, feed: str = "") -> subprocess.CompletedProcess[str]:
         """Run one command of docker, with *feed* on its standard input."""
@@ -109,6 +120,8 @@ class Docker:
         root = Path("/sys/fs/cgroup")
         top = root if (root / "cgroup.procs").exists() else root / controller
         found: str = self.inspect(name)["Id"]
+        if self.driver == "systemd":
+            return top / self.daemon.slice / f"docker-{found}.scope"
         return top / self.daemon.parent / "c" / found
 
     def log(self) -> str:
@@ -120,13 +133,15 @@ class Docker:
         left = left_by(
             self.daemon,
             f"{self.scratch}/exec/runtime-runc/moby",
-            f"{self.scratch}/exec/containerd/daemon/io.containerd.runtime.v2.task/moby",
+            f"{self.scratch}/state/io.containerd.runtime.v2.task/moby",
             f"{self.scratch}/data/containers",
         )
         # The group of all containers stays; only empty it is nobody's.
         left["cgroups"] = {
             group for group in left["cgroups"] if not group.endswith(f"{self.daemon.parent}/c")
         }
+        if self.driver == "systemd":
+            left["units"] = self.daemon.units("docker-")
         left["containers"] = set(self.call("ps", "--all", "--quiet").split())
         return left
 

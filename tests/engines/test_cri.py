@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import importlib.util
+import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +17,14 @@ from tests.engines.conftest import orlop_command
 from tests.engines.containerd import Containerd
 from tests.engines.cri import PATIENCE, Client, CriError
 from tests.engines.daemon import Left, left_by, members, nothing_left, until
+from tests.needs import lacks
 
 # What the how-to page shows, and what keeps this daemon apart from all others.
 _CONFIGURATION = """
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{pause}"
   restrict_oom_score_adj = true
-  disable_apparmor = true
+  disable_apparmor = {no_apparmor}
   stream_server_address = "127.0.0.1"
   stream_server_port = "0"
   [plugins."io.containerd.grpc.v1.cri".cni]
@@ -34,23 +37,36 @@ _CONFIGURATION = """
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.orlop.options]
         BinaryName = "{runtime}"
         Root = "/run/rt"
+        SystemdCgroup = {systemd}
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.peer]
       runtime_type = "io.containerd.runc.v2"
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.peer.options]
         BinaryName = "{peer}"
         Root = "/run/peer"
 """
+_OF_CONTAINER = re.compile(r"(cri-containerd-)?[0-9a-f]{64}(\.scope)?")
 
 
 class Node:
-    """A machine of a cluster, as its kubelet sees it."""
+    """A machine of a cluster, as its kubelet sees it.
 
-    def __init__(self) -> None:
+    Args:
+        driver: What makes the cgroups: ``cgroupfs`` or ``systemd``.
+    """
+
+    def __init__(self, driver: str) -> None:
         """Start containerd with the plugin, and the client."""
         if importlib.util.find_spec("cri_api") is None:
             pytest.skip("needs the Python package container-runtime-interface-api (the extra engines)")
         self.peer = shutil.which("runc") or "/bin/false"
-        text = _CONFIGURATION.format(pause=image.PAUSE, runtime=orlop_command(), peer=self.peer)
+        self.driver = driver
+        text = _CONFIGURATION.format(
+            pause=image.PAUSE,
+            runtime=orlop_command(),
+            peer=self.peer,
+            systemd=json.dumps(driver == "systemd"),
+            no_apparmor=json.dumps(bool(lacks("apparmor"))),
+        )
         self.containerd = Containerd(orlop_command(), text)
         self.daemon = self.containerd.daemon
         self.logs = self.daemon.scratch / "logs"
@@ -62,10 +78,24 @@ class Node:
             "metadata": {"name": name, "uid": f"uid-{name}", "namespace": "default"},
             "log_directory": str(self.logs / name),
             "linux": {
-                "cgroup_parent": f"/{self.daemon.parent}/{name}",
+                "cgroup_parent": f"/{self._parent(name)}",
                 "security_context": {"namespace_options": {"network": "NODE"}, **security},
             },
         }
+
+    def _parent(self, name: str) -> str:
+        """Return the cgroup of a pod, as a kubelet says it: systemd's slices have long names."""
+        if self.driver == "systemd":
+            return f"{self.daemon.slice.removesuffix('.slice')}-{name}.slice"
+        return f"{self.daemon.parent}/{name}"
+
+    def group(self, pod: str, container: str, controller: str) -> Path:
+        """Return the cgroup of a container of a pod."""
+        root = Path("/sys/fs/cgroup")
+        if self.driver == "systemd":
+            return root / self.daemon.slice / self._parent(pod) / f"cri-containerd-{container}.scope"
+        top = root if (root / "cgroup.procs").exists() else root / controller
+        return top / self.daemon.parent / pod / container
 
     def pod(self, name: str, handler: str = "", **security: Any) -> tuple[str, dict[str, Any]]:
         """Run the sandbox of a pod; return its identifier and its config."""
@@ -110,7 +140,9 @@ class Node:
             f"{self.daemon.scratch}/state/io.containerd.runtime.v2.task/k8s.io",
         )
         # A kubelet makes the groups of pods and removes them.
-        left["cgroups"] = {group for group in left["cgroups"] if len(Path(group).name) == 64}
+        left["cgroups"] = {group for group in left["cgroups"] if _OF_CONTAINER.fullmatch(Path(group).name)}
+        if self.driver == "systemd":
+            left["units"] = self.daemon.units("cri-containerd-")
         left["pods"] = {one["id"] for one in self.call("ListPodSandbox").get("items", [])}
         return left
 
@@ -127,19 +159,29 @@ class Node:
 
 
 @pytest.fixture(scope="module")
-def machine() -> Iterator[Node]:
-    made = Node()
-    yield made
-    made.close()
+def machines() -> Iterator[dict[str, Node]]:
+    """Provide the nodes that have been started, by what makes their cgroups."""
+    started: dict[str, Node] = {}
+    yield started
+    for one in started.values():
+        one.close()
 
 
 @pytest.fixture
-def node(machine: Node) -> Iterator[Node]:
+def node(machines: dict[str, Node], request: pytest.FixtureRequest) -> Iterator[Node]:
     """Provide a node; whatever a test has done, nothing of it is left."""
+    driver = getattr(request, "param", "cgroupfs")
+    if driver not in machines:
+        machines[driver] = Node(driver)
+    machine = machines[driver]
     before = machine.left()
     yield machine
     machine.clear()
     nothing_left(before, machine.left)
+
+
+_SYSTEMD = pytest.param("systemd", marks=pytest.mark.needs("systemd", "cgroup-v2"))
+systemd_too = pytest.mark.parametrize("node", ["cgroupfs", _SYSTEMD], indirect=True)
 
 
 def test_the_plugin_is_ready(node: Node) -> None:
@@ -147,6 +189,7 @@ def test_the_plugin_is_ready(node: Node) -> None:
     assert {"type": "RuntimeReady", "status": True} in conditions
 
 
+@systemd_too
 def test_the_life_of_a_container(node: Node) -> None:
     pod = node.pod("one")
     made = node.container(
@@ -172,6 +215,7 @@ def test_a_container_that_ignores_the_polite_signal_is_killed(node: Node) -> Non
     assert node.status(made)["exit_code"] == 137
 
 
+@systemd_too
 def test_commands_in_a_container(node: Node) -> None:
     made = node.container(node.pod("one"), "first", "sleep", "1000")
     assert node.execute(made, "sh", "-c", "echo out; echo err >&2; exit 7") == (7, "out\n", "err\n")
@@ -182,7 +226,8 @@ def test_commands_in_a_container(node: Node) -> None:
 def test_limits_statistics_and_their_change(node: Node) -> None:
     limits = {"memory_limit_in_bytes": 64 << 20, "cpu_quota": 50_000, "cpu_period": 100_000}
     made = node.container(node.pod("one"), "first", "sleep", "1000", linux={"resources": limits})
-    file = _file(node, made)
+    v2 = Path("/sys/fs/cgroup/cgroup.procs").exists()
+    file = node.group("one", made, "memory") / ("memory.max" if v2 else "memory.limit_in_bytes")
     assert file.read_text().strip() == str(64 << 20)
     statistics = node.call("ContainerStats", container_id=made)["stats"]
     assert int(statistics["memory"]["working_set_bytes"]["value"]) > 0
@@ -191,25 +236,18 @@ def test_limits_statistics_and_their_change(node: Node) -> None:
     assert file.read_text().strip() == str(96 << 20)
 
 
-def _file(node: Node, container: str) -> Path:
-    """Return the kernel's file with the memory limit of a container."""
-    root = Path("/sys/fs/cgroup")
-    v2 = (root / "cgroup.procs").exists()
-    top = (root if v2 else root / "memory") / node.daemon.parent / "one" / container
-    return top / ("memory.max" if v2 else "memory.limit_in_bytes")
-
-
 def test_containers_of_a_pod_share_its_namespaces(node: Node) -> None:
     pod = node.pod("one", namespace_options={"network": "NODE", "pid": "POD"})
     first = node.container(pod, "first", "sleep", "1000")
     second = node.container(pod, "second", "sleep", "1001")
-    groups = [_file(node, made).parent for made in (first, second)]
+    groups = [node.group("one", made, "memory") for made in (first, second)]
     one, two = (next(iter(members(group))) for group in groups)
     for kind in ("pid", "ipc", "uts", "net"):
         assert Path(f"/proc/{one}/ns/{kind}").readlink() == Path(f"/proc/{two}/ns/{kind}").readlink()
     assert "sleep 1001" in node.execute(first, "ps")[1]
 
 
+@systemd_too
 def test_the_security_context_is_applied(node: Node) -> None:
     context = {
         "run_as_user": {"value": image.PLAIN},

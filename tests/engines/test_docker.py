@@ -1,17 +1,19 @@
-"""Docker on orlop: as a runtime that is chosen for a container, and as the default one."""
+"""Docker on orlop: a runtime that is chosen for a container, the default one, and one that asks systemd."""
 
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.engines import image
 from tests.engines.conftest import orlop_command
-from tests.engines.daemon import members, nothing_left, until
+from tests.engines.daemon import PATIENCE, members, nothing_left, until
 from tests.engines.docker import Docker
 from tests.engines.terminal import Session
 
@@ -30,7 +32,8 @@ def docker(daemons: dict[str, Docker], request: pytest.FixtureRequest) -> Iterat
     """Provide Docker; whatever a test has done, nothing of it is left."""
     how = getattr(request, "param", "chosen")
     if how not in daemons:
-        daemons[how] = Docker(orlop_command(), default=how == "default")
+        driver = "systemd" if how == "systemd" else "cgroupfs"
+        daemons[how] = Docker(orlop_command(), default=how != "chosen", driver=driver)
     engine = daemons[how]
     before = engine.left()
     yield engine
@@ -38,17 +41,46 @@ def docker(daemons: dict[str, Docker], request: pytest.FixtureRequest) -> Iterat
     nothing_left(before, engine.left)
 
 
+_SYSTEMD = pytest.param("systemd", marks=pytest.mark.needs("systemd", "cgroup-v2"))
+_UNIFIED = pytest.param("chosen", marks=pytest.mark.every_lane)
+# With systemd's cgroups orlop is the default runtime, too.
 both = pytest.mark.parametrize("docker", ["chosen", "default"], indirect=True)
+systemd_too = pytest.mark.parametrize("docker", ["chosen", _SYSTEMD], indirect=True)
+all_ways = pytest.mark.parametrize("docker", ["chosen", "default", _SYSTEMD], indirect=True)
+all_ways_everywhere = pytest.mark.parametrize("docker", [_UNIFIED, "default", _SYSTEMD], indirect=True)
 
 
-@both
+@all_ways_everywhere
 def test_the_daemon_knows_the_runtime(docker: Docker) -> None:
     info = json.loads(docker.call("info", "--format={{json .}}"))
     assert info["Runtimes"]["orlop"]["path"] == orlop_command()
     assert info["DefaultRuntime"] == ("orlop" if docker.default else "runc")
+    assert info["CgroupDriver"] == docker.driver
 
 
-@both
+@pytest.mark.every_lane
+def test_the_daemon_lists_the_features_of_the_runtime(docker: Docker) -> None:
+    info = json.loads(docker.call("info", "--format={{json .}}"))
+    if int(info["ServerVersion"].partition(".")[0]) < 25:
+        pytest.skip("needs Docker 25, which asks its runtimes for their features")
+    listed = json.loads(info["Runtimes"]["orlop"]["status"]["org.opencontainers.runtime-spec.features"])
+    command = [orlop_command(), "features"]
+    own = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE).stdout)
+    # Docker leaves out what its version of the specification does not know.
+    assert listed == _known(own, listed)
+    assert "rro" in listed["mountOptions"]
+    assert listed["linux"]["mountExtensions"] == {"idmap": {"enabled": True}}
+    assert listed["linux"]["cgroup"]["systemd"]
+
+
+def _known(whole: Any, part: Any) -> Any:
+    """Return of a document what another one has names for."""
+    if not isinstance(whole, dict):
+        return whole
+    return {name: _known(value, part[name]) for name, value in whole.items() if name in part}
+
+
+@all_ways_everywhere
 def test_a_container_runs_and_its_output_arrives(docker: Docker) -> None:
     done = docker.run("sh", "-c", "echo out; echo err >&2; exit 7", options=("--rm",))
     assert (done.returncode, done.stdout, done.stderr) == (7, "out\n", "err\n")
@@ -131,6 +163,7 @@ def test_commands_in_a_running_container(docker: Docker) -> None:
         assert words in done.stdout
 
 
+@systemd_too
 def test_a_command_with_a_terminal_in_a_running_container(docker: Docker) -> None:
     docker.start("one", "sleep", "1000")
     script = "tty; until stty size | grep .; do sleep 0.05; done; read word; echo got $word; exit 5"
@@ -156,7 +189,7 @@ def test_health_checks(docker: Docker) -> None:
     until(lambda: is_now("healthy"), docker.log)
 
 
-@both
+@all_ways
 def test_pausing(docker: Docker) -> None:
     docker.start("one", "sleep", "1000")
     docker.call("pause", "one")
@@ -168,7 +201,7 @@ def test_pausing(docker: Docker) -> None:
     assert docker.status("one") == "exited"
 
 
-@both
+@all_ways
 def test_processes_and_statistics(docker: Docker) -> None:
     docker.start("one", "sh", "-c", "sleep 1000 & exec sleep 1001", options=("--memory=64m",))
     group = docker.group("one", "pids")
@@ -195,7 +228,7 @@ def _limits(docker: Docker, name: str) -> list[str]:
     return [file.read_text().split()[0] for file in files]
 
 
-@both
+@all_ways
 def test_limits_reach_the_kernel_and_can_be_changed(docker: Docker) -> None:
     limits = ("--memory=64m", "--memory-swap=64m", "--pids-limit=17", "--cpus=0.5")
     docker.start("one", "sleep", "1000", options=limits)
@@ -204,6 +237,7 @@ def test_limits_reach_the_kernel_and_can_be_changed(docker: Docker) -> None:
     assert _limits(docker, "one") == ["18", str(96 << 20), "25000"]
 
 
+@systemd_too
 def test_who_uses_too_much_memory_is_killed_and_docker_is_told(docker: Docker) -> None:
     place = docker.scratch / "signal"
     place.mkdir(exist_ok=True)
@@ -222,7 +256,7 @@ def test_who_uses_too_much_memory_is_killed_and_docker_is_told(docker: Docker) -
     until(lambda: docker.inspect("one")["State"]["OOMKilled"], docker.log)
 
 
-@both
+@all_ways
 def test_restart_policy(docker: Docker) -> None:
     docker.start("one", "sh", "-c", "exit 4", options=("--restart=on-failure:2",))
 
@@ -271,6 +305,7 @@ def test_mounts_volumes_and_read_only_roots(docker: Docker) -> None:
     assert (place / "file").read_text() == "data\n"
 
 
+@systemd_too
 def test_the_process_is_confined_as_docker_wants_it(docker: Docker) -> None:
     options = ("--rm", "--user=plain", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--hostname=box")
     script = "id -u; hostname; grep -E '^(Seccomp|NoNewPrivs|CapBnd):' /proc/self/status"

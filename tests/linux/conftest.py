@@ -1,4 +1,4 @@
-"""What no test on the real kernel may change: the host's own network, and who may use its directories."""
+"""What tests on the real kernel share: what none of them may change, and profiles and labels for programs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.linux.security import LABELS, is_valid, loaded_profile
 
 SHARED = ("/", "/tmp", "/var/tmp", "/dev", "/run")
 
@@ -28,3 +29,19 @@ def _seen() -> dict[str, object]:
 
 def _routes() -> list[str]:
     return sorted(Path("/proc/net/route").read_text().splitlines())
+
+
+@pytest.fixture(scope="module")
+def profile() -> Iterator[str]:
+    """Provide a profile that forbids /data; loaded with it are some whose names begin like its own."""
+    with loaded_profile() as name:
+        yield name
+
+
+@pytest.fixture
+def labels() -> tuple[str, str]:
+    """Provide a label for processes and one for their files."""
+    for process, files in LABELS:
+        if is_valid(process) and is_valid(files):
+            return process, files
+    pytest.skip("needs a policy with labels for containers")

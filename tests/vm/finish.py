@@ -20,6 +20,9 @@ POLICY_VERSION = "33"
 MASKED = (
     "apt-daily-upgrade.timer",
     "apt-daily.timer",
+    "containerd.service",
+    "docker.service",
+    "docker.socket",
     "dpkg-db-backup.timer",
     "e2scrub_all.timer",
     "fstrim.timer",

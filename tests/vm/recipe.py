@@ -19,10 +19,14 @@ GUEST = HERE / "guest"
 SUITE = "trixie"
 PACKAGES = (
     "apparmor",
+    "buildah",
     "busybox-static",
+    "containerd",
     "crun",
     "dbus",
     "dbus-user-session",  # the user's systemd needs a bus
+    "docker-cli",
+    "docker.io",
     "iproute2",
     "iptables",
     "kmod",
@@ -62,7 +66,8 @@ def wheels() -> tuple[str, ...]:
     What the host's environment has not is taken as it comes.
     """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["test"], *MORE_WHEELS]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["test"], *extras["engines"], *MORE_WHEELS]
     found: dict[str, str] = {}
     while wanted:
         requirement = Requirement(wanted.pop())

@@ -6,39 +6,18 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.linux.child.support import Box
 from tests.linux.child.test_scheduling import USERS
+from tests.linux.security import FORBIDDEN, is_valid
 from tests.needs import lacks
 
 import orlop
 
-PROFILE = f"orlop-test-{os.getpid()}"
 LABEL = "system_u:object_r:svirt_sandbox_file_t:s0:c1,c2"
-POLICY = """
-profile {0} flags=(attach_disconnected,mediate_deleted) {{
-  file,
-  capability,
-  signal,
-  ptrace,
-  deny /data/** rw,
-}}
-profile "{0} with space" {{ file, signal, }}
-profile {0}-deaf {{ file, }}
-"""
-
-
-@pytest.fixture(scope="module")
-def profile() -> Iterator[str]:
-    """Load a profile that forbids /data."""
-    policy = POLICY.format(PROFILE).encode()
-    subprocess.run(["apparmor_parser", "--replace", "--skip-cache"], input=policy, check=True)
-    yield PROFILE
-    subprocess.run(["apparmor_parser", "--remove"], input=policy, check=True)
 
 
 def confined(box: Box, name: str, *args: str, **over: Any) -> dict[str, Any]:
@@ -133,35 +112,6 @@ def test_a_host_without_selinux_refuses_before_anything_is_touched(box: Box, sec
         box.create(box.config(**{section: {name: LABEL}}))
     assert (caught.value.errno, caught.value.pointer) == (errno.EOPNOTSUPP, f"/{section}/{name}")
     assert box.left() == []
-
-
-LABELS = (
-    ("system_u:system_r:container_t:s0:c1,c2", "system_u:object_r:container_file_t:s0:c1,c2"),
-    ("system_u:system_r:svirt_lxc_net_t:s0:c1,c2", "system_u:object_r:svirt_sandbox_file_t:s0:c1,c2"),
-    ("u:r:payload_t:s0:c1,c2", "u:object_r:files_t:s0:c1,c2"),
-)
-"""Labels of a process and of its files in policies that know containers."""
-FORBIDDEN = "u:object_r:secret_t:s0"
-"""What the program with the last of these labels must not open, see tests/vm/guest/policy.cil."""
-
-
-def is_valid(label: str) -> bool:
-    """Ask the policy, see security_check_context(3)."""
-    fd = os.open("/sys/fs/selinux/context", os.O_RDWR | os.O_CLOEXEC)
-    try:
-        return os.write(fd, label.encode()) > 0
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-
-
-@pytest.fixture
-def labels() -> tuple[str, str]:
-    for process, files in LABELS:
-        if is_valid(process) and is_valid(files):
-            return process, files
-    pytest.skip("needs a policy with labels for containers")
 
 
 @pytest.mark.needs("selinux")
