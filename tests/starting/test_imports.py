@@ -40,3 +40,36 @@ def test_every_module_can_be_the_first_one_imported() -> None:
     ]
     reports = [half.communicate()[1] for half in halves]
     assert [half.returncode for half in halves] == [0, 0], "\n".join(reports)
+
+
+WHAT_IS_LOADED = """
+import sys
+before = set(sys.modules)
+import orlop_fake
+print(*sorted(set(sys.modules) - before))
+orlop_fake.FakeKernel(), orlop_fake.FakePlatform
+print(*sorted(set(sys.modules) - before))
+"""
+
+
+def test_importing_the_fake_platform_loads_little() -> None:
+    # `benchmarks/fake.py` measures the time; what is loaded is the same on every machine, however busy.
+    command = [sys.executable, "-I", "-W", "error", "-c", WHAT_IS_LOADED]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+    assert (done.returncode, done.stderr) == (0, "")
+    package, kernel = (set(line.split()) for line in done.stdout.splitlines())
+    assert {name for name in package if name.startswith("orlop")} == {"orlop_fake"}
+    assert len(kernel) < 160
+    tops = {name.partition(".")[0] for name in kernel}
+    dear = {
+        "orlop",
+        "orlop_linux",
+        "asyncio",
+        "attr",
+        "attrs",
+        "cattrs",
+        "dataclasses",
+        "hypothesis",
+        "inspect",
+    }
+    assert tops.isdisjoint(dear | {"logging", "pluggy", "pytest", "socket", "subprocess", "tempfile"})

@@ -14,8 +14,11 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+try:
+    from hypothesis import strategies as st
+    from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+except ImportError as error:
+    raise ImportError(f"orlop_fake.stateful needs hypothesis: pip install hypothesis ({error})") from error
 
 from orlop_fake.kernel import FakeKernel
 from orlop_fake.refusals import RuntimeCrash
