@@ -21,10 +21,10 @@ CONTAINERFILE = f"""\
 FROM {image.NAME} AS first
 ARG WORD=none
 ENV GREETING=hello
-RUN echo "$WORD $GREETING" >/made && id -u >/who
+RUN echo "$WORD $GREETING" >/made && id -u >/who \\
+    && grep -E '^(Seccomp|NoNewPrivs):' /proc/self/status >/confinement
 RUN --mount=type=tmpfs,target=/t --mount=type=bind,source=.,target=/src \\
     grep ' /t tmpfs ' /proc/mounts && cat /src/data >/copied
-RUN grep -E '^(Seccomp|NoNewPrivs):' /proc/self/status >/confinement
 USER plain
 WORKDIR /home/plain
 RUN id -u >uid && pwd >place && if touch /forbidden; then exit 9; fi
@@ -134,6 +134,7 @@ def buildah(store: Buildah) -> Iterator[Buildah]:
         shutil.rmtree(store.state, ignore_errors=True)
 
 
+@pytest.mark.every_lane
 def test_a_build_of_several_steps(buildah: Buildah, tmp_path: Path) -> None:
     (tmp_path / "Containerfile").write_text(CONTAINERFILE)
     (tmp_path / "data").write_text("from the context\n")

@@ -1,12 +1,14 @@
-"""``orlop exec`` under AppArmor: the profile of the new process, and bad names."""
+"""``orlop exec`` under AppArmor and SELinux: the profile or the label of the new process, and bad names."""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.linux.security import FORBIDDEN, is_valid
 from tests.needs import lacks
 
 if TYPE_CHECKING:
@@ -102,6 +104,47 @@ def test_a_host_without_apparmor_executes_nothing_under_a_profile(
         pytest.skip("the host has AppArmor")
     start(run, bundle, tmp_path)
     refused(run, "--apparmor=box", "one", "true", because="AppArmor")
+
+
+@pytest.mark.needs("selinux")
+def test_a_process_has_the_label_that_it_is_given_else_the_containers(
+    run: Runtime, bundle: Bundle, tmp_path: Path, labels: tuple[str, str]
+) -> None:
+    first = start(run, bundle, tmp_path, selinuxLabel=labels[0])
+    other = labels[0].replace("c1,c2", "c3")
+    assert is_valid(other)
+    assert shown(run, file="current") == labels[0]
+    for flags in ((), ("--no-new-privs",)):
+        assert shown(run, f"--process-label={other}", *flags, file="current") == other
+    for label in (labels[0], other):
+        document = by_document(tmp_path, "cat", "/proc/self/attr/current", selinuxLabel=label)
+        done = run("exec", *document, "one")
+        assert (done.returncode, done.stdout.rstrip("\0\n"), done.stderr) == (0, label, "")
+    assert Path(f"/proc/{first}/attr/current").read_text().rstrip("\0\n") == labels[0]
+
+
+@pytest.mark.needs("selinux")
+def test_the_label_of_a_process_is_enforced(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    if not is_valid(FORBIDDEN):
+        pytest.skip("needs the policy of the virtual machine, which forbids a program the secret")
+    secret = bundle.path / "rootfs/secret"
+    secret.write_text("secret\n")
+    os.setxattr(secret, "security.selinux", FORBIDDEN.encode())
+    start(run, bundle, tmp_path)
+    assert run("exec", "one", "cat", "/secret").stdout == "secret\n"
+    done = run("exec", f"--process-label={PAYLOAD}", "one", "cat", "/secret")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Permission denied" in done.stderr
+
+
+@pytest.mark.needs("selinux")
+@pytest.mark.parametrize("label", ["no_u:no_r:no_t:s0", "payload", "u:r:payload_t:s9"])
+def test_a_label_that_the_policy_does_not_have_is_refused_in_one_line(
+    run: Runtime, bundle: Bundle, tmp_path: Path, label: str
+) -> None:
+    start(run, bundle, tmp_path)
+    refused(run, f"--process-label={label}", "one", "true", because=label)
+    refused(run, *by_document(tmp_path, "true", selinuxLabel=label), "one", because=label)
 
 
 def test_a_host_without_selinux_executes_nothing_under_a_label(
