@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +210,16 @@ def test_working_directory_is_no_preserved_directory_of_the_host(box: Box) -> No
 def test_working_directory_is_made(box: Box) -> None:
     pid = box.start(box.config(process={"cwd": "/a/b/c"})).pid
     assert Path(f"/proc/{pid}/cwd").readlink() == Path("/a/b/c")
-    assert stat.S_IMODE((box.rootfs / "a/b/c").stat().st_mode) == 0o755
+    for made in ("a", "a/b", "a/b/c"):
+        assert stat.S_IMODE((box.rootfs / made).stat().st_mode) == 0o755, made
+
+
+def test_a_working_directory_behind_very_many_links_is_refused(box: Box) -> None:
+    for number in range(sys.getrecursionlimit() + 100):  # more than Python itself could follow
+        (box.rootfs / f"link{number}").symlink_to(f"/link{number + 1}")
+    with pytest.raises(orlop.StepError, match="working directory: too many levels of symbolic links"):
+        box.create(box.config(process={"cwd": "/link0"}))
+    assert box.left() == []
 
 
 def test_working_directory_through_links_of_the_image_stays_inside(box: Box) -> None:

@@ -8,7 +8,7 @@ import fcntl
 import os
 import stat
 
-from orlop_linux.init import execute, failure, procfs, security, syscalls
+from orlop_linux.init import execute, failure, procfs, resolve, security, syscalls
 from orlop_linux.init.failure import Failure
 
 TYPE_CHECKING = False
@@ -123,18 +123,23 @@ def _require_directory(path: str) -> None:
 
 
 def _make_directory(path: str) -> None:
-    """Make the working directory, where the links of the image lead to.
+    """Make the working directory and what is missing above it, where the links of the image lead to.
+
+    None of it can be written to by anybody but its owner: os.makedirs() leaves the permissions of the
+    directories above to the umask, which is 0 here.
 
     Raises:
         Failure: It cannot be made, or something else is in its place.
     """
     if os.path.isdir(path):
         return
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.makedirs(os.path.realpath(path), 0o755, exist_ok=True)
+        os.close(resolve.make_directory(root, path, 0o755))
     except OSError as error:
-        number = errno.ENOTDIR if error.errno == errno.EEXIST else error.errno
-        raise Failure(number or 0, failure.DETAIL_CHDIR) from None
+        raise Failure(error.errno or 0, failure.DETAIL_CHDIR) from None
+    finally:
+        os.close(root)
 
 
 def check_executable(_context: Context, fields: dict[str, Any], _index: int) -> None:
