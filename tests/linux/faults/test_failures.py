@@ -141,7 +141,6 @@ def _padded(rig: Rig, length: int) -> None:
     rig.write(rig.config(annotations={"padding": "x" * length}))
 
 
-@pytest.mark.every_lane
 def test_a_journal_that_is_torn_by_a_full_disk_is_undone_all_the_same(rig: Rig) -> None:
     _padded(rig, 0)
     rig.create()
