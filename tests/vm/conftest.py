@@ -8,6 +8,7 @@ from typing import TypeGuard
 
 import pytest
 from tests.vm import image, lane
+from tests.vm.machine import MachineError
 from tests.vm.rootfs import BuildError, UnreachableError
 
 _RUN = pytest.StashKey[lane.Run]()
@@ -41,8 +42,8 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
             if _is_ours(item):
                 item.add_marker(pytest.mark.skip(reason=f"the virtual machine cannot be made now: {error}"))
         return (yield)
-    except BuildError:
-        pass  # the run meets it again, and each of its tests says so
+    except (BuildError, MachineError):
+        pass  # the run tries it again; if it cannot be made then either, its tests say so
     run = lane.Run(wanted)
     session.config.stash[_RUN] = run
     run.start()
@@ -53,6 +54,17 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
         raise
     finally:
         run.finish()
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
+) -> None:
+    """Tell of machines that died, also where another one made up for it."""
+    run = config.stash.get(_RUN, None)
+    if run is not None and run.mishaps:
+        terminalreporter.section("virtual machines that died")
+        for mishap in run.mishaps:
+            terminalreporter.line(mishap)
 
 
 def _is_ours(item: pytest.Item) -> TypeGuard[pytest.Function]:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.vm import initrd, recipe
-from tests.vm.rootfs import failed
+from tests.vm.rootfs import again, failed
 
 USER = "tester"
 ENVIRONMENT = Path("/opt/venv")
@@ -62,10 +62,15 @@ def fetch_packages(version: str) -> Path:
     made = recipe.cache_directory() / f"packages-{recipe.packages_key(version)}"
     if not made.exists():
         working = made.with_suffix(".part")
-        shutil.rmtree(working, ignore_errors=True)
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         where = ["--no-compile", "--target", str(working), "--python-version", version]
-        _run([*pip, *where, "--implementation", "cp", "--only-binary=:all:", *recipe.wheels()])
+        command = [*pip, *where, "--implementation", "cp", "--only-binary=:all:", *recipe.wheels()]
+
+        def fetch() -> None:
+            shutil.rmtree(working, ignore_errors=True)
+            _run(command)
+
+        again(fetch)
         working.rename(made)
     made.touch()
     return made

@@ -88,8 +88,12 @@ def _make_rootfs(cache: Path) -> Path:
         _say(f"installing {len(recipe.PACKAGES)} packages and what they need from {recipe.SUITE}")
         started = time.monotonic()
         working = made.with_suffix(".part")
-        shutil.rmtree(working, ignore_errors=True)
-        rootfs.build(working, cache / "mmdebstrap.log")
+
+        def build() -> None:
+            shutil.rmtree(working, ignore_errors=True)
+            rootfs.build(working, cache / "mmdebstrap.log")
+
+        rootfs.again(build)
         working.rename(made)
         _say(f"installed in {time.monotonic() - started:.0f} s")
     made.touch()

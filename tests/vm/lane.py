@@ -20,11 +20,11 @@ from tests.vm.rootfs import BuildError
 
 NAME = "vm"
 PLACES = ("tests/attacks", "tests/engines", "tests/linux")
-# For all of the lane's tests together; a machine that dies is replaced this many times.
-SECONDS = 2400.0
-_DEATHS = 3
-# A test that hangs ends pytest, after several times what the slowest one takes. Files in /tmp are memory.
-_OPTIONS = ("-o", "faulthandler_timeout=400", "-o", "tmp_path_retention_policy=none")
+# For all of the lane's tests together, many times what they take; so many machines may die on the way.
+SECONDS = 4800.0
+_DEATHS = 4
+# A test that hangs ends pytest, after many times what the slowest one takes. Files in /tmp are memory.
+_OPTIONS = ("-o", "faulthandler_timeout=900", "-o", "tmp_path_retention_policy=none")
 _COLLECTED = "ORLOP_COLLECTED"
 
 
@@ -89,6 +89,8 @@ class Run:
         """Take tests, in the order in which they run; one machine is done before the next begins."""
         self.tests = by_machine(tests)
         self.said = bytearray()
+        self.mishaps: list[str] = []
+        """What each machine that died said, and during which test."""
         self._outcomes: dict[str, Outcome] = {}
         self._current = ""
         self._partial = b""
@@ -127,24 +129,30 @@ class Run:
         return [test for test in self.tests if test.id not in self._outcomes]
 
     def _run(self) -> None:
-        """Run all; when the machine dies blame the test that was running, and go on without it."""
+        """Run all; where the machine dies twice blame the test that was running, and go on without it."""
         deadline = time.monotonic() + SECONDS
         reason = ""
         try:
-            deaths = 0
-            while not self._stopped and deaths < _DEATHS and (left := self._left()):
+            suspects: set[str] = set()
+            while not self._stopped and len(self.mishaps) < _DEATHS and (left := self._left()):
                 tests = [one.id for one in left if one.machine == left[0].machine]
                 try:
                     self._in_one_machine(left[0].machine, tests, deadline - time.monotonic())
                 except MachineError as error:
-                    deaths += 1
                     reason = str(error)
-                    self._settle(self._current or tests[0], Outcome("failed", str(error)))
+                    test = self._current or tests[0]
+                    self.mishaps.append(f"during {test}: {reason}")
+                    # An emulator may die of something else than the test; not twice in the same one.
+                    if test in suspects:
+                        self._settle(test, Outcome("failed", reason))
+                    suspects.add(test)
         except (BuildError, OSError, MachineError) as error:
             reason = str(error)
         finally:
-            for test in self._left():
-                self._settle(test.id, Outcome("failed", reason))
+            for one in self._left():
+                self._settle(one.id, Outcome("failed", reason))
+                # All of it once; pytest tells each failure.
+                reason = reason.partition("\n")[0]
 
     def _in_one_machine(self, kind: str, tests: list[str], seconds: float) -> None:
         command = ["python", "-m", "pytest", "-q", "--no-header", *_OPTIONS, "@/run/lane"]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.vm import recipe
@@ -17,6 +20,10 @@ _PASSED_ON = (
     "Acquire::http::Proxy",
     "Acquire::https::Proxy",
 )
+
+
+# Seconds between attempts to fetch something; the program that does it tries several times by itself.
+_PAUSES = (5.0, 30.0)
 
 
 class BuildError(Exception):
@@ -39,6 +46,23 @@ def failed(tool: str, said: str) -> BuildError:
         if _OFFLINE.search(line):
             return UnreachableError(f"{os.path.basename(tool)}: {line.strip()[:200]}")
     return BuildError(f"{os.path.basename(tool)} failed: {said.strip()[-1000:]}")
+
+
+def again(fetch: Callable[[], None]) -> None:
+    """Do what fetches from elsewhere; a failure may be the network's, and gone a while later.
+
+    Raises:
+        BuildError: It has failed each time.
+    """
+    for pause in _PAUSES:
+        try:
+            fetch()
+        except BuildError as error:
+            sys.stderr.write(f"vm: trying again in {pause:g} s: {error}\n")
+            time.sleep(pause)
+        else:
+            return
+    fetch()
 
 
 def archive() -> str:

@@ -47,7 +47,15 @@ class Machine:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[str, lane.Outcome]]:
+def mishaps() -> list[str]:
+    """Return a list for what the run says of machines that died."""
+    return []
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mishaps: list[str]
+) -> Callable[..., dict[str, lane.Outcome]]:
     """Return a function that runs the three tests in machines that behave as told, one after the other."""
     monkeypatch.setattr(lanes, "DIRECTORY", tmp_path)
 
@@ -64,6 +72,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[s
         made.start()
         outcomes = {test.id: made.wait(test) for test in PLAN}
         made.finish()
+        mishaps.extend(made.mishaps)
         assert left == []
         assert lanes.read("vm") == {test: one._asdict() for test, one in outcomes.items()}
         return outcomes
@@ -84,6 +93,11 @@ def dies_in_the_second(listed: list[str], tell: Tell) -> Ended:
     raise MachineError("it has died")
 
 
+def dies_in_the_first(listed: list[str], tell: Tell) -> Ended:
+    tell(listed[0])
+    raise MachineError("it has died again")
+
+
 def test_outcomes_are_those_of_the_machine(run: Callable[..., dict[str, lane.Outcome]]) -> None:
     assert run(all_well) == dict.fromkeys(TESTS, lane.Outcome("passed", "", 1.0))
 
@@ -91,10 +105,18 @@ def test_outcomes_are_those_of_the_machine(run: Callable[..., dict[str, lane.Out
 def test_a_death_is_blamed_on_what_was_running_and_the_rest_goes_on(
     run: Callable[..., dict[str, lane.Outcome]],
 ) -> None:
-    one, two, three = run(dies_in_the_second, all_well).values()
+    one, two, three = run(dies_in_the_second, dies_in_the_first, all_well).values()
     assert one == lane.Outcome("skipped", "why")
-    assert two == lane.Outcome("failed", "it has died")
+    assert two == lane.Outcome("failed", "it has died again")
     assert three.outcome == "passed"
+
+
+def test_a_machine_that_dies_once_is_replaced_and_told_of(
+    run: Callable[..., dict[str, lane.Outcome]], mishaps: list[str]
+) -> None:
+    outcomes = run(dies_in_the_second, all_well)
+    assert [one.outcome for one in outcomes.values()] == ["skipped", "passed", "passed"]
+    assert mishaps == ["during t.py::two[a b]: it has died"]
 
 
 def test_a_run_that_ends_early_is_blamed_on_what_was_running(
@@ -105,7 +127,11 @@ def test_a_run_that_ends_early_is_blamed_on_what_was_running(
         tell(listed[1])
         return Ended(1)
 
-    one, two, three = run(hangs, all_well).values()
+    def hangs_again(listed: list[str], tell: Tell) -> Ended:
+        tell(listed[0])
+        return Ended(1)
+
+    one, two, three = run(hangs, hangs_again, all_well).values()
     assert (one.outcome, two.outcome, three.outcome) == ("passed", "failed", "passed")
     assert "what pytest said" in two.text
 
@@ -122,9 +148,10 @@ def test_the_deadline_is_told(run: Callable[..., dict[str, lane.Outcome]]) -> No
 
 def test_machines_that_die_at_once_end_the_run(run: Callable[..., dict[str, lane.Outcome]]) -> None:
     def dies(listed: list[str], tell: Tell) -> Ended:
-        raise MachineError("dead")
+        raise MachineError("dead\nand what else it said")
 
-    assert [one.text for one in run(dies, dies, dies).values()] == ["dead"] * 3
+    texts = [one.text for one in run(dies, dies, dies, dies).values()]
+    assert texts == ["dead\nand what else it said"] * 3
 
 
 def test_a_run_that_is_stopped_begins_no_other_machine(
