@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def again(fetch: Callable[[], None]) -> None:
             fetch()
         except BuildError as error:
             sys.stderr.write(f"vm: trying again in {pause:g} s: {error}\n")
-            time.sleep(pause)
+            select.select([], [], [], pause)
         else:
             return
     fetch()

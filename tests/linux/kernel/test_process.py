@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +14,17 @@ from tests.leftovers import PATIENCE
 
 from orlop_hookspecs.errors import StateError, StepError, WaitTimeoutError
 from orlop_hookspecs.record import Record
+from orlop_linux.live import process
 from orlop_linux.live.kernel import LinuxLive
-from orlop_linux.live.process import has_ended, is_alive, open_process, read_stat, start_time, timestamp
+from orlop_linux.live.process import (
+    await_program,
+    has_ended,
+    is_alive,
+    open_process,
+    read_stat,
+    start_time,
+    timestamp,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,6 +114,27 @@ def test_a_thread_id_is_no_process() -> None:
     finally:
         done.set()
         thread.join()
+
+
+def test_a_program_is_awaited_until_it_shows_and_no_longer(
+    sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await_program(sleeper.pid, start_time(sleeper.pid))
+    ended = subprocess.Popen(["true"])
+    pid, started = ended.pid, start_time(ended.pid)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    await_program(pid, started)
+    ended.wait()
+    await_program(pid, started)
+    monkeypatch.setattr(process, "_EXECUTION_SECONDS", 0.05)
+    # This one is alive and has no arguments yet; it never will.
+    monkeypatch.setattr(process, "is_alive", lambda *_: True)
+    zombie = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    begun = time.monotonic()
+    await_program(zombie.pid, 0)
+    assert time.monotonic() - begun >= 0.05
+    zombie.wait()
 
 
 def test_impossible_signals_are_refused(sleeper: subprocess.Popen[bytes]) -> None:

@@ -20,7 +20,7 @@ from orlop_linux.kernel.identity import prepare
 from orlop_linux.kernel.namespaces import FILES, FLAGS
 from orlop_linux.kernel.spawn import Launch
 from orlop_linux.live.failures import Outline, error_of
-from orlop_linux.live.process import SIGKILL, is_alive, send
+from orlop_linux.live.process import SIGKILL, await_program, is_alive, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -327,6 +327,7 @@ class Entry(Launch):
         if answer:
             raise error_of(answer, {"exec": self._outlines}, self._record.id)
         self._committed = True
+        await_program(self.pid, self.start_time)
 
     def abort(self) -> None:
         """Kill the process and reap it, or leave that to others where it is frozen with the container.

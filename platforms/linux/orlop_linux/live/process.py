@@ -21,6 +21,7 @@ SIGKILL = 9
 _WALL = 0x40000000  # __WALL of waitid(2): a child is waited for whatever signal its end sends
 _KNOWN_ENDS = 1024
 _GLANCE = 1.0  # seconds between looks at who has joined
+_EXECUTION_SECONDS = 1.0  # many times what is left of an execve(2) that cannot fail any more
 
 
 def reason(error: OSError) -> str:
@@ -208,6 +209,28 @@ def timestamp() -> str:
     moment = time.gmtime(seconds)
     year, month, day, hour, minute, second = moment[:6]
     return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanoseconds:09}Z"
+
+
+def await_program(pid: int, started: int) -> None:
+    """Return when a process that executes its program is that program for everybody who looks.
+
+    execve(2) closes descriptors, and thereby tells us, before it takes on the credentials and lays out the
+    arguments (``begin_new_exec`` in fs/exec.c); proc_pid_cmdline(5) is empty until that is done. Under load
+    the process can be interrupted between the two. Nothing depends on it: who may not look does not wait.
+    """
+
+    def begun() -> bool:
+        try:
+            fd = os.open(f"/proc/{pid}/cmdline", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                shown = os.read(fd, 1)
+            finally:
+                os.close(fd)
+        except OSError:  # it has ended, or is hidden from us
+            return True
+        return bool(shown) or not is_alive(pid, started)
+
+    wait_until(begun, time.monotonic() + _EXECUTION_SECONDS)
 
 
 def wait_until(done: Callable[[], bool], deadline: float) -> bool:

@@ -6,7 +6,7 @@ import os
 
 from orlop_hookspecs.errors import StateError, StepError
 from orlop_linux.live.failures import Outline, error_of
-from orlop_linux.live.process import is_alive
+from orlop_linux.live.process import await_program, is_alive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,3 +83,4 @@ def start(record: Record, state: bytes) -> None:
     if answer:
         outlines = [Outline.from_data(one) for one in record.kernel.get("exec", [])]
         raise error_of(answer, {"exec": outlines}, record.id)
+    await_program(record.pid, record.start_time)
