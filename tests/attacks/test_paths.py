@@ -116,7 +116,7 @@ def _console(target: Target) -> Iterator[str]:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
-        listener.settimeout(30)
+        listener.settimeout(120)
         taken: list[int] = []
 
         def accept() -> None:

@@ -241,17 +241,42 @@ def test_every_exception_from_a_lint_rule_has_a_reason() -> None:
     assert bare == []
 
 
+@cache
+def times_in_tests() -> tuple[list[str], list[str]]:
+    """Return where tests sleep, and where they wait with a deadline that is neither short nor long."""
+    sleepers: list[str] = []
+    short: list[str] = []
+    positional = {"join", "settimeout", "wait"}
+    named = {*positional, "call", "check_output", "communicate", "result", "run"}
+    for file in python_files():
+        calls = ast.walk(ast.parse(file.read_bytes())) if file.is_relative_to(ROOT / "tests") else ()
+        for node in calls:
+            if not isinstance(node, ast.Call):
+                continue
+            function = ast.unparse(node.func)
+            name = function.rpartition(".")[2]
+            if function in {"time.sleep", "sleep", "asyncio.sleep"}:
+                if ast.unparse(node) != "asyncio.sleep(0)":  # lets others run, does not wait
+                    sleepers.append(f"{shown(file)}:{node.lineno}")
+                continue
+            given = [one.value for one in node.keywords if one.arg == "timeout" and name in named]
+            given += node.args[:1] if name in positional else []
+            values = [one.value for one in given if isinstance(one, ast.Constant)]
+            if any(isinstance(value, int | float) and 2 < value < 60 for value in values):
+                short.append(f"{shown(file)}:{node.lineno}")
+    return sleepers, short
+
+
 def test_tests_never_sleep() -> None:
-    sleepers = [
-        f"{shown(file)}:{node.lineno}"
-        for file in python_files()
-        if file.is_relative_to(ROOT / "tests")
-        for node in ast.walk(ast.parse(file.read_bytes()))
-        if isinstance(node, ast.Call)
-        and ast.unparse(node.func) in {"time.sleep", "sleep", "asyncio.sleep"}
-        and ast.unparse(node) != "asyncio.sleep(0)"  # lets others run, does not wait
-    ]
-    assert sleepers == []
+    assert times_in_tests()[0] == []
+
+
+def test_deadlines_are_for_hangs() -> None:
+    """What only says how long a failure takes is a minute or more: a machine may have many times its load.
+
+    A time that is meant to pass is at most two seconds.
+    """
+    assert times_in_tests()[1] == []
 
 
 def test_changelog_fragments_are_named_for_their_readers() -> None:

@@ -85,7 +85,7 @@ def test_a_cancelled_creation_leaves_nothing(host: Host, root: str, monkeypatch:
 
     def commit(sandbox: StubSandbox) -> None:
         entered.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         sandbox.committed = True
 
     monkeypatch.setattr(StubSandbox, "commit", commit)
@@ -117,7 +117,7 @@ def test_a_cancelled_creation_that_fails_is_just_cancelled(
 
     def commit(_: StubSandbox) -> None:
         entered.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         raise StepError("no")
 
     monkeypatch.setattr(StubSandbox, "commit", commit)

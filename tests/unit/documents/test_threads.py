@@ -39,7 +39,7 @@ def test_a_class_whose_module_another_thread_is_importing_is_waited_for(
     threads = [threading.Thread(target=resolve), threading.Thread(target=resolve)]
     try:
         threads[0].start()
-        assert in_the_middle.wait(10)
+        assert in_the_middle.wait(60)
         threads[1].start()
         while threads[1].is_alive() and not _waits_for_an_import(threads[1]):
             pass

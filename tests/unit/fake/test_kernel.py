@@ -65,7 +65,7 @@ def test_another_thread_waits_for_the_lock() -> None:
     thread.start()
     slot.write("x", b"written before the other had the lock")
     slot.close()
-    thread.join(10)
+    thread.join(60)
     assert seen == [b"written before the other had the lock"]
 
 
@@ -78,7 +78,7 @@ def test_another_thread_may_end_what_is_waited_for() -> None:
     thread = threading.Thread(target=lambda: statuses.append(container.wait()))
     thread.start()
     container.kill("KILL")
-    thread.join(10)
+    thread.join(60)
     assert statuses == [137]
     container.delete()
 

@@ -64,7 +64,7 @@ class FakeSystemd:
         self._listener.close()
         for one in self._open:
             one.close()
-        self._thread.join(timeout=10)
+        self._thread.join(timeout=60)
         assert not self._thread.is_alive()
 
     def _serve(self) -> None:
@@ -81,7 +81,7 @@ class FakeSystemd:
                 continue
 
     def _converse(self, peer: socket.socket) -> None:
-        peer.settimeout(20)
+        peer.settimeout(60)
         said = b""
         while said.count(b"\r\n") < 2:
             said += self._more(peer)

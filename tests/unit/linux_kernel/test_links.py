@@ -77,7 +77,7 @@ def test_an_interruption_waits_for_devices_that_are_on_their_way() -> None:
 
     class Interrupted(threading.Thread):
         def run(self) -> None:
-            moved.append(go.wait(20))
+            moved.append(go.wait(60))
 
         def join(self, timeout: float | None = None) -> None:
             if not go.is_set():
