@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PEERS = ("runc", "crun", "orlop")
-VERBS = ("create", "state", "start", "kill", "delete", "sum", "run")
+VERBS = ("create", "state", "start", "exec", "kill", "delete", "sum", "run")
 CLONE_NEWNS = 0x00020000
 MS_REC_SLAVE = 0x4000 | 0x80000
 MNT_DETACH = 2
@@ -112,11 +112,12 @@ class CommandLine:
         return done.stdout or b""
 
     def lifecycle(self, bundle: Path, quick: Path, ident: str) -> Times:
-        """Run one lifecycle and one foreground run."""
+        """Run one lifecycle, with one more program in the container, and one foreground run."""
         clock = Clock()
         clock.measure("create", lambda: self.call("create", "--bundle", str(bundle), ident))
         pid = json.loads(clock.measure("state", lambda: self.call("state", ident)))["pid"]
         clock.measure("start", lambda: self.call("start", ident))
+        clock.measure("exec", lambda: self.call("exec", ident, "/bin/true"))
         clock.measure("kill", lambda: self.call("kill", ident, "KILL"))
         wait_gone(pid)
         clock.measure("delete", lambda: self.call("delete", ident))
@@ -146,6 +147,7 @@ class Library:
         container = clock.measure("create", lambda: self.runtime.create(ident, str(bundle), stdio=self.stdio))
         clock.measure("state", container.state)
         clock.measure("start", container.start)
+        clock.measure("exec", lambda: container.exec(["/bin/true"], stdio=self.stdio).wait(10))
 
         def kill() -> None:
             container.kill("SIGKILL")

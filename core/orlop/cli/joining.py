@@ -9,7 +9,7 @@ from orlop.cli.files import PidFile
 from orlop.documents.reader import parse, read_file
 from orlop.lifecycle.exec import Execution
 from orlop.lifecycle.executed import Changes
-from orlop_hookspecs.errors import DocumentError, StateError, UsageError, shorten
+from orlop_hookspecs.errors import CompositionError, DocumentError, StateError, UsageError, shorten
 from orlop_hookspecs.launch import ExecOptions
 
 if TYPE_CHECKING:
@@ -93,10 +93,14 @@ class Joining:
 
         if self._context.parts is not None:
             return self._context.parts.runtime(None, [], self._context.report.warning).composition
-        from orlop.cli.paths import complete
+        try:
+            # The plugins that made the container are known by name, and hardly ever found by code only.
+            return compose_for_record(record)
+        except CompositionError:
+            from orlop.cli.paths import complete
 
-        complete()
-        return compose_for_record(record)
+            complete()
+            return compose_for_record(record)
 
     def keep(self) -> None:
         """From now on an error leaves the process as it is."""
