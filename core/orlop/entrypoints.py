@@ -14,8 +14,9 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
-    Stamp = tuple[int, int, int] | None
+    Stamp = tuple[int, int, int, int] | None
     Points = dict[
         tuple[str, str, tuple[str, ...]],
         tuple[tuple[tuple[str, Stamp], ...], tuple[tuple[str, str, str], ...]],
@@ -24,12 +25,15 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".dist-info", ".egg-info")
 _SIZE_LIMIT = 1 << 20
-_SETTLED = 2 * 10**9
+SETTLING = 2 * 10**9
 """Nanoseconds after which a change is sure to show in a time stamp: file systems keep coarse ones."""
 
 known: Points = {}
 """Answers, for as long as nothing changes that was looked at; the launcher keeps them in its packs."""
 
+
+settled: Any = None
+"""What a pack holds of the composition of everything that is installed (:mod:`orlop.plugins.settled`)."""
 
 frozen: dict[str, list[tuple[str, str, str]]] | None = None
 """All entry points of a composed runtime, by group; nothing is searched for then."""
@@ -75,12 +79,12 @@ def entry_points(group: str, *, first: str = "") -> list[EntryPoint]:
         return [point for point in every if point.name == first] if first else every
     question = group, first, tuple(sys.path)
     answer = known.get(question)
-    if answer is not None and all(_stamp(path) == stamp for path, stamp in answer[0]):
+    if answer is not None and all(stamp(path) == then for path, then in answer[0]):
         return [EntryPoint(*parts) for parts in answer[1]]
     looked: dict[str, Stamp] = {}
     found = _find(group, first, looked)
-    newest = max((stamp[0] for stamp in looked.values() if stamp), default=0)
-    if looked and newest < time.time_ns() - _SETTLED:
+    newest = max((one[0] for one in looked.values() if one), default=0)
+    if looked and newest < time.time_ns() - SETTLING:
         parts = tuple((point.name, point.value, point.distribution) for point in found)
         known[question] = tuple(looked.items()), parts
     return found
@@ -92,7 +96,7 @@ def _find(group: str, first: str, looked: dict[str, Stamp]) -> list[EntryPoint]:
     seen: set[str] = set()
     archives = False
     for directory in sys.path:
-        looked[directory or "."] = _stamp(directory or ".")
+        looked[directory or "."] = stamp(directory or ".")
         distributions = _distributions(directory or ".", preferred="orlop" if first else "")
         archives = archives or distributions is None
         for distribution in distributions or ():
@@ -101,7 +105,7 @@ def _find(group: str, first: str, looked: dict[str, Stamp]) -> list[EntryPoint]:
                 continue
             seen.add(key)
             file = os.path.join(directory, distribution, "entry_points.txt")
-            looked[file] = _stamp(file)
+            looked[file] = stamp(file)
             for name, value in _read(file, group):
                 point = EntryPoint(name, value, distribution.rpartition(".")[0])
                 if name == first:
@@ -113,12 +117,13 @@ def _find(group: str, first: str, looked: dict[str, Stamp]) -> list[EntryPoint]:
     return [point for point in found if point.name == first] if first else found
 
 
-def _stamp(path: str) -> Stamp:
+def stamp(path: str) -> Stamp:
+    """Return by what a file is known not to have changed; ``None`` when it is not there."""
     try:
         status = os.stat(path)
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_ctime_ns
 
 
 def _distributions(directory: str, *, preferred: str) -> list[str] | None:

@@ -22,7 +22,6 @@ from orlop.lifecycle import create as create_verb
 from orlop.lifecycle.site import Site, find
 from orlop.lifecycle.state import list_states
 from orlop.live import find_kernel
-from orlop.plugins.compose import Composition, Inactive, compose
 from orlop.settings import chosen, read_settings
 from orlop_hookspecs.errors import UsageError
 from orlop_hookspecs.launch import LaunchOptions, PlanContext
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from orlop.engine.explain import Explanation
     from orlop.engine.overview import Overview
     from orlop.engine.verdict import Verdict
+    from orlop.plugins.composition import Composition, Inactive
     from orlop.plugins.verify import Verified
     from orlop_hookspecs.documents import Config, Features, Seccomp
     from orlop_hookspecs.kernel import Kernel, LiveKernel, Platform, Store
@@ -107,6 +107,8 @@ class Runtime:
             CompositionError: The plugins do not fit together; the error reports everything that is wrong.
             UsageError: The settings are malformed.
         """
+        from orlop.plugins.compose import compose
+
         settings = read_settings(config)
         if platform is None:
             platform = settings.get("platform", "linux")

@@ -321,7 +321,7 @@ sys._xoptions["orlop_site"] = {str(packed.site)!r}
 boot = {{"__name__": "boot"}}
 exec(compile(open({str(boot)!r}).read(), "boot", "exec"), boot)
 boot["reach"]({str(packed.site)!r})
-_, _, _, modules, (order, rest), _, _ = boot["open_pack"](["delete"])
+_, _, _, modules, (order, rest), *_ = boot["open_pack"](["delete"])
 assert len(order) > 20 and not rest
 if sys.argv[1] == "at once":
     boot["load_at_once"](modules, order)

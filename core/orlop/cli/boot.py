@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from orlop.cli.pack import Kit, Modules
 
-FORMAT = 3
+FORMAT = 4
 """Version of the layout of packs."""
 
 SMALL = frozenset(("state", "start", "kill", "delete"))
@@ -94,12 +94,22 @@ def open_pack(arguments: "list[str]") -> "Kit":
     for place in reversed(sys.path):
         try:
             with open(f"{place}/orlop/cli/__pycache__/{name}", "rb", buffering=0) as file:
-                found, modules, order, points = loads(file.read())  # noqa: S302 - as a .pyc file
+                if not _is_safe(file.fileno(), place):
+                    continue
+                found, modules, order, points, settled = loads(file.read())  # noqa: S302 - as a .pyc file
         except (OSError, ValueError, EOFError, TypeError):
             continue
         if found == header:
-            return kind, name, header, modules, order, points, before
-    return kind, name, header, {}, NOTHING, {}, before
+            return kind, name, header, modules, order, points, settled, before
+    return kind, name, header, {}, NOTHING, {}, None, before
+
+
+def _is_safe(descriptor: int, place: str) -> bool:
+    """Tell whether nobody can have written the pack but who could change the packages in *place* as well."""
+    status = os.fstat(descriptor)
+    return not status.st_mode & 0o022 and (
+        status.st_uid in {0, os.geteuid()} or status.st_uid == os.stat(f"{place}/orlop/cli").st_uid
+    )
 
 
 def load_at_once(modules: "Modules", order: "Iterable[str]") -> None:
@@ -193,7 +203,7 @@ def boot() -> None:
     sys.dont_write_bytecode = mask & 0o022 != 0o022
     reach(sys._xoptions["orlop_site"])  # noqa: SLF001 - documented; the name is CPython's
     kit = open_pack(sys.argv[1:])
-    _, _, _, modules, (first, rest), points, _ = kit
+    _, _, _, modules, (first, rest), points, settled, _ = kit
     finders: list[Any] = sys.meta_path
     finders.insert(0, Finder(modules))
     if first:
@@ -204,6 +214,7 @@ def boot() -> None:
     from orlop.cli import main
 
     entrypoints.known.update(points)
+    entrypoints.settled = settled
     if rest:
         main.load_rest = lambda: load_at_once(modules, rest)
 

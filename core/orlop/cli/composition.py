@@ -9,6 +9,8 @@ from orlop_hookspecs.errors import UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orlop.cli.context import Context
+    from orlop.plugins.composition import Composition
+    from orlop.plugins.settled import SettledComposition
     from orlop.runtime import Runtime
 
 _PLATFORM = "linux"
@@ -82,26 +84,25 @@ def _compose(context: Context, *, check_features: bool) -> Runtime:
     wanted, blocked = choice(context.line.option("plugins"))
     if context.parts is not None:
         return context.parts.runtime(wanted, blocked, context.report.warning)
-    complete()
     from orlop.runtime import Runtime
 
     settings = dict(context.settings())
+    usual = wanted is None and not blocked and settings.keys() <= _SETTLED
     if wanted is not None or blocked:
         # A choice on the command line stands alone.
         for name in ("profile", "plugins", "block"):
             settings.pop(name, None)
-    elif settled(context):
-        from orlop.plugins.frozen import FrozenComposition
-
-        composition = FrozenComposition()
+    found = _known() if usual else None
+    if found is not None:
         return Runtime(
-            composition,
-            composition.supplied,
+            found,
+            found.supplied,
             root=context.root,
             options=settings.get("kernel"),
             warn=context.report.warning,
         )
-    return Runtime.compose(
+    complete()
+    made = Runtime.compose(
         settings.get("platform", _PLATFORM),
         wanted,
         context.root,
@@ -110,3 +111,28 @@ def _compose(context: Context, *, check_features: bool) -> Runtime:
         warn=context.report.warning,
         check_features=check_features,
     )
+    if usual and entrypoints.frozen is None:
+        from orlop.cli.settle import note
+
+        note(made.composition)
+    return made
+
+
+def _known() -> SettledComposition | None:
+    """Return the composition of everything that is there, if it is known; otherwise it is to be composed."""
+    if entrypoints.frozen is not None:
+        from orlop.plugins.frozen import FrozenComposition
+
+        return FrozenComposition()
+    if entrypoints.settled is None:
+        return None
+    from orlop.cli.settle import find
+
+    return find(_compose_anew)
+
+
+def _compose_anew() -> Composition:
+    complete()
+    from orlop.plugins.compose import compose
+
+    return compose(_PLATFORM)

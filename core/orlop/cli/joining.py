@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orlop.cli.context import Context
     from orlop.cli.flags import Parsed
     from orlop.lifecycle.exec import Wanted
-    from orlop.plugins.compose import Composition
+    from orlop.plugins.composition import Composition
     from orlop_hookspecs.kernel import LiveKernel
     from orlop_hookspecs.record import Record
 

@@ -69,10 +69,14 @@ def entry(kit: Kit | None = None) -> NoReturn:
 
 def _keep_modules(kit: Kit) -> None:
     """Write the pack anew when modules or entry points had to be searched for."""
-    kind, _, _, packed, order, points, before = kit
+    kind, _, _, packed, order, points, settled, before = kit
     if "orlop.timeline.record" in sys.modules:
         return  # a command that is watched loads more than others
-    searched = entrypoints.known != points or not (any(order) or kind in _OF_MANY)
+    searched = (
+        entrypoints.known != points
+        or entrypoints.settled is not settled
+        or not (any(order) or kind in _OF_MANY)
+    )
     for name, module in () if searched else sys.modules.items():
         if name not in before:
             loader = type(getattr(getattr(module, "__spec__", None), "loader", None)).__name__

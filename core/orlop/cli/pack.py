@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from orlop.entrypoints import Points
+    from orlop.plugins.settled import Settled
 
     Entry = tuple[str, tuple[int, int], str | None, list[str] | None, bytes]
     """Path of the source, its time of change and size; where its bytecode is cached otherwise; where a
@@ -34,10 +35,10 @@ if TYPE_CHECKING:
     Header = tuple[int, str, tuple[str, ...]]
     Order = tuple[tuple[str, ...], tuple[str, ...]]
     """The modules that are loaded at once, and those that are as soon as the platform prepares something."""
-    Kit = tuple[str, str, Header, Modules, Order, Points, frozenset[str]]
+    Kit = tuple[str, str, Header, Modules, Order, Points, Settled | None, frozenset[str]]
     """What :mod:`orlop.cli.boot` hands over: the kind of a pack and its name, what must be as it was for it
-    to count, its modules and their order, what is known of entry points, and the names of the modules that
-    the interpreter had imported before.
+    to count, its modules and their order, what is known of entry points and of the composition, and the names
+    of the modules that the interpreter had imported before.
     """
 
 _OURS = frozenset(("orlop", "orlop_hookspecs", "orlop_linux", "orlop_fake"))
@@ -53,27 +54,30 @@ def keep(kit: Kit) -> None:
 
     Where it cannot be written, nothing happens: it is only a cache.
     """
-    kind, name, header, packed, order, _, before = kit
+    kind, name, header, packed, order, _, settled, before = kit
     place = f"{os.path.dirname(__file__)}/__pycache__"
     if not os.access(place, os.W_OK):
         return
-    from orlop.entrypoints import known as found
+    from orlop import entrypoints
 
     made, loaded = _imported(packed, before)
     if any(name in packed and made[name] != packed[name] for name in loaded):
         order = NOTHING  # another version: what is loaded at once is decided anew
+    composed = entrypoints.settled is not settled
+    if composed:
+        order = NOTHING  # the next command will not compose, and not load what that needs
     if not packed:
         # All was loaded from sources, with what only type checkers read. What of the standard library nothing
         # imports any more at once is not wanted; the next command will tell what else is.
         wanted = set(_ordered(made, [one for one in made if one.partition(".")[0] in _OURS]))
         made = {one: entry for one, entry in made.items() if one in wanted or not entry[4]}
-    elif order == NOTHING and kind not in OF_MANY:
+    elif order == NOTHING and kind not in OF_MANY and not composed:
         # What other commands load beside this, for a terminal, say, they will add.
         made = {one: made[one] for one in loaded if one in made}
         order = _halves(kind, made)
     _compile_boot()
     try:
-        _write(f"{place}/{name}", dumps((header, made, order, found)))
+        _write(f"{place}/{name}", dumps((header, made, order, entrypoints.known, entrypoints.settled)))
     except OSError:
         pass
 

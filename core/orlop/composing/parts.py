@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from orlop.composing.manifest import Manifest
     from orlop.entrypoints import EntryPoint
-    from orlop.plugins.compose import Composition
+    from orlop.plugins.composition import Composition
 
 OWN = ("orlop", "orlop_hookspecs", "orlop_linux", "orlop_fake")
 """Packages of this distribution: what only type checkers read is taken out of them."""

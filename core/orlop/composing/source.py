@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from orlop.advertised.key import features_key
 from orlop.cli.output import to_json
 from orlop.documents.codec import encode
+from orlop.plugins.settled import attribute_of
 from orlop.plugins.sources import installed, on_request
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from orlop.composing.manifest import Manifest
     from orlop.composing.parts import Parts
-    from orlop.plugins.compose import Composition
+    from orlop.plugins.composition import Composition
     from orlop.plugins.verify import Implementation
 
 PACKAGE = "orlop_composed"
@@ -55,6 +56,7 @@ def _calls(parts: Parts) -> str:
             hooks.setdefault(hook, []).append(f"({verified.info.name!r}, {call})")
     lines.append(f"\nPLATFORM = {composition.platform_name!r}\n")
     lines.append(f"NAMES = {composition.names!r}\n")
+    lines.append(f"LIVE = {composition.live!r}\n")
     lines.append("CALLS = {\n")
     lines += [f"    {hook!r}: [{', '.join(hooks[hook])}],\n" for hook in sorted(hooks)]
     lines.append("}\n")
@@ -63,12 +65,7 @@ def _calls(parts: Parts) -> str:
 
 def _call(place: str, plugin: object, implementation: Implementation) -> str:
     """Return an expression for a function that takes all of the hook's parameters, in their order."""
-    attribute = next(
-        name
-        for name in dir(plugin)
-        if not name.startswith("__") and getattr(plugin, name, None) == implementation.function
-    )
-    target = f"{place}.{attribute}"
+    target = f"{place}.{attribute_of(plugin, implementation)}"
     every = implementation.spec.parameters
     if implementation.parameters == every:
         return target

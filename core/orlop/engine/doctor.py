@@ -13,7 +13,7 @@ from orlop_hookspecs.frozen import Frozen, frozen
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from orlop.plugins.compose import Composition
+    from orlop.plugins.composition import Composition
     from orlop_hookspecs.availability import Answer, Capability
 
 Tristate = bool | None

@@ -11,7 +11,7 @@ from orlop_hookspecs.documents.process import User
 if TYPE_CHECKING:
     from typing import Any
 
-    from orlop.plugins.compose import Composition
+    from orlop.plugins.composition import Composition
     from orlop_hookspecs.documents import Config, Process
     from orlop_hookspecs.launch import PlanContext
     from orlop_hookspecs.plan import Plan

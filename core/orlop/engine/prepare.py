@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from orlop.engine.coverage import Finding
     from orlop.engine.plan import Late
-    from orlop.plugins.compose import Composition
+    from orlop.plugins.composition import Composition
     from orlop_hookspecs.documents.config import Config
     from orlop_hookspecs.hooks.capability import Problem
     from orlop_hookspecs.host import HostView
@@ -169,7 +169,7 @@ def coverage_problem(
 def hint_for(composition: Composition, finding: Finding) -> str:
     """Return what would handle the property: a known plugin that is inactive, and why it is."""
     from orlop.engine.coverage import Coverage
-    from orlop.plugins.compose import LEFT_OUT, NOT_CHOSEN
+    from orlop.plugins.composition import LEFT_OUT, NOT_CHOSEN
     from orlop.plugins.facade import Hooks
     from orlop.plugins.verify import verify
 

@@ -12,7 +12,7 @@ from orlop_hookspecs.errors import UNSET, DocumentError, OrlopError, printable, 
 from orlop_hookspecs.frozen import Frozen, frozen
 
 if TYPE_CHECKING:
-    from orlop.plugins.compose import Composition
+    from orlop.plugins.composition import Composition
     from orlop_hookspecs.documents import Config
     from orlop_hookspecs.host import HostView
     from orlop_hookspecs.launch import PlanContext

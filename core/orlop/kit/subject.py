@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from orlop.kit.bench import Bench
-    from orlop.plugins.compose import Composition
+    from orlop.plugins.composition import Composition
     from orlop.plugins.faults import PluginFault
 
 SAMPLES = "orlop.samples"

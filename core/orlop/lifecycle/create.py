@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from orlop.engine.prepare import Prepared
     from orlop.lifecycle.site import Site
-    from orlop.plugins.compose import Composition
+    from orlop.plugins.composition import Composition
     from orlop_hookspecs.documents import Config
     from orlop_hookspecs.kernel import Kernel, Sandbox, Slot
     from orlop_hookspecs.plan import Plan, PlannedStep

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from orlop.lifecycle.site import Site
-    from orlop.plugins.compose import Composition
+    from orlop.plugins.composition import Composition
     from orlop_hookspecs.documents import Config
     from orlop_hookspecs.kernel import Entry, LiveKernel
     from orlop_hookspecs.plan import Plan

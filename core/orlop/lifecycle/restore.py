@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from orlop.engine.prepare import Prepared
     from orlop.lifecycle.site import Site
-    from orlop.plugins.compose import Composition
+    from orlop.plugins.composition import Composition
     from orlop.store.journal import Journal
     from orlop_hookspecs.checkpoint import RestoreOptions
     from orlop_hookspecs.documents import Config

@@ -14,7 +14,7 @@ from orlop_hookspecs.steps.base import STEP_TYPES
 
 if TYPE_CHECKING:
     from orlop.lifecycle.site import Site
-    from orlop.plugins.compose import Composition
+    from orlop.plugins.composition import Composition
     from orlop_hookspecs.documents.linux_extras import IntelRdt
 
 _PATH = "linux.resources"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Self
 
-    from orlop.plugins.verify import Implementation, Verified
+    from orlop.plugins.verify import Verified
     from orlop_hookspecs.checkpoint import CheckpointOptions, RestoreOptions
     from orlop_hookspecs.documents import Config, IntelRdt, Resources
     from orlop_hookspecs.kernel import LiveKernel, Platform
@@ -34,11 +34,8 @@ if TYPE_CHECKING:
 _NOTIFICATIONS = (lifecycle.orlop_created, lifecycle.orlop_started, lifecycle.orlop_deleted)
 
 
-def _call(implementation: Implementation) -> Call:
-    """Return a function that takes the hook's parameters in the contract's order."""
-    wanted = implementation.parameters
-    function = implementation.function
-    every = implementation.spec.parameters
+def resolved(function: Call, wanted: tuple[str, ...], every: tuple[str, ...]) -> Call:
+    """Return a function that takes *every* parameter of a hook, for one that has only the *wanted* ones."""
     if wanted == every:
         return function
     places = [every.index(name) for name in wanted]
@@ -74,7 +71,9 @@ class Hooks:
         self._calls: dict[str, list[tuple[str, Call]]] = {}
         for verified in plugins:
             for hook, implementation in verified.implementations.items():
-                call = _call(implementation)
+                call = resolved(
+                    implementation.function, implementation.parameters, implementation.spec.parameters
+                )
                 if deadline is not None:
                     from orlop.plugins.deadline import bounded
 

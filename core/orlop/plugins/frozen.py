@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from orlop import entrypoints
 from orlop.engine.features import Merged
-from orlop.plugins.compose import Composition
 from orlop.plugins.facade import Hooks
-from orlop_hookspecs.errors import CompositionError
+from orlop.plugins.settled import SettledComposition
 
 if TYPE_CHECKING:
     from orlop.engine.coverage import Finding
-    from orlop.plugins.verify import Verified
-    from orlop_hookspecs.kernel import Platform
+    from orlop.plugins.composition import Composition
 
 PACKAGE = "orlop_composed"
 
@@ -26,42 +24,19 @@ def _generated(name: str) -> Any:  # noqa: ANN401 - a generated module
     return __import__(f"{PACKAGE}.{name}", fromlist=("_",))
 
 
-class FrozenComposition(Composition):
+class FrozenComposition(SettledComposition):
     """The plugins inside a composed runtime."""
 
     def __init__(self) -> None:
         """Take over the generated calls."""
         calls = _generated("calls")
-        super().__init__(calls.PLATFORM, None, (), (), Hooks.of_calls(calls.CALLS))
-        self.names = list(calls.NAMES)
-        self.supplied = self.platform = self._find_platform()
+        super().__init__(calls.PLATFORM, calls.NAMES, Hooks.of_calls(calls.CALLS), self._compose)
+        self.live = list(calls.LIVE)
 
-    def _find_platform(self) -> Platform:
-        for _, platform in self.hooks.platforms():
-            if platform.name == self.platform_name:
-                return platform
-        raise CompositionError(
-            f"platform {self.platform_name} is not there on this operating system", act="load plugins"
-        )
+    def _compose(self) -> Composition:
+        from orlop.plugins.compose import compose
 
-    @property
-    def plugins(self) -> tuple[Verified, ...]:
-        """The plugins as the live composition has them, for those who list them."""
-        return self.live_twin.plugins
-
-    @plugins.setter
-    def plugins(self, _: tuple[Verified, ...]) -> None:
-        """Leave it to the live composition."""
-
-    @property
-    def live_twin(self) -> Composition:
-        """The live composition of the same plugins."""
-        found: Composition | None = self.__dict__.get("_twin")
-        if found is None:
-            from orlop.plugins.compose import compose
-
-            found = self.__dict__["_twin"] = compose(self.platform_name, self.names)
-        return found
+        return compose(self.platform_name, self.names)
 
     @property
     def features(self) -> Merged:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from orlop.cli.context import Context
-    from orlop.plugins.compose import Composition
+    from orlop.plugins.composition import Composition
 
 _INDENT = "    "
 
