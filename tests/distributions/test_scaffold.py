@@ -98,3 +98,7 @@ def test_the_command_prints_what_it_has_written(orlop_command: CommandLine, tmp_
     written = {Path(line).relative_to(place).as_posix() for line in out.splitlines()}
     assert written == {file.relative_to(place).as_posix() for file in place.rglob("*") if file.is_file()}
     assert {"pyproject.toml", "README.md", "src/fast_card/plugin.py", "tests/test_plugin.py"} <= written
+    other = str(tmp_path / "other")
+    said = orlop_command.json("plugin", "new", "--format", "json", "--directory", other, "fast-card")
+    assert said["name"] == "fast-card"
+    assert {Path(file).relative_to(other).as_posix() for file in said["files"]} == written

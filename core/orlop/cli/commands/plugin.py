@@ -88,6 +88,9 @@ def _samples(path: str) -> list[Any]:
 def _new(context: Context, name: str) -> int:
     from orlop.scaffold import scaffold
 
-    for path in scaffold(name, context.line.text("directory")):
-        write(f"{path}\n")
+    written = scaffold(name, context.line.text("directory"))
+    if context.line.text("format") == "json":
+        write(to_json({"name": name, "files": list(written)}, _INDENT) + "\n")
+    else:
+        write("".join(f"{path}\n" for path in written))
     return 0
