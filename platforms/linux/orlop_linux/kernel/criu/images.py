@@ -27,13 +27,15 @@ PARENT = "parent"
 """The one link that CRIU itself makes: to the images of an earlier pre-dump."""
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_DEPTH = 30  # the kernel follows 40 links in one path (path_resolution(7))
+_DEPTH = 30
 _SIZE = 4096
 _KEY = re.compile(r"(pipe:\[[0-9]{1,20}\]|file\[[0-9a-f]{1,8}:[0-9a-f]{1,16}\])\Z")
 
 
-def open_directory(path: str, what: str, *, make: bool = False) -> int:
+def open_directory(path: str, what: str, *, make: bool = False, below: int | None = None) -> int:
     """Return a descriptor of the directory at *path*, which is made if it may be.
+
+    With *below*, a descriptor of the directory above, only the last component of *path* is looked up.
 
     Raises:
         UsageError: There is none, or it cannot be made.
@@ -41,7 +43,7 @@ def open_directory(path: str, what: str, *, make: bool = False) -> int:
     try:
         if make:
             os.makedirs(path, 0o700, exist_ok=True)
-        return os.open(path, _DIRECTORY)
+        return os.open(path if below is None else os.path.basename(path), _DIRECTORY, dir_fd=below)
     except OSError as error:
         raise UsageError(f"cannot open the {what}: {reason(error)}", path=path, errno=error.errno) from error
 
@@ -76,7 +78,8 @@ def _verify_parent(directory: int, path: str, depth: int) -> None:
             path=f"{path}/{PARENT}",
             errno=errno.ELOOP,
         )
-    above = open_directory(f"{path}/{PARENT}", "images of the earlier pre-dump")
+    # From here: in a path of many links the kernel may count some twice, and refuse it (path_resolution(7)).
+    above = open_directory(f"{path}/{PARENT}", "images of the earlier pre-dump", below=directory)
     try:
         verify(above, f"{path}/{PARENT}", depth=depth + 1)
     finally:
