@@ -11,7 +11,7 @@ import pytest
 import orlop
 from orlop.lifecycle.delete import delete
 from orlop_fake import FakeKernel, FakePlatform, File, RuntimeCrash, Task
-from orlop_hookspecs.errors import ContainerNotFoundError, OrlopError, StepError, WaitTimeoutError
+from orlop_hookspecs.errors import ContainerNotFoundError, OrlopError, StepError, UsageError, WaitTimeoutError
 from orlop_hookspecs.launch import LaunchOptions
 
 CONFIG: dict[str, Any] = {
@@ -274,3 +274,13 @@ def test_only_root_may_and_is_told_so_before() -> None:
     with pytest.raises(StepError, match="need the privileges"):
         runtime.restore("one", config, IMAGES, without)
     assert kernel.leaks() == []
+
+
+@pytest.mark.parametrize("wrong", ["box", "apparmor:", ":box", "yama:box"])
+def test_a_label_that_is_none_is_refused_before_anything_is_touched(wrong: str) -> None:
+    kernel = fresh()
+    before = kernel.snapshot()
+    with pytest.raises(UsageError, match="a security label is TYPE:NAME; apparmor or selinux") as caught:
+        runtime_of(kernel).restore("two", CONFIG, IMAGES, lsm_profile=wrong)
+    assert caught.value.value == wrong
+    assert kernel.snapshot() == before

@@ -196,7 +196,8 @@ class Restoration:
     ) -> dict[str, Any]:
         options = step.options
         mounts = [
-            {"key": keys.verify_key(destination, because), "val": source}
+            # CRIU would mount a link itself, on a directory.
+            {"key": keys.verify_key(destination, because), "val": os.path.realpath(source)}
             for destination, source, because in step.mounts
         ]
         for destination, because in step.cgroups:
