@@ -223,6 +223,7 @@ def test_commands_in_a_container(node: Node) -> None:
         node.execute(made, "no-such-program")
 
 
+@systemd_too
 def test_limits_statistics_and_their_change(node: Node) -> None:
     limits = {"memory_limit_in_bytes": 64 << 20, "cpu_quota": 50_000, "cpu_period": 100_000}
     made = node.container(node.pod("one"), "first", "sleep", "1000", linux={"resources": limits})
