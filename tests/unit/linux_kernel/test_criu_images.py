@@ -99,9 +99,9 @@ def test_without_an_inventory_there_is_no_checkpoint(place: tuple[Path, int]) ->
 def test_descriptors_are_written_and_read(place: tuple[Path, int]) -> None:
     path, fd = place
     assert images.read_descriptors(fd, str(path)) == ["", "", ""]
-    images.write_descriptors(fd, ["file[1b:3]", "pipe:[123]", "/dev/pts/0"])
+    images.write_descriptors(fd, ["null:file[1b:3]", "pipe:[123]", "/dev/pts/0"])
     assert (path / "descriptors.json").stat().st_mode & 0o777 == 0o600
-    assert images.read_descriptors(fd, str(path)) == ["file[1b:3]", "pipe:[123]", ""]
+    assert images.read_descriptors(fd, str(path)) == ["null:file[1b:3]", "pipe:[123]", ""]
     images.write_descriptors(fd, ["", "", ""])
     assert json.loads((path / "descriptors.json").read_text()) == ["", "", ""]
 
@@ -115,7 +115,17 @@ def test_malformed_descriptors_are_refused(place: tuple[Path, int], text: str) -
 
 
 @pytest.mark.parametrize(
-    "key", ["pipe:[1]\n", "pipe:[x]", "extRootNetNS", "file[1:2]:/etc", "socket:[1]", "pipe:[]"]
+    "key",
+    [
+        "pipe:[1]\n",
+        "pipe:[x]",
+        "extRootNetNS",
+        "file[1:2]:/etc",
+        "socket:[1]",
+        "pipe:[]",
+        "null:pipe:[1]",
+        "null:",
+    ],
 )
 def test_a_key_that_is_none_replaces_nothing(place: tuple[Path, int], key: str) -> None:
     path, fd = place
@@ -159,3 +169,20 @@ def test_mount_points_are_found_where_links_lead(tmp_path: Path) -> None:
         assert keys.resolved(root, "/nothing") is None
     finally:
         os.close(root)
+
+
+def test_only_the_null_device_stays_where_what_is_given_has_no_position(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    file = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    try:
+        for key, given, stays in (
+            ("null:file[1:2]", reader, True),
+            ("null:file[1:2]", file, False),
+            ("file[1:2]", reader, False),
+            ("pipe:[1]", reader, False),
+            ("", reader, False),
+        ):
+            assert images.stays_null(given, key) is stays, key
+    finally:
+        for fd in (reader, writer, file):
+            os.close(fd)

@@ -250,8 +250,9 @@ def _files_outside(pid: int) -> tuple[list[str], list[str]]:
         for number in range(3):
             key = _key(pid, number, inside)
             keys_of.append(key)
-            if key.startswith("file[") and key not in external:
-                external.append(key)
+            name = key.removeprefix(images.NULL)
+            if name.startswith("file[") and name not in external:
+                external.append(name)
     except OSError as error:
         raise StepError("the container process has ended", errno=error.errno) from error
     return external, keys_of
@@ -274,4 +275,7 @@ def _key(pid: int, number: int, inside: set[int]) -> str:
     with open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii", errors="replace") as file:
         fields = dict(line.split(":", 1) for line in file if ":" in line)
     mount = int(fields["mnt_id"])
-    return target if mount in inside else f"file[{mount:x}:{info.st_ino:x}]"
+    if mount in inside:
+        return target
+    null = stat.S_ISCHR(info.st_mode) and info.st_rdev == os.makedev(1, 3)
+    return f"{images.NULL if null else ''}file[{mount:x}:{info.st_ino:x}]"

@@ -29,7 +29,9 @@ PARENT = "parent"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _DEPTH = 30
 _SIZE = 4096
-_KEY = re.compile(r"(pipe:\[[0-9]{1,20}\]|file\[[0-9a-f]{1,8}:[0-9a-f]{1,16}\])\Z")
+NULL = "null:"
+"""What stands before the key of a descriptor that is the null device of the host."""
+_KEY = re.compile(r"(pipe:\[[0-9]{1,20}\]|(null:)?file\[[0-9a-f]{1,8}:[0-9a-f]{1,16}\])\Z")
 
 
 def open_directory(path: str, what: str, *, make: bool = False, below: int | None = None) -> int:
@@ -160,6 +162,20 @@ def read_descriptors(directory: int, path: str) -> list[str]:
     if not (isinstance(found, list) and len(found) == 3 and all(isinstance(one, str) for one in found)):
         raise PlatformError("the checkpoint is refused: three texts are expected", path=name)
     return [one if _KEY.match(one) else "" for one in found]
+
+
+def stays_null(given: int, key: str) -> bool:
+    """Tell whether a descriptor that was the null device is to be one again, whatever is *given* for it.
+
+    CRIU gives what takes the place of a file the position that the file had; a pipe or a terminal has none.
+    """
+    if not key.startswith(NULL):
+        return False
+    try:
+        os.lseek(given, 0, os.SEEK_CUR)
+    except OSError:
+        return True
+    return False
 
 
 def read_log(directory: int, name: str) -> bytes:

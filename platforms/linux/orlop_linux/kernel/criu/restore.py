@@ -171,8 +171,8 @@ class Restoration:
         for number, key in enumerate(images.read_descriptors(image, step.options["image"])):
             if key and key not in done:
                 done.add(key)
-                inherited.append({"key": key, "fd": FIRST + len(fds)})
-                fds.append(self._launch.stdio[number])
+                inherited.append({"key": key.removeprefix(images.NULL), "fd": FIRST + len(fds)})
+                fds.append(self._replacement(self._launch.stdio[number], key))
         for kind, path, because in step.joined:
             if kind not in KEPT_OUTSIDE:
                 continue
@@ -188,6 +188,14 @@ class Restoration:
             self._fds.append(fd)
             inherited.append({"key": KEPT_OUTSIDE[kind][1], "fd": FIRST + len(fds)})
             fds.append(fd)
+
+    def _replacement(self, given: int, key: str) -> int:
+        """Return what takes the place of a descriptor: what was *given*, or the host's null device again."""
+        if not images.stays_null(given, key):
+            return given
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        self._fds.append(null)
+        return null
 
     def _request(
         self,
