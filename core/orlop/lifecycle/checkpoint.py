@@ -121,7 +121,8 @@ def verify(options: CheckpointOptions | RestoreOptions) -> None:
                 value=name,
             )
     label = getattr(options, "lsm_profile", "")
-    if label and not label.startswith(LABEL_KINDS):
+    kind, colon, name = label.partition(":")
+    if label and (kind + colon not in LABEL_KINDS or not name):
         raise UsageError(
             f"a security label is TYPE:NAME, and its type one of {', '.join(k[:-1] for k in LABEL_KINDS)}",
             value=label,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from orlop.lifecycle.checkpoint import phase, verify
 from orlop.lifecycle.create import Creation, prepare_bundle
 from orlop.store.identifiers import check_identifier
-from orlop_hookspecs.errors import ConfigError, OrlopError, UsageError
+from orlop_hookspecs.errors import ConfigError, OrlopError
 from orlop_hookspecs.launch import LaunchOptions
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 _EARLY = frozenset(("resctrl", "netdev", "hooks"))
 """Slots of phase ``host-with-pid`` that come before the processes are made: who fills the namespaces."""
-_MODULES = ("apparmor", "selinux")
-"""Security modules that label processes."""
 _LATE = frozenset(("cgroup",))
 """Slots that come after it: the limits are the container's, not those of its makers. The others are for a
 process that has not run yet; what a restored one has made of itself is in its images."""
@@ -72,7 +70,6 @@ def restore(  # noqa: PLR0913 - the parts of one creation
     try:
         check_identifier(container)
         verify(options)
-        _verify_label(options.lsm_profile)
         prepared = prepare_bundle(
             composition,
             container,
@@ -90,14 +87,6 @@ def restore(  # noqa: PLR0913 - the parts of one creation
         error.act = error.act or "restore"
         error.container = error.container or container
         raise
-
-
-def _verify_label(label: str) -> None:
-    kind, _, name = label.partition(":")
-    if label and (kind not in _MODULES or not name):
-        raise UsageError(
-            f"a security label is TYPE:NAME; {' or '.join(_MODULES)} is expected as TYPE", value=label
-        )
 
 
 class _Restoration(Creation):

@@ -280,7 +280,9 @@ def test_only_root_may_and_is_told_so_before() -> None:
 def test_a_label_that_is_none_is_refused_before_anything_is_touched(wrong: str) -> None:
     kernel = fresh()
     before = kernel.snapshot()
-    with pytest.raises(UsageError, match="a security label is TYPE:NAME; apparmor or selinux") as caught:
+    with pytest.raises(
+        UsageError, match="a security label is TYPE:NAME, and its type one of apparmor, selinux"
+    ) as caught:
         runtime_of(kernel).restore("two", CONFIG, IMAGES, lsm_profile=wrong)
     assert caught.value.value == wrong
     assert kernel.snapshot() == before

@@ -316,6 +316,8 @@ def build(channel: socket.socket, birth: Birth) -> Blueprint:
     _refuse_unknown(plan)
     for number, name in _PHASES:
         _execute(context, number, plan.phases[name])
+        if name == "confined":
+            devices.adopt_null(context)
         context.end_of_phase(name)
     return plan
 

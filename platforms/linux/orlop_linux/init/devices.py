@@ -7,6 +7,7 @@ error.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 _STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_NULL = os.makedev(1, 3)
 
 
 def _is_node(info: os.stat_result, kind: int, device: int) -> bool:
@@ -94,6 +96,50 @@ def _bind(tree: int, parent: int, name: str, kind: int, device: int) -> None:
             os.close(target)
     finally:
         os.close(tree)
+
+
+def adopt_null(context: Context) -> None:
+    """Make standard streams that are the host's null device the container's own one.
+
+    Otherwise it would have a node of the host, in a mount that is not its own, to open by /proc/self/fd.
+    Where the container has no null device, or may not open it, the stream stays what it is.
+    """
+    held = -1
+    for stream in (0, 1, 2):
+        try:
+            if not _is_node(os.fstat(stream), stat.S_IFCHR, _NULL):
+                continue
+            if held < 0:
+                held = resolve.open_in_root(context.root_fd, "/dev", os.O_PATH | os.O_DIRECTORY)
+            null = _open_null(held, fcntl.fcntl(stream, fcntl.F_GETFL) & os.O_ACCMODE)
+        except OSError:
+            continue
+        if null >= 0:
+            os.dup2(null, stream)
+            os.close(null)
+    if held >= 0:
+        os.close(held)
+
+
+def _open_null(directory: int, mode: int) -> int:
+    """Return the null device in *directory* opened with *mode*, or -1 where it is anything else.
+
+    It is looked at before it is opened: to open a device, a pipe or a file of an image can have effects.
+    """
+    node = os.open("null", _STEP, dir_fd=directory)
+    try:
+        expected = os.fstat(node)
+    finally:
+        os.close(node)
+    if not _is_node(expected, stat.S_IFCHR, _NULL):
+        return -1
+    careful = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    null = os.open("null", mode | careful, dir_fd=directory)
+    if not _is_node(os.fstat(null), stat.S_IFCHR, _NULL):
+        os.close(null)  # somebody who shares the directory has exchanged it
+        return -1
+    fcntl.fcntl(null, fcntl.F_SETFL, 0)
+    return null
 
 
 def create_symlink(context: Context, fields: dict[str, Any], _index: int) -> None:
