@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "every_lane: proves something else on another kernel; runs in the VM too"
     )
+    # A shell that starts us in the background has both ignored, for us and for all that tests start.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     recorder = lanes.recorder(config)
     if recorder is not None:
         config.pluginmanager.register(recorder, "orlop-lanes")

@@ -176,7 +176,7 @@ def test_exit_statuses_of_programs(
 def test_what_the_runtime_refuses_is_podmans_error(podman: Store) -> None:
     done = podman.run("true", options=("--rm", "--memory=1"))
     assert done.returncode == 126, done
-    assert "OCI runtime error: orlop: the container process ended while it was being made" in done.stderr
+    assert "OCI runtime error: orlop: /linux/resources/memory/limit: the limit is too small" in done.stderr
 
 
 def test_restart_policy(podman: Store) -> None:

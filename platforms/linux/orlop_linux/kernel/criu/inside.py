@@ -1,6 +1,7 @@
 """What is done in the namespaces of a restored container because images do not hold it.
 
 The root is not in them, so they do not say that it was read-only; nor is what is in a network namespace.
+Mounts of the host's files are made anew, and not all of them read-only as they were.
 
 A namespace is entered by a thread of its own: for that of mounts, setns(2) needs one that shares its root
 directory with nobody.
@@ -8,30 +9,43 @@ directory with nobody.
 
 from __future__ import annotations
 
+import errno
 import os
 from threading import Thread
 from typing import TYPE_CHECKING
 
 from orlop_hookspecs.errors import StepError
-from orlop_linux.init import syscalls
+from orlop_linux.init import resolve, syscalls
 from orlop_linux.init.names import loopback_up
 from orlop_linux.live.process import reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _CLONE_FS = 0x00000200
 _CLONE_NEWNS = 0x00020000
 _CLONE_NEWNET = 0x40000000
 
 
-def protect_root(pid: int) -> None:
-    """Make the root of process *pid* read-only; mounts below it keep their own options.
+def protect(pid: int, places: Sequence[str]) -> None:
+    """Make the mounts at *places* read-only for process *pid*; those below keep their own options.
+
+    ``/`` is the root. Where no mount is, nothing is done.
 
     Raises:
         StepError: The kernel refused.
     """
-    _run(pid, "mnt", _CLONE_NEWNS, _protect, "cannot make the root read-only", "/root/readonly")
+
+    def act() -> None:
+        root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for place in places:
+                _protect(root, place)
+        finally:
+            os.close(root)
+
+    pointer = "/root/readonly" if tuple(places) == ("/",) else "/mounts"
+    _run(pid, "mnt", _CLONE_NEWNS, act, "cannot make read-only what the config wants so", pointer)
 
 
 def bring_up_loopback(pid: int) -> None:
@@ -43,12 +57,18 @@ def bring_up_loopback(pid: int) -> None:
     _run(pid, "net", _CLONE_NEWNET, loopback_up, "cannot bring up the loopback device", "/linux/namespaces")
 
 
-def _protect() -> None:
-    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+def _protect(root: int, place: str) -> None:
     try:
-        syscalls.mount_setattr(root, set_=syscalls.MOUNT_ATTR_RDONLY)
+        mount = resolve.open_in_root(root, place)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        syscalls.mount_setattr(mount, set_=syscalls.MOUNT_ATTR_RDONLY)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # mount_setattr(2): it is not the root of a mount
+            raise
     finally:
-        os.close(root)
+        os.close(mount)
 
 
 def _run(pid: int, name: str, kind: int, act: Callable[[], None], failed: str, pointer: str) -> None:  # noqa: PLR0913, PLR0917 - where, what, and how a failure is told

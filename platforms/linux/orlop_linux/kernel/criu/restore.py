@@ -10,7 +10,7 @@ from orlop_hookspecs.errors import PlatformError, StepError
 from orlop_linux.init import resolve
 from orlop_linux.kernel.criu import images, keys, rpc
 from orlop_linux.kernel.criu.dump import FOLDERS, KEPT_OUTSIDE, VERBOSE, refusal, require_privileges
-from orlop_linux.kernel.criu.inside import bring_up_loopback, protect_root
+from orlop_linux.kernel.criu.inside import bring_up_loopback, protect
 from orlop_linux.kernel.criu.service import Service, failure
 from orlop_linux.kernel.criu.settings import open_settings
 from orlop_linux.kernel.criu.verify import verify
@@ -281,8 +281,8 @@ class Restoration:
         """Look at the processes while they still stand; CRIU itself would let them run whatever is said."""
         step: Any = planned.step
         try:
-            if "/" in step.readonly:
-                protect_root(self.pid)
+            if step.readonly:
+                protect(self.pid, step.readonly)
             verify(self._record, planned, self._cgroups.directories(), self.pid)
         except BaseException:
             self.kill()
