@@ -229,7 +229,6 @@ REFUSED: dict[str, Callable[[dict[str, Any]], None]] = {
     ),
     "may gain privileges": lambda c: c["process"].update(noNewPrivileges=True),
     "no system calls are filtered": lambda c: c["linux"].update(seccomp={"defaultAction": "SCMP_ACT_ALLOW"}),
-    "can be written to": lambda c: c["mounts"][-1]["options"].append("ro"),
     "a mount of the config is not there": lambda c: c["mounts"].append(
         {"destination": "/more", "type": "bind", "source": "/etc", "options": ["bind"]}
     ),
@@ -260,6 +259,15 @@ def test_the_config_decides(run: Runtime, bundle: Bundle, tmp_path: Path) -> Non
         assert (status, error.count("\n")) == (1, 1), words
         assert words in error
         assert run.names() == []
+    # What can be made as the config says is made so: the mount was writable.
+    made["mounts"][-1]["options"].append("ro")
+    bundle.write(json.dumps(made))
+    with talking() as talk:
+        assert restore(run, bundle, image, talk) == (0, "")
+        assert talk.say("second") == "second 2 content"
+        lines = Path(f"/proc/{run.state('two')['pid']}/mountinfo").read_text().splitlines()
+        assert [line.split()[5].split(",")[0] for line in lines if line.split()[4] == "/data"] == ["ro"]
+        run("delete", "--force", "two")
 
 
 def test_links_among_the_images_are_refused(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
