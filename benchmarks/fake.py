@@ -14,6 +14,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 CONFIG: dict[str, Any] = {
@@ -58,11 +59,8 @@ def docker_config() -> dict[str, Any]:
     return made
 
 
-def lifecycles_per_second(count: int, config: dict[str, Any]) -> float:
-    """Run *count* lifecycles on one fake kernel and return how many fit into a second of one core.
-
-    The processor's time is measured: what else the machine does meanwhile does not count.
-    """
+def lives(config: dict[str, Any]) -> Callable[[str], None]:
+    """Return what leads the whole life of a container of *config*, whose name it takes, on a fake kernel."""
     import orlop
     from orlop_fake import FakeKernel, FakePlatform
 
@@ -77,6 +75,15 @@ def lifecycles_per_second(count: int, config: dict[str, Any]) -> float:
         container.wait(1)
         container.delete()
 
+    return live
+
+
+def lifecycles_per_second(count: int, config: dict[str, Any]) -> float:
+    """Run *count* lifecycles on one fake kernel and return how many fit into a second of one core.
+
+    The processor's time is measured: what else the machine does meanwhile does not count.
+    """
+    live = lives(config)
     for number in range(count // 10):
         live(f"warm-{number}")
     begin = time.process_time()

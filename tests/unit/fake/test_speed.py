@@ -13,9 +13,6 @@ from typing import Any
 
 import pytest
 
-import orlop
-from orlop_fake import FakeKernel, FakePlatform
-
 MOST = {"minimal": 1900, "docker": 7500}
 """Calls of functions, of Python's and of those in C, for create, start, kill, wait and delete."""
 
@@ -25,17 +22,7 @@ def test_the_calls_of_a_life(name: str, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.syspath_prepend(str(Path(__file__).parents[3] / "benchmarks"))
     benchmark: Any = importlib.import_module("fake")
     config = benchmark.CONFIG if name == "minimal" else benchmark.docker_config()
-    kernel = FakeKernel()
-    kernel.add_rootfs("/image")
-    runtime = orlop.Runtime.compose(platform=FakePlatform(kernel))
-
-    def live(container: str) -> None:
-        box = runtime.create(container, config)
-        box.start()
-        box.kill("SIGKILL")
-        box.wait(1)
-        box.delete()
-
+    live = benchmark.lives(config)
     live("warm")
     calls = 0
 
