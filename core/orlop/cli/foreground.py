@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Self
 
+    from orlop.cli.notify import Notify
     from orlop.cli.terminal import Proxy
 
 # Faults of our own (they would come back at once), what cannot be caught, what the interpreter needs ignored,
@@ -84,7 +85,13 @@ def _receive(number: int, frame: object) -> None:
     """Do nothing: the wakeup descriptor has been told already."""
 
 
-def follow(process: int, forwarder: Forwarder, proxy: Proxy | None, send: Any) -> None:  # noqa: ANN401 - a function of one int
+def follow(
+    process: int,
+    forwarder: Forwarder,
+    proxy: Proxy | None,
+    send: Any,  # noqa: ANN401 - a function of one int
+    notify: Notify | None = None,
+) -> None:
     """Return when the process behind the pidfd *process* has ended; the descriptor is closed.
 
     Args:
@@ -92,23 +99,20 @@ def follow(process: int, forwarder: Forwarder, proxy: Proxy | None, send: Any) -
         forwarder: Where signals come from.
         proxy: The container's terminal, if it has one.
         send: Called with the number of each signal that has come.
+        notify: What a service manager waits for, if there is one.
     """
     try:
         while True:
-            poll = select.poll()
-            poll.register(process, select.POLLIN)
-            if forwarder.descriptor >= 0:
-                poll.register(forwarder.descriptor, select.POLLIN)
-            for descriptor, events in proxy.interest() if proxy else ():
-                poll.register(descriptor, events)
-            ready = poll.poll()
+            told = notify.descriptor if notify else -1
             ended = False
             others = []
-            for descriptor, events in ready:
+            for descriptor, events in _ready((process, forwarder.descriptor, told), proxy):
                 if descriptor == process:
                     ended = True
                 elif descriptor == forwarder.descriptor:
                     _pass_on(forwarder.received(), proxy, send)
+                elif notify and descriptor == told:
+                    notify.receive(stay=True)
                 else:
                     others.append((descriptor, events))
             if proxy:
@@ -117,6 +121,17 @@ def follow(process: int, forwarder: Forwarder, proxy: Proxy | None, send: Any) -
                 return
     finally:
         os.close(process)
+
+
+def _ready(descriptors: tuple[int, ...], proxy: Proxy | None) -> list[tuple[int, int]]:
+    """Wait until something can be read, or the terminal wants attention; return what it is."""
+    poll = select.poll()
+    for descriptor in descriptors:
+        if descriptor >= 0:
+            poll.register(descriptor, select.POLLIN)
+    for descriptor, events in proxy.interest() if proxy else ():
+        poll.register(descriptor, events)
+    return poll.poll()
 
 
 def _pass_on(numbers: bytes, proxy: Proxy | None, send: Any) -> None:  # noqa: ANN401 - a function of one int

@@ -13,6 +13,22 @@ if TYPE_CHECKING:
 
 PROGRAM = "orlop"
 
+ENVIRONMENT = (
+    ("XDG_RUNTIME_DIR", "where the state is kept for everybody but root, in a directory orlop"),
+    ("USER", "root: in a user namespace, too, the state is kept as for root"),
+    ("PATH", "where criu, newuidmap, newgidmap and ps are looked for"),
+    (
+        "NOTIFY_SOCKET",
+        "socket of a service manager that is told when the container is ready: set for create, start and run",
+    ),
+    ("LISTEN_FDS, LISTEN_PID", "sockets from descriptor 3 on, which create and run pass to the container"),
+    (
+        "DBUS_SESSION_BUS_ADDRESS, DBUS_SYSTEM_BUS_ADDRESS",
+        "the bus of the user's systemd, and of the system's, for cgroups that it makes",
+    ),
+)
+"""What is read of the environment."""
+
 _GAP = 3
 _HELP_ROW = ("--help, -h", "print help")
 

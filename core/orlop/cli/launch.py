@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from orlop.cli.context import Context
     from orlop.cli.flags import Parsed
+    from orlop.cli.notify import Notify
     from orlop.container import Container
     from orlop.runtime import Runtime
     from orlop_hookspecs.kernel import Kernel
@@ -86,8 +87,17 @@ class Launch:
         self._record: Record | None = None
         self._kept = False
         self._runtime: Runtime | None = None
+        self._notify: Notify | None = self._notifying()
         self._pid_file = PidFile(line.text("pid-file")) if line.text("pid-file") else None
         self.bundle, self._config = bundle_and_config(line)
+
+    def _notifying(self) -> Notify | None:
+        """Return what tells a service manager that the container is ready, where one waits."""
+        if not os.environ.get("NOTIFY_SOCKET"):
+            return None
+        from orlop.cli.notify import Notify, caller
+
+        return Notify(caller(), self._context.report.warning)
 
     def create(self, *, foreground: bool = False, console_socket: str = "") -> Container:
         """Create the container and write its pid file.
@@ -103,8 +113,27 @@ class Launch:
         made = self._runtime = runtime(context, check_features=False)
         options = _options(context, foreground=foreground, console_socket=console_socket)
         with ConfigNamed(context.line, self.bundle):
-            container = made.create(context.id, self.bundle, options, config=self._config)
+            if self._notify is None:
+                container = made.create(context.id, self.bundle, options, config=self._config)
+            else:
+                self._notify.create(made, context.id, self.bundle, options, self._config)
+                container = made.get(context.id)
         return self._note(container)
+
+    def start(self, container: Container) -> Notify | None:
+        """Start the container; return what a service manager waits for, if it has to be told anything yet."""
+        if self._notify is None:
+            container.start()
+            return None
+        assert self._runtime is not None  # noqa: S101 - the container has been created
+        self._notify.start(self._runtime.site, container.id)
+        return self._notify
+
+    def await_readiness(self, container: Container) -> None:
+        """Wait until the container is ready or has ended, where a service manager wants to know."""
+        if self._notify is not None:
+            assert self._runtime is not None  # noqa: S101 - the container has been created
+            self._notify.wait(self._runtime.site, container.id)
 
     def _note(self, container: Container) -> Container:
         self._record = container.record()
@@ -181,6 +210,8 @@ class Launch:
             else:
                 self._context.report.warning(f"clean-up of container {self._context.id} failed: {failure}")
         finally:
+            if self._notify is not None:
+                self._notify.close()
             if self._runtime is not None:
                 self._runtime.close()
             if self._pid_file is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orlop import __version__
 from orlop.cli.flags import COMMON, OWN
-from orlop.cli.help import PROGRAM, meaning, spelling, usage
+from orlop.cli.help import ENVIRONMENT, PROGRAM, meaning, spelling, usage
 from orlop.cli.table import COMMANDS, OPTIONS
 
 TYPE_CHECKING = False
@@ -56,7 +56,8 @@ def _whole() -> list[str]:
             for command in COMMANDS
             if command.group == group
         )
-    return [*lines, ".SH OPTIONS", *_options(OPTIONS), ".SH EXIT STATUS", *_items(_STATUS)]
+    lines += [".SH OPTIONS", *_options(OPTIONS), ".SH EXIT STATUS", *_items(_STATUS)]
+    return [*lines, ".SH ENVIRONMENT", *_items(ENVIRONMENT)]
 
 
 def _one(command: Command) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orlop.cli.flags import OWN
-from orlop.cli.help import PROGRAM, meaning, spelling, usage
+from orlop.cli.help import ENVIRONMENT, PROGRAM, meaning, spelling, usage
 from orlop.cli.output import write
 from orlop.cli.table import COMMANDS, OPTIONS
 
@@ -44,9 +44,21 @@ that came before it in `warnings`.
 """
 
 
+_ENVIRONMENT = """\
+## Environment
+
+Nothing else is read of the environment. A container is given what its config says, not what is here.
+
+| Variable | What it is for |
+|---|---|
+{}
+"""
+
+
 def page() -> str:
     """Return the whole page as Markdown."""
-    parts = [_HEAD, "## Global flags\n", _flags(OPTIONS)]
+    variables = "\n".join(f"| `{name}` | {text} |" for name, text in ENVIRONMENT)
+    parts = [_HEAD, _ENVIRONMENT.format(variables), "## Global flags\n", _flags(OPTIONS)]
     for title, group in (("Commands", False), ("Commands that look inside", True)):
         parts.append(f"## {title}\n")
         parts += [_command(command) for command in COMMANDS if (command.group == OWN) is group]

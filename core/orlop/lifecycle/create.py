@@ -49,6 +49,7 @@ def create(  # noqa: PLR0913 - the parts of one creation
     *,
     source: bytes | dict[str, Any] | Config | None = None,
     options: LaunchOptions | None = None,
+    furnish: Callable[[Slot], None] | None = None,
 ) -> Record:
     """Create *container* from *bundle* and return its record.
 
@@ -60,6 +61,7 @@ def create(  # noqa: PLR0913 - the parts of one creation
         bundle: Path of the bundle.
         source: The config, when it is not to be read from the bundle.
         options: The caller's launch flags.
+        furnish: Puts into the container's directory what mounts of the config need there.
 
     Raises:
         InvalidIdError, BundleError, DocumentError, ConfigError, CompositionError, PluginError: Nothing has
@@ -79,7 +81,7 @@ def create(  # noqa: PLR0913 - the parts of one creation
             root=getattr(site.store, "root", None),
             kernel=lambda: kernel,
         )
-        return Creation(composition, site, kernel, prepared).run()
+        return Creation(composition, site, kernel, prepared, furnish).run()
     except OrlopError as error:
         error.act = error.act or "create"
         error.container = error.container or container
@@ -142,9 +144,17 @@ class Creation:
 
     act = "create"
 
-    def __init__(self, composition: Composition, site: Site, kernel: Kernel, prepared: Prepared) -> None:
+    def __init__(
+        self,
+        composition: Composition,
+        site: Site,
+        kernel: Kernel,
+        prepared: Prepared,
+        furnish: Callable[[Slot], None] | None = None,
+    ) -> None:
         """Keep the parts; nothing is touched."""
         context = prepared.context
+        self._furnish_slot = furnish
         self._site = site
         self._kernel = kernel
         self._prepared = prepared
@@ -200,6 +210,8 @@ class Creation:
     def _make(self, slot: Slot) -> None:
         prepared, record, kernel = self._prepared, self._record, self._kernel
         record.directory = slot.path
+        if self._furnish_slot is not None:
+            self._furnish_slot(slot)
         record.creator = list(kernel.identity())
         record.created = kernel.now()
         journal = self._journal = Journal(slot, record)

@@ -11,13 +11,20 @@ from orlop_hookspecs.errors import ConfigError, HookError, OrlopError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orlop.lifecycle.site import Site
     from orlop_hookspecs.kernel import LiveKernel, Slot
     from orlop_hookspecs.record import Record
 
 
-def start(site: Site, container: str) -> None:
+def start(site: Site, container: str, before: Callable[[Slot], None] | None = None) -> None:
     """Run the user-specified program of *container*.
+
+    Args:
+        site: Where it is kept.
+        container: Its identifier.
+        before: Called when nothing but the kernel can refuse any more, with the container's locked slot.
 
     Raises:
         ContainerNotFoundError: There is no such container.
@@ -40,6 +47,8 @@ def start(site: Site, container: str) -> None:
                 pointer="/process",
                 container=container,
             )
+        if before is not None:
+            before(slot)
         try:
             kernel.start(record, jsontext.dumps(document(record, "created")).encode())
         except HookError as error:

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.cli.conftest import CommandLine
 
 from orlop.cli.flags import Command
-from orlop.cli.help import meaning, spelling
+from orlop.cli.help import ENVIRONMENT, meaning, spelling
 from orlop.cli.manual import name_of, page
 from orlop.cli.table import COMMANDS, OPTIONS
 
@@ -39,6 +39,7 @@ def test_a_formatter_shows_everything(command: Command | None) -> None:
     for flag in flags:
         entry = f"{spelling(flag)} {meaning(flag)}"
         assert (" ".join(entry.split()) in text) is not flag.hidden
+    assert all(f"{name} {what}" in text for name, what in ENVIRONMENT if command is None)
     for one in COMMANDS if command is None else [command]:
         assert f"{name_of(one)}" in text
         assert one.summary in text

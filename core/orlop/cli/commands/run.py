@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from orlop.cli.context import Context
     from orlop.cli.foreground import Forwarder
     from orlop.cli.launch import Launch
+    from orlop.cli.notify import Notify
     from orlop.cli.terminal import ConsoleSocket, Proxy
     from orlop.container import Container
 
@@ -23,7 +24,9 @@ def run(context: Context) -> int:
     from orlop.cli.launch import Launch
 
     with Interruptible() as interruptible, Launch(context) as launch:
-        launch.create().start()
+        container = launch.create()
+        launch.start(container)
+        launch.await_readiness(container)
         interruptible.finish()
     return 0
 
@@ -42,8 +45,8 @@ def _foreground(context: Context) -> int:
                 )
                 proxy = proxy_for(console)
             # From here on the program may run at any moment: signals wait, and are then for it.
-            container.start()
-            status = stay(launch, container, forwarder, proxy)
+            notify = launch.start(container)
+            status = stay(launch, container, forwarder, proxy, notify)
         finally:
             if proxy is not None:
                 proxy.close()
@@ -76,7 +79,13 @@ def proxy_for(console: ConsoleSocket | None) -> Proxy | None:
     return Proxy(console.receive())
 
 
-def stay(launch: Launch, container: Container, forwarder: Forwarder, proxy: Proxy | None) -> int | None:
+def stay(
+    launch: Launch,
+    container: Container,
+    forwarder: Forwarder,
+    proxy: Proxy | None,
+    notify: Notify | None = None,
+) -> int | None:
     """Stay with the container until its program ends, and return how it ended."""
     import gc
 
@@ -94,7 +103,7 @@ def stay(launch: Launch, container: Container, forwarder: Forwarder, proxy: Prox
     # A platform without pidfds runs its containers in this process: nothing comes from outside meanwhile.
     process = launch.process()
     if process is not None:
-        follow(process, forwarder, proxy, send)
+        follow(process, forwarder, proxy, send, notify)
     status = launch.wait()
     if proxy is not None:
         proxy.drain()

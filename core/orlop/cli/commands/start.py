@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from orlop.lifecycle.start import start
 
 TYPE_CHECKING = False
@@ -10,6 +12,14 @@ if TYPE_CHECKING:
 
 
 def run(context: Context) -> int:
-    """Start the container."""
-    start(context.site(), context.id)
+    """Start the container; for a service manager that waits, return when the container says it is ready."""
+    if not os.environ.get("NOTIFY_SOCKET"):
+        start(context.site(), context.id)
+        return 0
+    from orlop.cli.notify import Notify, caller
+
+    site = context.site()
+    with Notify(caller(), context.report.warning) as notify:
+        notify.start(site, context.id)
+        notify.wait(site, context.id)
     return 0
