@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from orlop.lifecycle import delete as delete_verb
@@ -12,7 +13,6 @@ from orlop.lifecycle.site import find
 from orlop.lifecycle.state import document, extended
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping, Sequence
     from typing import TypeVar
 
@@ -181,12 +181,12 @@ def flags_of(kind: type[_Flags], image: str | os.PathLike[str], flags: Mapping[s
     Raises:
         UsageError: One is unknown.
     """
-    from os.path import abspath
-
+    from orlop.store.root import absolute
     from orlop_hookspecs.errors import UsageError
 
+    work = flags.get("work", "")
+    places = {"image": absolute(os.fspath(image)), "work": absolute(os.fspath(work))}
     try:
-        work = flags.get("work", "")
-        return kind(**{**flags, "image": abspath(image), "work": abspath(work) if work else ""})
+        return kind(**{**flags, **places})
     except TypeError:
         raise UsageError("unknown option", value=", ".join(flags)) from None

@@ -23,6 +23,7 @@ from orlop.lifecycle.site import Site, find
 from orlop.lifecycle.state import list_states
 from orlop.live import find_kernel
 from orlop.settings import chosen, read_settings
+from orlop.store.root import absolute
 from orlop_hookspecs.errors import UsageError
 from orlop_hookspecs.launch import LaunchOptions, PlanContext
 
@@ -433,7 +434,7 @@ def _split(bundle: BundleLike | ConfigLike) -> tuple[BundleLike, ConfigLike | No
     """Return the bundle's path and the config, when *bundle* is the config itself."""
     if isinstance(bundle, str | os.PathLike):
         return bundle, None
-    return os.getcwd(), bundle
+    return absolute(os.curdir), bundle
 
 
 def _rootfs(source: ConfigLike, path: str) -> str:

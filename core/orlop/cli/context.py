@@ -7,7 +7,7 @@ import os
 from orlop import entrypoints
 from orlop.lifecycle.site import Site
 from orlop.store.directory import DirectoryStore
-from orlop.store.root import default_root
+from orlop.store.root import absolute, default_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Context:
     @property
     def root(self) -> str:
         """The state root: ``--root``, else that of the settings, else the caller's."""
-        return os.path.abspath(self.line.option("root") or self.settings().get("root") or default_root())
+        return absolute(self.line.option("root") or self.settings().get("root") or default_root())
 
     def settings(self) -> Mapping[str, Any]:
         """Return the settings: those of ``--runtime-config``, else those of the system.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from orlop.cli.files import PidFile
 from orlop.documents.reader import parse, read_file
 from orlop.lifecycle.exec import Execution
 from orlop.lifecycle.executed import Changes
+from orlop.store.root import absolute
 from orlop_hookspecs.errors import CompositionError, DocumentError, StateError, UsageError, shorten
 from orlop_hookspecs.launch import ExecOptions
 
@@ -65,8 +65,8 @@ class Joining:
             context.id,
             self._wanted,
             options=ExecOptions(
-                console_socket=console_socket or _absolute(line.text("console-socket")),
-                pidfd_socket=_absolute(line.text("pidfd-socket")),
+                console_socket=console_socket or absolute(line.text("console-socket")),
+                pidfd_socket=absolute(line.text("pidfd-socket")),
                 preserve_fds=line.count("preserve-fds"),
                 foreground=foreground,
                 cgroups=self._cgroups,
@@ -237,7 +237,3 @@ def sub_cgroups(texts: list[str]) -> dict[str, str]:
                 raise UsageError(f"--cgroup: controller {shorten(name)} is named twice", value=text)
             found[name] = path
     return found
-
-
-def _absolute(path: str) -> str:
-    return os.path.abspath(path) if path else ""

@@ -9,6 +9,7 @@ from orlop.cli.composition import runtime
 from orlop.cli.files import PidFile
 from orlop.cli.main import passed_sockets
 from orlop.lifecycle import delete as delete_verb
+from orlop.store.root import absolute
 from orlop_hookspecs.errors import BundleError, ConfigError, DocumentError, OrlopError
 from orlop_hookspecs.launch import LaunchOptions
 
@@ -59,7 +60,7 @@ def bundle_and_config(line: Parsed) -> tuple[str, bytes | None]:
         bundle = line.arguments[0]
         if not bundle:
             raise BundleError("expected the path of a bundle", value=bundle)
-    bundle = os.path.abspath(bundle)
+    bundle = absolute(bundle)
     name = line.text("config")
     if name == _CONFIG:
         return bundle, None
@@ -244,8 +245,3 @@ def by_systemd(context: Context) -> bool:
 def manages_cgroups(context: Context) -> bool:
     """Tell whether the global flags allow cgroups at all."""
     return context.line.option("cgroup-manager") != _NO_MANAGER
-
-
-def absolute(path: str) -> str:
-    """Return *path*, if there is one, from the root on."""
-    return os.path.abspath(path) if path else ""

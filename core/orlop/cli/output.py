@@ -22,6 +22,7 @@ _GAP = 3
 
 STDOUT = 1
 STDERR = 2
+_NAMES = {STDOUT: "standard output", STDERR: "standard error"}
 
 
 def write(text: str, descriptor: int = STDOUT) -> None:
@@ -31,8 +32,12 @@ def write(text: str, descriptor: int = STDOUT) -> None:
         OSError: The descriptor does not take it (EPIPE, ENOSPC, ...).
     """
     data = memoryview(text.encode("utf-8", "surrogateescape"))
-    while data:
-        data = data[os.write(descriptor, data) :]
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    except OSError as error:
+        error.filename = _NAMES.get(descriptor)
+        raise
 
 
 def to_json(value: Any, indent: str = "") -> str:  # noqa: ANN401 - any JSON data

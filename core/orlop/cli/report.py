@@ -23,6 +23,7 @@ LEVELS = {"error": 0, "warning": 1, "info": 2, "debug": 3}
 """Levels by importance."""
 
 _MODE = 0o644
+_NO_DESCRIPTORS = 24  # EMFILE, for which the module errno would have to be loaded
 # Out of the way of the descriptors that a caller hands over from 3 on.
 _LOG_DESCRIPTORS = (512, 128, 32, 8)
 
@@ -110,7 +111,11 @@ def describe(error: BaseException) -> tuple[str, dict[str, object]]:
         return str(error), error.as_dict()
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
-        return f"{where}{(error.strerror or str(error)).lower()}", {"code": "os", "errno": error.errno}
+        advice = ""
+        if error.errno == _NO_DESCRIPTORS:  # which file was one too many says nothing
+            where, advice = "", "; raise the limit of the process: ulimit -n"
+        why = (error.strerror or str(error)).lower()
+        return f"{where}{why}{advice}", {"code": "os", "errno": error.errno}
     return f"internal error: {type(error).__name__}: {error}", {"code": "internal"}
 
 

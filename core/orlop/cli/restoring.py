@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from orlop.cli.commands.checkpoint import DEFAULT_IMAGE, verify_directory
 from orlop.cli.composition import runtime
-from orlop.cli.launch import ConfigNamed, Launch, absolute, by_systemd, manages_cgroups
+from orlop.cli.launch import ConfigNamed, Launch, by_systemd, manages_cgroups
+from orlop.store.root import absolute
 from orlop_hookspecs.launch import LaunchOptions
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from orlop.documents.reader import read_file
+from orlop.store.root import absolute
 from orlop_hookspecs.errors import BundleError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def locate(bundle: str | os.PathLike[str]) -> str:
     path = os.fspath(bundle)
     if not path or "\0" in path:
         raise BundleError("expected the path of a bundle", value=path)
-    return os.path.abspath(path)
+    return absolute(path)
 
 
 def read_config(bundle: str) -> bytes:

@@ -13,7 +13,7 @@ import stat
 import time
 
 from orlop.store.identifiers import check_identifier, is_identifier
-from orlop.store.root import failed, open_root
+from orlop.store.root import absolute, failed, open_root
 from orlop_hookspecs.errors import ContainerExistsError, ContainerNotFoundError, StateError, StoreError
 
 TYPE_CHECKING = False
@@ -186,7 +186,7 @@ class DirectoryStore:
 
     def __init__(self, root: str) -> None:
         """Name the root; nothing is touched or checked before the first operation."""
-        self.root = os.path.abspath(root)
+        self.root = absolute(root)
         if not self.root.strip("/"):  # POSIX lets a path begin with two slashes
             raise StoreError("the state root cannot be the root directory", path=root)
 

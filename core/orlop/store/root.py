@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from orlop_hookspecs.errors import StoreError
+from orlop_hookspecs.errors import StoreError, UsageError
 
 SYSTEM_ROOT = "/run/orlop"
 """State root of the superuser."""
@@ -13,6 +13,23 @@ SYSTEM_ROOT = "/run/orlop"
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _WHOLE_MAP = ["0", "0", "4294967295"]
+
+
+def absolute(path: str) -> str:
+    """Return *path* from the root on, without superfluous parts; an empty one stays empty.
+
+    Raises:
+        UsageError: It is relative to a current directory that has been removed.
+    """
+    try:
+        return os.path.abspath(path) if path else ""
+    except OSError as error:  # getcwd(2)
+        raise UsageError(
+            f"the current directory cannot be told: {(error.strerror or str(error)).lower()}",
+            path=path,
+            errno=error.errno,
+            hint="change to a directory that exists, or name an absolute path",
+        ) from None
 
 
 def default_root() -> str:
@@ -34,7 +51,7 @@ def label_of(root: str | None) -> str:
 
     Two roots may hold containers of one identifier, whose cgroups must not be the same.
     """
-    path = os.path.abspath(root) if root else ""
+    path = absolute(root or "")
     if not path or path == default_root():
         return ""
     import zlib
@@ -120,4 +137,7 @@ def _explain(path: str, error: OSError) -> StoreError:
         return error
     if os.path.islink(path):
         return StoreError("the state root is a symbolic link", path=path, errno=error.errno)
-    return failed("the state root cannot be used", path, error)
+    made = failed("the state root cannot be used", path, error)
+    if path == SYSTEM_ROOT and isinstance(error, PermissionError):
+        made.hint = "name a directory with --root, or set XDG_RUNTIME_DIR"
+    return made

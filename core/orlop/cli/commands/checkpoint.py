@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from orlop.cli.interrupts import Interruptible
 from orlop.cli.paths import complete
 from orlop.lifecycle.checkpoint import checkpoint
+from orlop.store.root import absolute
 from orlop_hookspecs.checkpoint import CheckpointOptions
 from orlop_hookspecs.errors import UsageError
 
@@ -57,7 +58,7 @@ def verify_directory(path: str, flag: str) -> str:
     Raises:
         UsageError: Something else is there, or nothing can be.
     """
-    place = os.path.abspath(path)
+    place = absolute(path)
     try:
         found = stat.S_ISDIR(os.stat(place).st_mode)
     except FileNotFoundError:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from orlop.cli.output import to_json, write
 from orlop.cli.paths import complete
+from orlop.store.root import absolute
 from orlop_hookspecs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _output(path: str) -> str:
     """Return the absolute path of the file to write; one that ends in a slash names none."""
     if path.endswith("/"):
         raise UsageError("cannot write the runtime: expected the path of a file", path=path)
-    return os.path.abspath(path)
+    return absolute(path)
 
 
 def _text(report: dict[str, Any]) -> str:

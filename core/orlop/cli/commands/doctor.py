@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from orlop.cli.composition import runtime
 from orlop.cli.output import table, to_json, write
+from orlop.store.root import absolute
 
 if TYPE_CHECKING:
     from orlop.cli.context import Context
@@ -21,7 +21,7 @@ def run(context: Context) -> int:
     line = context.line
     bundle = line.text("bundle")
     with runtime(context) as composed:
-        found = composed.examine(line.arguments, config=os.path.abspath(bundle) if bundle else None)
+        found = composed.examine(line.arguments, config=absolute(bundle) or None)
     if line.on("missing"):
         found = found.evolve(diagnoses=tuple(one for one in found.diagnoses if not one.usable))
     if line.text("format") == "json":

@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 
-from orlop_hookspecs.errors import StoreError
+from orlop_hookspecs.errors import PlatformError, StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,15 +132,37 @@ def groups_of(record: Record) -> list[Group]:
 
 
 def open_below(mount: str, path: str) -> int:
-    """Open the directory *path* below *mount* without following a link in *path*."""
-    fd = os.open(mount, DIRECTORY)
-    for part in split_path(path):
-        try:
-            below = os.open(part, DIRECTORY, dir_fd=fd)
-        finally:
-            os.close(fd)
-        fd = below
+    """Open the directory *path* below *mount* without following a link in *path*.
+
+    Raises:
+        FileNotFoundError: It is gone, or its hierarchy is.
+        PlatformError: No cgroup is mounted here at all, so that nobody can tell.
+    """
+    try:
+        fd = os.open(mount, DIRECTORY)
+        for part in split_path(path):
+            try:
+                below = os.open(part, DIRECTORY, dir_fd=fd)
+            finally:
+                os.close(fd)
+            fd = below
+    except FileNotFoundError:
+        _verify_mounted()
+        raise
     return fd
+
+
+def _verify_mounted() -> None:
+    """Refuse to take what is not shown for gone."""
+    from orlop_linux.kernel.cgroups.hierarchies import find_hierarchies
+
+    if not find_hierarchies():
+        raise PlatformError(
+            "no cgroup hierarchy is mounted",
+            path="/sys/fs/cgroup",
+            errno=errno.ENOENT,
+            hint="mount one, or run where it is visible",
+        )
 
 
 def exists_below(mount: str, path: str) -> bool:

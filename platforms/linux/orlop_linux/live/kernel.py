@@ -17,6 +17,7 @@ from orlop_linux.live.process import (
     send,
     start_time,
     timestamp,
+    verify_procfs,
 )
 
 TYPE_CHECKING = False
@@ -49,6 +50,7 @@ class LinuxLive:
 
     def identity(self) -> tuple[int, int]:
         """Return process id and start time of the calling runtime."""
+        verify_procfs()
         pid = os.getpid()
         return pid, start_time(pid)
 
@@ -69,7 +71,11 @@ class LinuxLive:
         """Return ``creating``, ``created``, ``running``, ``paused`` or ``stopped``.
 
         A zombie has stopped; if it is a child of the caller it is reaped here, so that nobody else needs to.
+
+        Raises:
+            PlatformError: There is no procfs that would show the container process.
         """
+        verify_procfs()
         if record.phase == "creating":
             return "creating" if is_alive(*record.creator) else "stopped"
         for guest, (pid, started) in self._ends.open_guests((record.pid, record.start_time)).items():
@@ -184,6 +190,9 @@ class LinuxLive:
             StepError: Processes are left after ten seconds.
         """
         deadline = time.monotonic() + PATIENCE
+        groups = self._groups(record)
+        if groups:
+            _look_at(groups[0])
         pidfd = open_process(record.pid, record.start_time)
         try:
             if pidfd is not None:
@@ -191,14 +200,13 @@ class LinuxLive:
                     send(pidfd, SIGKILL)
                 except PermissionError as error:
                     # A security module may forbid it; the file of a cgroup that kills asks none.
-                    if not self._groups(record):
+                    if not groups:
                         raise StepError(
                             "cannot kill the container: permission denied",
                             container=record.id,
                             errno=error.errno,
                         ) from error
             left: set[int] = set()
-            groups = self._groups(record)
             if groups:
                 from orlop_linux.live.freezer import thaw
                 from orlop_linux.live.killing import kill_all
@@ -315,6 +323,14 @@ class LinuxLive:
         if pidfd is not None:
             self._ends.reap(record.pid, record.start_time, pidfd)
             os.close(pidfd)
+
+
+def _look_at(group: Group) -> None:
+    """Refuse to go on where no cgroup can be seen: nothing has been touched yet."""
+    try:
+        os.close(group.open())
+    except FileNotFoundError:
+        pass  # it is gone, or one of a hierarchy that is not mounted any more
 
 
 def _not_running(record: Record) -> StateError:

@@ -13,6 +13,8 @@ import select
 import time
 from _thread import allocate_lock
 
+from orlop_hookspecs.errors import PlatformError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +30,28 @@ def reason(error: OSError) -> str:
     """Return the kernel's reason as part of a sentence."""
     text = os.strerror(error.errno or errno.EIO)
     return text[0].lower() + text[1:]
+
+
+def verify_procfs() -> None:
+    """Refuse to judge processes by a /proc that does not show the caller as what it is.
+
+    Without this, a container whose processes cannot be seen would count as stopped, and be deleted; in
+    another pid namespace than that of the procfs, its process id would be somebody else's.
+
+    Raises:
+        PlatformError: No procfs of the caller's pid namespace is mounted.
+    """
+    try:
+        shown = os.readlink("/proc/self")
+    except OSError:
+        shown = ""
+    if shown != str(os.getpid()):
+        raise PlatformError(
+            "no procfs of this pid namespace is mounted, so that no process can be told from another",
+            path="/proc",
+            errno=errno.ENOENT,
+            hint="mount one: mount -t proc proc /proc",
+        )
 
 
 def read_stat(pid: int) -> tuple[str, int] | None:
@@ -80,9 +104,13 @@ def open_process(pid: int, started: int) -> int | None:
 
     A zombie still has a pidfd. Process 1, the caller itself and impossible numbers are never opened: no
     record that this platform writes names them, so one that does is forged.
+
+    Raises:
+        PlatformError: There is no procfs to tell.
     """
     if pid <= 1 or pid == os.getpid():
         return None
+    verify_procfs()
     fd = open_pid(pid)
     if fd is None:
         return None
