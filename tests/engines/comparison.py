@@ -198,8 +198,21 @@ def _keys(world: World, text: str) -> object:
 
 
 def _statistics(world: World, text: str) -> object:
-    data = json.loads(text) if text.startswith("{") else {}
-    return {"type": data.get("type"), "id": data.get("id"), "data": sorted(data.get("data", ()))}
+    line = json.loads(text) if text.startswith("{") else {}
+    names = [name for name in _names(line.get("data", {})) if not re.match(_NOT_ALWAYS_THERE, name)]
+    return {"type": line.get("type"), "id": line.get("id"), "data": sorted(names)}
+
+
+# What is left out when it is 0, or there on some hosts only: the page cache, disks, huge pages, pressure.
+_NOT_ALWAYS_THERE = r"memory\.cache|blkio\.|hugetlb\.|memory\.raw\.|.*psi"
+
+
+def _names(data: dict[str, Any], before: str = "") -> Iterator[str]:
+    """Yield the names of all figures, with those of the groups that they are in."""
+    for name, value in data.items():
+        yield f"{before}{name}"
+        if isinstance(value, dict):
+            yield from _names(value, f"{before}{name}.")
 
 
 def _pid_file(world: World, text: str) -> object:

@@ -288,7 +288,8 @@ COMMANDS: tuple[Command, ...] = (
             ),
             Flag(("stats",), "print one line and end", kind=SWITCH),
         ),
-        text="One JSON object per line, until the container stops.",
+        text='One JSON object per line, until the container stops: "stats" in each interval, "oom" when the\n'
+        "kernel has killed for lack of memory. The figures have the names that runc gives them.",
     ),
     Command(
         "spec",

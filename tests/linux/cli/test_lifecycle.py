@@ -100,6 +100,7 @@ def test_events(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     run("start", "one")
     once = json.loads(run("events", "--stats", "one").stdout)
     assert once["data"]["pids"]["current"] == 1
+    assert once["data"]["cpu"]["usage"]["total"] > 0
     with subprocess.Popen(
         run.arguments("events", "--interval", "10ms", "one"), env={}, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -109,6 +110,39 @@ def test_events(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
         run.end("one")
         process.stdout.read()
         assert process.wait(DEADLINE) == 0
+
+
+@pytest.mark.every_lane
+def test_events_tell_of_kills_for_lack_of_memory(run: Runtime, bundle: Bundle) -> None:
+    for name in ("head", "tail"):
+        (bundle.path / "rootfs/bin" / name).symlink_to("busybox")
+    # The shell is the first process: whoever is killed is its child.
+    made = bundle.configure(args=["/bin/sh", "-c", "while read word; do tail /dev/zero; echo $?; done"])
+    made["linux"]["resources"]["memory"] = {"limit": 24 << 20, "swap": 24 << 20}
+    bundle.write(json.dumps(made))
+    command = run.arguments("run", "-b", str(bundle), "one")
+    nothing = subprocess.DEVNULL
+    with subprocess.Popen(
+        command, env={}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=nothing, text=True, bufsize=1
+    ) as container:
+        assert container.stdin
+        assert container.stdout
+        container.stdin.write("first\n")
+        assert container.stdout.readline() == "137\n"
+        with subprocess.Popen(
+            run.arguments("events", "--interval=100ms", "one"), env={}, stdout=subprocess.PIPE, text=True
+        ) as events:
+            assert events.stdout
+            assert json.loads(events.stdout.readline())["type"] == "stats"
+            container.stdin.write("second\n")
+            # What happened before somebody listened is not told.
+            lines = (json.loads(line) for line in events.stdout)
+            assert next(line for line in lines if line["type"] != "stats") == {"type": "oom", "id": "one"}
+            assert container.stdout.readline() == "137\n"
+            container.stdin.close()
+            assert container.wait(DEADLINE) == 0
+            assert {line["type"] for line in lines} <= {"stats", "oom"}
+            assert events.wait(DEADLINE) == 0
 
 
 def test_features_and_version_say_nothing_else(run: Runtime) -> None:

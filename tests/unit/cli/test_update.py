@@ -33,7 +33,7 @@ def stats(run: CommandLine) -> Any:
 @pytest.mark.parametrize(
     ("flags", "family", "key", "value"),
     [
-        (["--pids-limit", "17"], "pids", "max", 17),
+        (["--pids-limit", "17"], "pids", "limit", 17),
         (["--memory=64m"], "memory", "max", 64 * MIB),
         (["--memory", "1.5g"], "memory", "max", 1536 * MIB),
     ],

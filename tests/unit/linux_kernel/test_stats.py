@@ -193,7 +193,7 @@ def test_v1_has_the_names_and_units_of_v2(tmp_path: Path) -> None:
         "nr_throttled": 4,
         "throttled_usec": 3,
     }
-    assert stats["memory"] == {"current": 4096, "swap_current": 1000, "max": None}
+    assert stats["memory"] == {"current": 4096, "swap_current": 1000, "max": None, "memsw_current": 5096}
     assert stats["io"] == {"devices": {"8:0": {"rbytes": 1, "wbytes": 2}}}
     assert stats["pids"] == {"current": 3, "max": None}
 

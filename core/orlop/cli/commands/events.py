@@ -1,18 +1,35 @@
-"""``orlop events``: what the kernel accounts for a container, once or again and again."""
+"""``orlop events``: what the kernel accounts for a container, and when it lacked memory."""
 
 from __future__ import annotations
 
 import os
 import select
+import time
 from typing import TYPE_CHECKING
 
+from orlop.cli.accounting import engines_statistics
 from orlop.cli.output import to_json, write
 from orlop.lifecycle.site import find
 from orlop.lifecycle.stats import stats
 from orlop_hookspecs.errors import ContainerNotFoundError, StateError, UsageError
 
 if TYPE_CHECKING:
+    from typing import Any, Protocol
+
     from orlop.cli.context import Context
+
+    class Shortages(Protocol):
+        """What a platform may have that tells of kills for lack of memory."""
+
+        descriptor: int
+        events: int
+
+        def news(self) -> int | None:
+            """Return how often there was one since the last call; ``None``: nothing tells any more."""
+
+        def close(self) -> None:
+            """Ask no more."""
+
 
 _UNITS = {
     "ns": 1e-9,
@@ -28,12 +45,12 @@ _DIGITS = frozenset("0123456789.")
 
 
 def run(context: Context) -> int:
-    """Print one line of statistics per interval until the container stops; with ``--stats`` one line."""
+    """Print a line of statistics per interval, and one per kill, until the end; with ``--stats`` one line."""
     seconds = duration(context.line.text("interval"))
     site = context.site()
     record, _ = find(site, context.id)
     if context.line.on("stats"):
-        _show(context.id, stats(site, context.id))
+        _show(_statistics(context))
         return 0
     try:
         process = os.pidfd_open(record.pid) if record.pid else -1
@@ -43,15 +60,46 @@ def run(context: Context) -> int:
     _, kernel = find(site, context.id)
     if process < 0 or kernel.status(record) == "stopped":
         raise StateError(f"container with id {context.id} is not running", container=context.id)
+    oom = getattr(kernel, "shortages", None)
+    shortages: Shortages | None = oom(record) if oom is not None else None
+    try:
+        _follow(context, process, shortages, seconds)
+    finally:
+        os.close(process)
+        if shortages is not None:
+            shortages.close()
+    return 0
+
+
+def _follow(context: Context, process: int, shortages: Shortages | None, seconds: float) -> None:
+    """Print until the process behind the pidfd *process* has ended."""
     poll = select.poll()
     poll.register(process, select.POLLIN)
-    while not poll.poll(seconds * 1000):
-        try:
-            _show(context.id, stats(site, context.id))
-        except (StateError, ContainerNotFoundError):
-            break
-    os.close(process)
-    return 0
+    if shortages is not None:
+        poll.register(shortages.descriptor, shortages.events)
+    due = time.monotonic() + seconds
+    while True:
+        ready = dict(poll.poll(max(0.0, due - time.monotonic()) * 1000))
+        if shortages is not None and ready:
+            news = shortages.news()
+            if news is None:
+                poll.unregister(shortages.descriptor)
+                shortages = None
+            for _ in range(news or 0):
+                _show({"type": "oom", "id": context.id})
+        if process in ready:
+            return
+        if time.monotonic() >= due:
+            due += seconds
+            try:
+                _show(_statistics(context))
+            except (StateError, ContainerNotFoundError):
+                return
+
+
+def _statistics(context: Context) -> dict[str, Any]:
+    data = engines_statistics(stats(context.site(), context.id))
+    return {"type": "stats", "id": context.id, "data": data}
 
 
 def duration(text: str) -> float:
@@ -76,5 +124,5 @@ def duration(text: str) -> float:
     return total
 
 
-def _show(container: str, data: object) -> None:
-    write(to_json({"type": "stats", "id": container, "data": data}) + "\n")
+def _show(line: dict[str, Any]) -> None:
+    write(to_json(line) + "\n")

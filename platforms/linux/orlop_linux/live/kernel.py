@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from orlop_hookspecs.launch import ExecOptions
     from orlop_hookspecs.plan import Plan, PlannedStep
     from orlop_hookspecs.record import Record
+    from orlop_linux.kernel.cgroups.shortages import Shortages
     from orlop_linux.kernel.view import LinuxView
     from orlop_linux.live.cgroups import Group
 
@@ -293,6 +294,12 @@ class LinuxLive:
 
             found |= read_resctrl(record)
         return found
+
+    def shortages(self, record: Record) -> Shortages | None:
+        """Return what tells that the kernel kills in the container for lack of memory, if anything does."""
+        from orlop_linux.kernel.cgroups.shortages import shortages_in
+
+        return shortages_in(self._groups(record))
 
     @staticmethod
     def host_view() -> LinuxView:

@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from orlop_linux.kernel.cgroups.figures import Files
 
 
+# What is counted beside the memory alone: with swap, of the kernel, of its TCP buffers.
+_COUNTED_APART = {"memsw": "memsw", "kmem": "kernel", "kmem.tcp": "kernel_tcp"}
+_SETTINGS = (
+    *("cpu_exclusive", "mem_exclusive", "mem_hardwall", "memory_migrate", "memory_pressure"),
+    *("memory_spread_page", "memory_spread_slab", "sched_load_balance", "sched_relax_domain_level"),
+)
+
+
 def _cpuacct(files: Files, found: dict[str, Any]) -> None:
     usage = files.number("cpuacct.usage")
     # cpuacct.stat counts USER_HZ ticks, 100 in a second on every architecture that runs containers.
@@ -22,8 +30,14 @@ def _cpuacct(files: Files, found: dict[str, Any]) -> None:
         usage_usec=None if usage is None else usage // 1000,
         user_usec=stat.get("user"),
         system_usec=stat.get("system"),
-        percpu_usec=[int(word) // 1000 for word in files.text("cpuacct.usage_percpu").split()] or None,
+        percpu_usec=_by_cpu(files, "cpuacct.usage_percpu"),
+        percpu_user_usec=_by_cpu(files, "cpuacct.usage_percpu_user"),
+        percpu_system_usec=_by_cpu(files, "cpuacct.usage_percpu_sys"),
     )
+
+
+def _by_cpu(files: Files, name: str) -> list[int] | None:
+    return [int(word) // 1000 for word in files.text(name).split()] or None
 
 
 def _cpu(files: Files, found: dict[str, Any]) -> None:
@@ -53,20 +67,30 @@ def _memory(files: Files, found: dict[str, Any]) -> None:
         events=files.flat("memory.oom_control") or None,
     )
     with_limit(found, "memory", "max", files.text("memory.limit_in_bytes"))
-    for name, prefix in (("kernel", "memory.kmem"), ("kernel_tcp", "memory.kmem.tcp")):
+    for name in ("memsw", "kmem", "kmem.tcp"):
+        key, prefix = _COUNTED_APART[name], f"memory.{name}"
         put(
             found,
             "memory",
             **{
-                f"{name}_current": files.number(f"{prefix}.usage_in_bytes"),
-                f"{name}_failures": files.number(f"{prefix}.failcnt"),
+                f"{key}_current": files.number(f"{prefix}.usage_in_bytes"),
+                f"{key}_peak": files.number(f"{prefix}.max_usage_in_bytes"),
+                f"{key}_failures": files.number(f"{prefix}.failcnt"),
             },
         )
+        with_limit(found, "memory", f"{key}_max", files.text(f"{prefix}.limit_in_bytes"))
 
 
 def _cpuset(files: Files, found: dict[str, Any]) -> None:
     cpus = files.word("cpuset.effective_cpus") or files.word("cpuset.cpus")
-    put(found, "cpuset", cpus=cpus, mems=files.word("cpuset.effective_mems") or files.word("cpuset.mems"))
+    settings = {name: files.number(f"cpuset.{name}") for name in _SETTINGS}
+    put(
+        found,
+        "cpuset",
+        cpus=cpus,
+        mems=files.word("cpuset.effective_mems") or files.word("cpuset.mems"),
+        settings={name: value for name, value in settings.items() if value is not None} or None,
+    )
 
 
 def _net_cls(files: Files, found: dict[str, Any]) -> None:
