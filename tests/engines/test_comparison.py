@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from tests.engines.comparison import CASES, PEERS, listed, observed
+from tests.engines.cases import CASES
+from tests.engines.comparison import PEERS, listed, observed
 from tests.engines.conftest import orlop_command
 
 

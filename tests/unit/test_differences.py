@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.engines.comparison import CASES, PAGE, PEERS, listed, page
+from tests.engines.cases import CASES
+from tests.engines.comparison import PAGE, PEERS, listed, page
 
 
 def test_the_page_is_current() -> None:
