@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orlop.cli.commands.checkpoint import DEFAULT_IMAGE, verify_directory
 from orlop.cli.composition import runtime
+from orlop.cli.imaging import common_options
 from orlop.cli.launch import ConfigNamed, Launch, by_systemd, manages_cgroups
 from orlop.store.root import absolute
 from orlop_hookspecs.launch import LaunchOptions
@@ -29,12 +29,13 @@ class Restoring(Launch):
         """
         context = self._context
         line = context.line
+        images = common_options(line)
         made = self._runtime = runtime(context, check_features=False)
         with ConfigNamed(line, self.bundle):
             container = made.restore(
                 context.id,
                 self.bundle,
-                verify_directory(line.text("image-path") or DEFAULT_IMAGE, "image-path"),
+                images.pop("image"),
                 LaunchOptions(
                     console_socket=console_socket or absolute(line.text("console-socket")),
                     foreground=foreground,
@@ -43,16 +44,8 @@ class Restoring(Launch):
                     manage_cgroups=manages_cgroups(context),
                 ),
                 config=self._config,
-                work=verify_directory(line.text("work-path"), "work-path") if line.text("work-path") else "",
-                tcp_established=line.on("tcp-established"),
+                **images,
                 tcp_close=line.on("tcp-close"),
-                ext_unix_sk=line.on("ext-unix-sk"),
-                shell_job=line.on("shell-job"),
-                file_locks=line.on("file-locks"),
-                lazy_pages=line.on("lazy-pages"),
-                auto_dedup=line.on("auto-dedup"),
-                manage_cgroups=line.text("manage-cgroups-mode"),
-                empty_ns=tuple(line.texts("empty-ns")),
                 lsm_profile=line.text("lsm-profile"),
                 lsm_mount_context=line.text("lsm-mount-context"),
             )
