@@ -38,10 +38,12 @@ def what_the_config_does_not_allow_is_not_restored(w: World) -> None:
     w.until_output("c", "ready")
     c.checkpoint(w.place / "images")
     del w.containers["c"]
-    stricter = w.bundle("/bin/trapper")
-    with pytest.raises(OrlopError, match="process may gain privileges"):
-        w.restore("c", stricter, w.place / "images")
-    assert w.left() == []
+    another = {"process": {"user": {"uid": 1000, "gid": 1000}}}
+    for change, words in (({}, "process may gain privileges"), (another, "process is another user")):
+        stricter = w.bundle("/bin/trapper", change=change)
+        with pytest.raises(OrlopError, match=words):
+            w.restore("c", stricter, w.place / "images")
+        assert w.left() == []
 
 
 @rule

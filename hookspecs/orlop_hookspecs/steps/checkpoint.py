@@ -53,6 +53,9 @@ class DumpProcesses(Step):
     """Namespaces of others as (type, path, JSON pointer)."""
     own: tuple[str, ...] = ()
     """Types of the container's own namespaces."""
+    module: str = ""
+    """Security module by which the config confines the process, ``apparmor`` or ``selinux``: the images have
+    to hold its labels."""
 
 
 @step
@@ -72,10 +75,14 @@ class RestoreProcesses(Step):
     """The fields of :class:`orlop_hookspecs.checkpoint.RestoreOptions`."""
     mounts: tuple[tuple[str, str, str], ...] = ()
     """Mounts from the host as (destination, source, JSON pointer of what asks for it)."""
-    readonly: tuple[str, ...] = ()
-    """Destinations of ``mounts``, and ``/`` for the root, that must not be writable."""
     places: tuple[str, ...] = ()
     """Mount points of the config, in its order: those that the root lacks are made."""
+    attributes: tuple[tuple[str, tuple[str, ...], tuple[str, ...], str], ...] = ()
+    """What mounts must not allow: mount point, its attributes, those of all that is mounted below it, JSON
+    pointer. ``/`` is the root; what is neither in ``places`` nor the root is a path that the config makes
+    read-only: where there is one, a mount has to be on it."""
+    contexts: tuple[tuple[str, str, str], ...] = ()
+    """SELinux contexts of mounts as (mount point, context, JSON pointer)."""
     cgroups: tuple[tuple[str, str], ...] = ()
     """Where the container's own cgroups are shown, as (destination, JSON pointer)."""
     joined: tuple[tuple[str, str, str], ...] = ()
@@ -83,10 +90,15 @@ class RestoreProcesses(Step):
     own: tuple[str, ...] = ()
     """Types of the container's own namespaces."""
     bounding: tuple[str, ...] | None = None
-    """Capabilities that the container process has at most; ``None``: the config says nothing of them."""
+    """Capabilities that each process has at most; ``None``: the config says nothing of them."""
+    user: tuple[int, int, tuple[int, ...]] | None = None
+    """User, group and further groups of each process; ``None``: the config lets a process become another."""
     no_new_privileges: bool = False
     filtered: bool = False
     """The config has system calls filtered."""
+    label: tuple[str, str, str] | None = None
+    """What confines each process: (``apparmor`` or ``selinux``, profile or context, JSON pointer); ``None``:
+    neither the caller nor the config says anything of it."""
     uid: tuple[tuple[int, int, int], ...] = ()
     """Mappings of users of the own user namespace, as (container id, host id, size)."""
     gid: tuple[tuple[int, int, int], ...] = ()

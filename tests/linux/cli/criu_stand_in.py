@@ -2,6 +2,7 @@
 
 What it does stands in the file ``behaviour`` beside it: ``old``, ``fail``, ``die`` or ``hang``. Before the
 last three it freezes the cgroup that it was told of, as criu does, and leaves it so, as a killed one does.
+What it restores is a process that nothing holds, whose number it writes to the file ``restored``.
 """
 
 from __future__ import annotations
@@ -33,6 +34,11 @@ def _freeze(request: bytes) -> None:
         (group / "cgroup.freeze").write_text("1")
 
 
+def _notify(service: socket, script: str, pid: int) -> None:
+    service.send(_answer(rpc.NOTIFY, notify={"script": script, "pid": pid}))
+    service.recv(1 << 16)
+
+
 def main() -> None:
     """Serve one connection."""
     place = Path(__file__).resolve().parent
@@ -44,14 +50,24 @@ def main() -> None:
     request = service.recv(1 << 16)
     if not request:
         return
-    _freeze(request)
+    restores = rpc._decode(request, {"type": (1, None)})["type"] == rpc.RESTORE
+    pid = 0
+    if restores:
+        pid = os.posix_spawn("/bin/sleep", ["sleep", "100000"], {})
+        (place / "restored").write_text(str(pid))
+        _notify(service, "post-restore", pid)
+    else:
+        _freeze(request)
     if behaviour == "hang":
         with (place / "hangs").open("w") as file:
             file.write("in\n")
         signal.pause()
     if behaviour == "die":
         os.kill(os.getpid(), signal.SIGKILL)
-    service.send(_answer(rpc.DUMP, success=False, cr_errno=95, cr_errmsg="it\ncannot be"))
+    if restores:
+        _notify(service, "pre-resume", pid)
+    kind = rpc.RESTORE if restores else rpc.DUMP
+    service.send(_answer(kind, success=False, cr_errno=95, cr_errmsg="it\ncannot be"))
 
 
 if __name__ == "__main__":

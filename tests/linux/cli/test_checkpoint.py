@@ -9,13 +9,13 @@ import select
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.linux.child.support import until
 from tests.linux.cli.conftest import Bundle, Runtime, await_end
 
 pytestmark = pytest.mark.needs("criu")
@@ -392,7 +392,7 @@ def test_namespaces_of_others(run: Runtime, bundle: Bundle, tmp_path: Path) -> N
     try:
         command = ["unshare", "--net", "--ipc", "sleep", "1000"]
         held += [subprocess.Popen(command), subprocess.Popen(command)]
-        _until(lambda: all(_apart(process.pid) for process in held))
+        until(lambda: all(_apart(process.pid) for process in held), "the namespaces are not there")
         image = tmp_path / "images"
         for index, process in enumerate(held):
             for one in made["linux"]["namespaces"]:
@@ -425,14 +425,6 @@ def _apart(pid: int) -> bool:
     return names[0][0] != names[1][0] and names[0][1] != names[1][1]
 
 
-def _until(done: Any) -> None:
-    deadline = time.monotonic() + DEADLINE
-    poller = select.poll()
-    while not done():
-        assert time.monotonic() < deadline
-        poller.poll(5)
-
-
 def test_killed_while_it_restores(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     """The hook that hangs is where the namespaces are there, and nothing runs yet."""
     made = prepare(bundle)
@@ -454,7 +446,7 @@ def test_killed_while_it_restores(run: Runtime, bundle: Bundle, tmp_path: Path) 
         process.wait(DEADLINE)
     assert run("delete", "--force", "two").returncode == 0
     assert run.names() == []
-    _until(lambda: _criu_processes() <= before)
+    until(lambda: _criu_processes() <= before, "criu runs on")
     assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
 
 

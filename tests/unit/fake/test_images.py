@@ -10,7 +10,7 @@ import pytest
 
 import orlop
 from orlop.lifecycle.delete import delete
-from orlop_fake import FakeKernel, FakePlatform, File, RuntimeCrash, Task
+from orlop_fake import FakeKernel, FakePlatform, File, Host, RuntimeCrash, Task
 from orlop_hookspecs.errors import ContainerNotFoundError, OrlopError, StepError, UsageError, WaitTimeoutError
 from orlop_hookspecs.launch import LaunchOptions
 
@@ -143,6 +143,9 @@ REFUSED = {
     "the process has more capabilities": {
         "process": CONFIG["process"] | {"capabilities": {"bounding": []}},
     },
+    "the process is another user": {
+        "process": CONFIG["process"] | {"user": {"uid": 1000, "gid": 0}, "noNewPrivileges": True},
+    },
     "no system calls are filtered": {
         "linux": CONFIG["linux"] | {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}},
     },
@@ -273,6 +276,54 @@ def test_only_root_may_and_is_told_so_before() -> None:
     kernel.images[IMAGES] = object()
     with pytest.raises(StepError, match="need the privileges"):
         runtime.restore("one", config, IMAGES, without)
+    assert kernel.leaks() == []
+
+
+def labels(kernel: FakeKernel, container: orlop.Container) -> list[tuple[str, str]]:
+    """Return profile and context of each process of a container."""
+    (first,) = [one for one in kernel.init.namespaces.pid.processes.values() if one.pid == container.pid]
+    return [(one.traits.profile, one.traits.label) for one in (first, *first.descendants())]
+
+
+@pytest.mark.parametrize(
+    ("module", "field", "names"),
+    [
+        ("apparmor", "apparmorProfile", ("one", "other", "third")),
+        ("selinux", "selinuxLabel", ("u:r:one", "u:r:other", "u:r:third")),
+    ],
+)
+def test_the_label_is_the_configs_or_the_callers(
+    module: str, field: str, names: tuple[str, str, str]
+) -> None:
+    host = Host(apparmor=names) if module == "apparmor" else Host(selinux=True)
+    kernel = FakeKernel(programs={"/bin/counter": counter}, host=host)
+    kernel.add_rootfs("/image")
+    kernel.add_files({"/image/bin/counter": File(mode=0o755)})
+    runtime = runtime_of(kernel)
+    configs = {name: change(process=CONFIG["process"] | {field: name}) for name in names}
+    container = runtime.create("one", configs[names[0]])
+    container.start()
+    found = []
+    for name, label in ((names[1], ""), (names[1], f"{module}:{names[2]}")):
+        container.checkpoint(IMAGES)
+        container = runtime.restore("one", configs[name], IMAGES, lsm_profile=label)
+        found.append(labels(kernel, container))
+    index = 0 if module == "apparmor" else 1
+    assert [{one[index] for one in each} for each in found] == [{names[1]}, {names[2]}]
+    assert len(found[0]) == 2
+    container.delete(force=True)
+    assert kernel.leaks() == []
+
+
+def test_what_had_no_profile_gets_none() -> None:
+    kernel = FakeKernel(programs={"/bin/counter": counter}, host=Host(apparmor=("box",)))
+    kernel.add_rootfs("/image")
+    kernel.add_files({"/image/bin/counter": File(mode=0o755)})
+    runtime = runtime_of(kernel)
+    running(runtime).checkpoint(IMAGES)
+    confined = change(process=CONFIG["process"] | {"apparmorProfile": "box"})
+    with pytest.raises(StepError, match="the images are refused: the process has another AppArmor profile"):
+        runtime.restore("two", confined, IMAGES)
     assert kernel.leaks() == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -29,6 +30,44 @@ def test_regular_files_and_directories_are_accepted(place: tuple[Path, int]) -> 
     (path / "below").mkdir()
     images.verify(fd, str(path))
     images.require_inventory(fd, str(path))
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o702])
+def test_a_directory_that_others_can_write_is_refused(place: tuple[Path, int], mode: int) -> None:
+    path, fd = place
+    path.chmod(mode)
+    with pytest.raises(PlatformError, match="others can write to its directory") as caught:
+        images.verify(fd, str(path))
+    assert (caught.value.path, caught.value.errno) == (str(path), errno.EPERM)
+    path.chmod(0o775)
+    images.verify(fd, str(path))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+@pytest.mark.parametrize(("owner", "group", "mode"), [(1000, 0, 0o700), (0, 1000, 0o770)])
+def test_a_directory_of_somebody_else_is_refused(
+    place: tuple[Path, int], owner: int, group: int, mode: int
+) -> None:
+    path, fd = place
+    path.chmod(mode)
+    os.chown(path, owner, group)
+    with pytest.raises(PlatformError, match="others can write to its directory"):
+        images.verify(fd, str(path))
+
+
+def test_an_inventory_says_whose_labels_the_images_hold(place: tuple[Path, int]) -> None:
+    """A varint in field 6 behind two magic numbers and the length of the message."""
+    path, fd = place
+    head = bytes(8) + b"\x04\0\0\0"
+    (path / "inventory.img").write_bytes(head + b"\x08\x01\x30\x02")
+    images.require_labels(fd, str(path), "apparmor")
+    with pytest.raises(PlatformError, match="criu keeps no labels of SELinux") as caught:
+        images.require_labels(fd, str(path), "selinux")
+    assert caught.value.errno == errno.EOPNOTSUPP
+    for content in (head + b"\x08\x01\x30\x00", head + b"\x30", b""):
+        (path / "inventory.img").write_bytes(content)
+        with pytest.raises(PlatformError, match="criu keeps no labels of AppArmor"):
+            images.require_labels(fd, str(path), "apparmor")
 
 
 @pytest.mark.parametrize(
@@ -99,10 +138,12 @@ def test_without_an_inventory_there_is_no_checkpoint(place: tuple[Path, int]) ->
 def test_descriptors_are_written_and_read(place: tuple[Path, int]) -> None:
     path, fd = place
     assert images.read_descriptors(fd, str(path)) == ["", "", ""]
-    images.write_descriptors(fd, ["null:file[1b:3]", "pipe:[123]", "/dev/pts/0"])
+    images.write_descriptors(fd, str(path), ["null:file[1b:3]", "pipe:[123]", "/dev/pts/0"])
     assert (path / "descriptors.json").stat().st_mode & 0o777 == 0o600
     assert images.read_descriptors(fd, str(path)) == ["null:file[1b:3]", "pipe:[123]", ""]
-    images.write_descriptors(fd, ["", "", ""])
+    images.write_descriptors(fd, str(path), ["tty[8801:17]", "", ""])
+    assert images.read_descriptors(fd, str(path)) == ["tty[8801:17]", "", ""]
+    images.write_descriptors(fd, str(path), ["", "", ""])
     assert json.loads((path / "descriptors.json").read_text()) == ["", "", ""]
 
 
@@ -123,6 +164,8 @@ def test_malformed_descriptors_are_refused(place: tuple[Path, int], text: str) -
         "file[1:2]:/etc",
         "socket:[1]",
         "pipe:[]",
+        "tty[x:1]",
+        "tty[8801]",
         "null:pipe:[1]",
         "null:",
     ],

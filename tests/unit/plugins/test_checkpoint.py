@@ -20,11 +20,16 @@ from orlop_hookspecs.steps import (
     MountCgroup,
     MountFilesystem,
     MountProc,
+    MountSysfs,
     NewNamespace,
+    ReadonlyPath,
     RestoreProcesses,
+    SetApparmorProfile,
     SetCapabilities,
     SetIdMappings,
     SetNoNewPrivileges,
+    SetSelinuxLabel,
+    SetUser,
     Step,
 )
 from orlop_linux.plugins import checkpoint as plugin
@@ -81,7 +86,6 @@ def test_what_comes_from_the_host_is_named() -> None:
     }
     assert set(dumped(*steps).mounts) == set(restored(*steps).mounts) == outside
     assert dumped(*steps).cgroups == (("/sys/fs/cgroup", "/mounts/5"),)
-    assert restored(*steps).readonly == ("/data", "/more", "/")
     assert set(restored(*steps).places) == {"/data", "/more", "/free", "/proc", "/tmp", "/sys/fs/cgroup"}
 
 
@@ -104,6 +108,96 @@ def test_what_holds_the_processes_is_demanded() -> None:
     assert step.own == ("mount", "pid")
     free = restored()
     assert (free.bounding, free.no_new_privileges, free.filtered) == (None, False, False)
+
+
+def test_what_mounts_must_not_allow() -> None:
+    strict = ("ro", "nosuid", "noatime")
+    found = restored(
+        MountBind(because="/mounts/1", destination="/data", source="/srv", attributes=strict),
+        MountBind(because="/mounts/2", destination="/more", source="/opt", recursive=(("ro", True),)),
+        MountBind(
+            because="/mounts/3",
+            destination="/free",
+            source="/home",
+            attributes=("ro", "nodev"),
+            recursive=(("ro", False), ("noexec", True), ("noatime", True)),
+        ),
+        MountSysfs(because="/mounts/4", destination="/sys", attributes=("ro",)),
+        MountCgroup(because="/mounts/5", destination="/sys/fs/cgroup", attributes=("ro",)),
+        MountFilesystem(because="/mounts/6", destination="/sys", type="tmpfs"),
+        ReadonlyPath(because="/linux/readonlyPaths/0", path="/proc/sys"),
+        MakeRootReadonly(because="/root/readonly"),
+    )
+    assert found.attributes == (
+        ("/data", ("nosuid", "ro"), (), "/mounts/1"),
+        ("/more", ("ro",), ("ro",), "/mounts/2"),
+        ("/free", ("nodev", "noexec"), ("noexec",), "/mounts/3"),
+        ("/sys", ("ro",), (), "/mounts/4"),
+        ("/sys/fs/cgroup", ("ro",), ("ro",), "/mounts/5"),
+        ("/sys", (), (), "/mounts/6"),
+        ("/proc/sys", ("ro",), ("ro",), "/linux/readonlyPaths/0"),
+        ("/", ("ro",), (), "/root/readonly"),
+    )
+
+
+def test_the_label_is_the_callers_or_the_configs() -> None:
+    profile = SetApparmorProfile(because="/process/apparmorProfile", profile="box")
+    context = SetSelinuxLabel(because="/process/selinuxLabel", label="u:r:t:s0")
+    for steps, flag, label in (
+        ((), "", None),
+        ((profile,), "", ("apparmor", "box", "/process/apparmorProfile")),
+        ((context,), "", ("selinux", "u:r:t:s0", "/process/selinuxLabel")),
+        ((profile,), "apparmor:other", ("apparmor", "other", "")),
+        ((), "selinux:a:b:c", ("selinux", "a:b:c", "")),
+    ):
+        step = restored(*steps, lsm_profile=flag)
+        assert step.label == label
+        assert step.options["lsm_profile"] == (f"{label[0]}:{label[1]}" if label else "")
+    assert (dumped().module, dumped(profile).module, dumped(context).module) == ("", "apparmor", "selinux")
+
+
+def test_a_user_is_demanded_where_it_cannot_change() -> None:
+    user = SetUser(because="/process/user", uid=1000, gid=1000, groups=(5,))
+    fixed = SetNoNewPrivileges(because="/process/noNewPrivileges")
+    for steps, found in (
+        ((user, fixed), (1000, 1000, (5,))),
+        ((user, fixed, SetCapabilities(because="", bounding=("CAP_SETUID",))), (1000, 1000, (5,))),
+        ((user, fixed, SetCapabilities(because="", ambient=("CAP_SETGID",))), None),
+        ((user,), None),
+        ((SetUser(because="", uid=0, gid=0), fixed), None),
+    ):
+        assert restored(*steps).user == found
+
+
+def labelled(destination: str, context: str, kind: str = "tmpfs") -> MountFilesystem:
+    data = ("size=1k", f"context={context}")
+    return MountFilesystem(because=f"/mounts{destination}", destination=destination, type=kind, data=data)
+
+
+def test_the_context_of_mounts_is_the_callers_or_the_configs() -> None:
+    one, other = labelled("/a", "u:o:t"), labelled("/b", "u:o:x")
+    queue = labelled("/q", "u:o:t", "mqueue")
+    for steps, flag, contexts, option in (
+        ((queue,), "", (), ""),
+        ((one, queue), "", (("/a", "u:o:t", "/mounts/a"),), "u:o:t"),
+        ((one, other), "", (("/a", "u:o:t", "/mounts/a"), ("/b", "u:o:x", "/mounts/b")), ""),
+        ((one, other), "u:o:z", (("/a", "u:o:z", "/mounts/a"), ("/b", "u:o:z", "/mounts/b")), "u:o:z"),
+    ):
+        step = restored(*steps, lsm_mount_context=flag)
+        assert (step.contexts, step.options["lsm_mount_context"]) == (contexts, option)
+
+
+def test_mounts_with_other_owners_are_refused() -> None:
+    mapped = MountBind(
+        because="/mounts/1",
+        destination="/data",
+        source="/srv",
+        idmap={"recursive": False, "uid": [], "gid": []},
+    )
+    for act in (dumped, restored):
+        with pytest.raises(ConfigError, match="an id-mapped mount cannot be checkpointed") as caught:
+            act(mapped)
+        assert (caught.value.pointer, caught.value.value) == ("/mounts/1", "/data")
 
 
 def test_namespaces_of_others() -> None:

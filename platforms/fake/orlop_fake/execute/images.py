@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any
 
+from orlop_fake.execute.security import require_module
 from orlop_fake.processes import RUNNING
 from orlop_fake.refusals import refusal
 from orlop_fake.vfs import Directory, File
@@ -28,6 +29,11 @@ _KEPT = (
     "oom_score_adj", "pending", "rlimits", "stopped", "traits", "umask",
 )  # fmt: skip
 """What a process has that is neither a name of the machine's nor the program."""
+
+_LABELS = {"apparmor": "profile", "selinux": "label"}
+"""Where a process has what confines it, by the security module."""
+
+_UNCONFINED = "unconfined"
 
 _OWN_CONTENT = frozenset({"tmpfs", "ramfs"})
 
@@ -150,6 +156,8 @@ def restore(context: Context, step: RestoreProcesses) -> None:
     """Put the processes of an image into the container; EPERM for what the config does not allow them."""
     image = require(context, step)
     assert image.first is not None  # noqa: S101 - required above
+    if step.label is not None:
+        require_module(context, step.label[0])
     _verify(image.first, step)
     kernel, process = context.kernel, context.process
     if process.own_pid != image.first.number and process.is_init:
@@ -157,6 +165,10 @@ def restore(context: Context, step: RestoreProcesses) -> None:
     for mount in process.namespaces.mount.tree.mounts:
         _fill(mount, image.contents)
     first, image.first = image.first, None
+    if step.label is not None:
+        module, label, _ = step.label
+        for one in first.all():
+            one.values["traits"] = one.values["traits"]._replace(**{_LABELS[module]: label})
     numbers: dict[int, Process] = {}
     _revive(kernel, process, first, numbers)
     for one in first.all():
@@ -175,15 +187,33 @@ def _fill(mount: Mount, contents: dict[str, Directory]) -> None:
 
 
 def _verify(first: Saved, step: RestoreProcesses) -> None:
-    values = first.values
-    if step.bounding is not None:
-        more = (values["credentials"].bounding | values["credentials"].permitted) - set(step.bounding)
-        if more:
-            raise refusal(errno.EPERM, message="the images are refused: the process has more capabilities")
+    for saved in first.all():
+        who = "the process" if saved is first else "a process"
+        why = _laxer(saved.values, step)
+        if why:
+            raise refusal(errno.EPERM, message=f"the images are refused: {who} {why}")
+        if step.filtered and not saved.values["filters"]:
+            raise refusal(errno.EPERM, message="the images are refused: no system calls are filtered")
+
+
+def _laxer(values: dict[str, Any], step: RestoreProcesses) -> str:
+    """Return in what a process may more than the config allows."""
+    credentials = values["credentials"]
+    if step.user is not None:
+        uid, gid, groups = step.user
+        if credentials.uid != uid:
+            return "is another user"
+        if not {credentials.gid, *credentials.groups} <= {gid, *groups}:
+            return "is in more groups"
+    if step.bounding is not None and (credentials.bounding | credentials.permitted) - set(step.bounding):
+        return "has more capabilities"
     if step.no_new_privileges and not values["no_new_privs"]:
-        raise refusal(errno.EPERM, message="the images are refused: the process may gain privileges")
-    if step.filtered and not values["filters"]:
-        raise refusal(errno.EPERM, message="the images are refused: no system calls are filtered")
+        return "may gain privileges"
+    module, label, _ = step.label or ("", "", "")
+    # Where no profile was there is none in the image that criu could put another one in the place of.
+    if module == "apparmor" and _UNCONFINED == values["traits"].profile != label:
+        return "has another AppArmor profile"
+    return ""
 
 
 def _revive(kernel: Machine, process: Process, saved: Saved, numbers: dict[int, Process]) -> None:

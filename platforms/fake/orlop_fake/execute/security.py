@@ -17,10 +17,15 @@ _FIELDS = 3
 
 def require(context: Context, step: RequireSecurityModule) -> None:
     """Refuse a machine without the module."""
+    require_module(context, step.module)
+
+
+def require_module(context: Context, module: str) -> None:
+    """Refuse a machine without *module* with EOPNOTSUPP."""
     host = context.kernel.host
     there = {"apparmor": host.apparmor is not None, "selinux": host.selinux}
-    if not there.get(step.module, False):
-        raise refusal(errno.EOPNOTSUPP, message=f"this host has no {_NAMES.get(step.module, step.module)}")
+    if not there.get(module, False):
+        raise refusal(errno.EOPNOTSUPP, message=f"this host has no {_NAMES.get(module, module)}")
 
 
 def set_apparmor_profile(context: Context, step: SetApparmorProfile) -> None:

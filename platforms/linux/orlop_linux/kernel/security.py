@@ -22,10 +22,15 @@ def require(step: RequireSecurityModule, plugin: str, *, sysfs: str = "/sys", pr
     Raises:
         StepError: The module is not there or does not work.
     """
-    why = apparmor_trouble(sysfs) if step.module == "apparmor" else selinux_trouble(sysfs, procfs)
+    why = trouble(step.module, sysfs, procfs)
     if why:
         name = step.because.rpartition("/")[2]
         raise refuse(step, plugin, why, hint=f"leave out {name} on this host", number=errno.EOPNOTSUPP)
+
+
+def trouble(module: str, sysfs: str = "/sys", procfs: str = "/proc") -> str:
+    """Return why a security module does not work here; empty when it does."""
+    return apparmor_trouble(sysfs) if module == "apparmor" else selinux_trouble(sysfs, procfs)
 
 
 def apparmor_trouble(sysfs: str) -> str:
@@ -55,3 +60,23 @@ def selinux_trouble(sysfs: str, procfs: str) -> str:
     except OSError:
         context = b""
     return "" if context not in {b"", b"kernel"} else "SELinux has no policy on this host"
+
+
+def shown_label(module: str, label: str, *, sysfs: str = "/sys") -> str:
+    """Return how the kernel writes a profile or context that a config has.
+
+    A policy may have several names for one type, and brings categories into an order; a profile of another
+    namespace is ``:namespace:name`` and ``:namespace://name`` (apparmor(7)).
+    """
+    if module == "apparmor":
+        namespace, colon, name = label[1:].partition(":")
+        return f":{namespace}://{name.removeprefix('//')}" if label[:1] == ":" and colon else label
+    try:
+        fd = os.open(f"{sysfs}/fs/selinux/context", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.write(fd, os.fsencode(label))
+            return os.fsdecode(os.read(fd, 4096)).rstrip("\0")
+        finally:
+            os.close(fd)
+    except OSError:
+        return label  # no policy has it: nobody has it either

@@ -19,7 +19,7 @@ from orlop_linux.live.freezer import freeze, freezer, is_frozen
 from orlop_linux.live.process import is_alive, start_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from orlop_hookspecs.kernel import Journal
@@ -36,6 +36,8 @@ EXTERNAL_PID = "extRootPidNS"
 KEPT_OUTSIDE = {"network": ("net", EXTERNAL_NETWORK), "pid": ("pid", EXTERNAL_PID)}
 """Namespaces of others that images name instead of holding them: their name in procfs, and in images."""
 
+_TERMINALS = frozenset((4, 5, *range(136, 144)))
+"""Major numbers of terminals: consoles, those that stand for one, and pseudo terminals (devices.txt)."""
 _CGROUP_TYPES = frozenset(("cgroup", "cgroup2"))
 _PASSED_ON = (
     "leave_running",
@@ -122,17 +124,11 @@ def _dump(record: Record, planned: PlannedStep, journal: Journal, fds: list[int]
         os.close(images.open_directory(f"{options['image']}/{options['parent']}", "parent path"))
     asked = _request(record, step, settings=len(fds) > FOLDERS)
     if not options["pre_dump"]:
-        images.write_descriptors(image, asked.pop("descriptors"))
+        images.write_descriptors(image, options["image"], asked.pop("descriptors"))
     asked.pop("descriptors", None)
 
     def note(pid: int, started: int) -> None:
         journal.intend("process", pid=pid, start_time=started)
-
-    def told(script: str, _pid: int, fd: int) -> None:
-        if fd >= 0:
-            os.close(fd)
-        if script == "status-ready" and options["status_fd"] >= 0:
-            os.write(options["status_fd"], b"\0")
 
     with Service(fds=fds, directories=FOLDERS, started=note) as criu:
         criu.version()
@@ -141,10 +137,25 @@ def _dump(record: Record, planned: PlannedStep, journal: Journal, fds: list[int]
         if options["lazy_pages"]:
             criu.require("lazy_pages", "the kernel cannot serve memory when it is needed: no lazy pages")
         kind = rpc.PRE_DUMP if options["pre_dump"] else rpc.DUMP
-        answer = criu.ask(rpc.request(kind, opts=asked), told)
+        answer = criu.ask(rpc.request(kind, opts=asked), _listener(step, image))
     if not answer["success"]:
         act = "PRE_DUMP" if options["pre_dump"] else "DUMP"
         raise refusal(planned, failure(act, answer, images.read_log(work, LOG)), f"{place}/{LOG}", answer)
+
+
+def _listener(step: Any, image: int) -> Callable[[str, int, int], None]:  # noqa: ANN401 - DumpProcesses
+    """Return what is told how far CRIU has come."""
+    options = step.options
+
+    def told(script: str, _pid: int, fd: int) -> None:
+        if fd >= 0:
+            os.close(fd)
+        if script == "post-dump" and step.module:
+            images.require_labels(image, options["image"], step.module)
+        elif script == "status-ready" and options["status_fd"] >= 0:
+            os.write(options["status_fd"], b"\0")
+
+    return told
 
 
 def refusal(planned: PlannedStep, message: str, log: str, answer: dict[str, Any]) -> StepError:
@@ -251,7 +262,7 @@ def _files_outside(pid: int) -> tuple[list[str], list[str]]:
             key = _key(pid, number, inside)
             keys_of.append(key)
             name = key.removeprefix(images.NULL)
-            if name.startswith("file[") and name not in external:
+            if name.startswith(("file[", "tty[")) and name not in external:
                 external.append(name)
     except OSError as error:
         raise StepError("the container process has ended", errno=error.errno) from error
@@ -277,5 +288,7 @@ def _key(pid: int, number: int, inside: set[int]) -> str:
     mount = int(fields["mnt_id"])
     if mount in inside:
         return target
+    if stat.S_ISCHR(info.st_mode) and os.major(info.st_rdev) in _TERMINALS:
+        return f"tty[{info.st_rdev:x}:{info.st_dev:x}]"
     null = stat.S_ISCHR(info.st_mode) and info.st_rdev == os.makedev(1, 3)
     return f"{images.NULL if null else ''}file[{mount:x}:{info.st_ino:x}]"

@@ -14,6 +14,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from orlop_hookspecs.errors import PlatformError, UsageError
+from orlop_linux.kernel.criu import rpc
 from orlop_linux.live.process import reason
 
 if TYPE_CHECKING:
@@ -26,12 +27,18 @@ INVENTORY = "inventory.img"
 PARENT = "parent"
 """The one link that CRIU itself makes: to the images of an earlier pre-dump."""
 
+_INVENTORY_HEAD = 12
+_MODULES = {"apparmor": "AppArmor", "selinux": "SELinux"}
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _DEPTH = 30
 _SIZE = 4096
 NULL = "null:"
 """What stands before the key of a descriptor that is the null device of the host."""
-_KEY = re.compile(r"(pipe:\[[0-9]{1,20}\]|(null:)?file\[[0-9a-f]{1,8}:[0-9a-f]{1,16}\])\Z")
+TERMINAL = "tty["
+"""How the key of a terminal of the host begins."""
+_KEY = re.compile(
+    r"(pipe:\[[0-9]{1,20}\]|(null:)?file\[[0-9a-f]{1,8}:[0-9a-f]{1,16}\]|tty\[[0-9a-f]{1,16}:[0-9a-f]{1,16}\])\Z"
+)
 
 
 def open_directory(path: str, what: str, *, make: bool = False, below: int | None = None) -> int:
@@ -51,11 +58,12 @@ def open_directory(path: str, what: str, *, make: bool = False, below: int | Non
 
 
 def verify(directory: int, path: str, *, depth: int = 0) -> None:
-    """Refuse a directory with anything but regular files in it, and directories of the same kind.
+    """Refuse a directory that others can write, or with anything but regular files and directories in it.
 
     Raises:
-        PlatformError: It has, or its chain of parents has no end.
+        PlatformError: It is so, or its chain of parents has no end.
     """
+    _verify_owner(directory, path)
     with os.scandir(directory) as entries:
         for entry in entries:
             mode = entry.stat(follow_symlinks=False).st_mode
@@ -70,6 +78,19 @@ def verify(directory: int, path: str, *, depth: int = 0) -> None:
                 errno=errno.ELOOP if stat.S_ISLNK(mode) else errno.EINVAL,
                 hint="criu would follow it; only images that nobody else can write are safe",
             )
+
+
+def _verify_owner(directory: int, path: str) -> None:
+    """Refuse a directory in which somebody else could put a link after it has been looked at."""
+    info = os.fstat(directory)
+    group = info.st_mode & stat.S_IWGRP and info.st_gid != os.getegid()
+    if info.st_uid != os.geteuid() or group or info.st_mode & stat.S_IWOTH:
+        raise PlatformError(
+            "the checkpoint is refused: others can write to its directory",
+            path=path,
+            errno=errno.EPERM,
+            hint="criu would follow a link that they put there; use a directory that is root's alone",
+        )
 
 
 def _verify_parent(directory: int, path: str, depth: int) -> None:
@@ -122,18 +143,55 @@ def require_inventory(directory: int, path: str) -> None:
         ) from error
 
 
-def write_descriptors(directory: int, keys: Sequence[str]) -> None:
-    """Write what the first three descriptors are."""
+def require_labels(directory: int, path: str, module: str) -> None:
+    """Refuse images that hold no labels of a security module: CRIU was built without it.
+
+    The inventory begins with two magic numbers and the length of its message (criu, images/inventory.proto).
+
+    Raises:
+        PlatformError: The processes could not be confined again.
+    """
+    fd = os.open(INVENTORY, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        found = rpc.security_module(os.read(fd, _SIZE)[_INVENTORY_HEAD:])
+    except rpc.MalformedError:
+        found = ""
+    finally:
+        os.close(fd)
+    if found != module:
+        raise PlatformError(
+            f"criu keeps no labels of {_MODULES[module]}",
+            path=path,
+            errno=errno.EOPNOTSUPP,
+            hint="the container could not be confined again; use a criu that was built with it",
+        )
+
+
+def write_descriptors(directory: int, path: str, keys: Sequence[str]) -> None:
+    """Write what the first three descriptors are.
+
+    Raises:
+        PlatformError: The file cannot be written; there is none then.
+    """
     try:
         os.unlink(DESCRIPTORS, dir_fd=directory)
     except FileNotFoundError:
         pass
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(DESCRIPTORS, flags, 0o600, dir_fd=directory)
     try:
-        os.write(fd, json.dumps(list(keys)).encode())
-    finally:
-        os.close(fd)
+        fd = os.open(DESCRIPTORS, flags, 0o600, dir_fd=directory)
+        try:
+            with open(fd, "wb") as file:
+                file.write(json.dumps(list(keys)).encode())
+        except OSError:
+            os.unlink(DESCRIPTORS, dir_fd=directory)
+            raise
+    except OSError as error:
+        raise PlatformError(
+            f"cannot write the checkpoint: {reason(error)}",
+            path=f"{path}/{DESCRIPTORS}",
+            errno=error.errno or errno.EIO,
+        ) from error
 
 
 def read_descriptors(directory: int, path: str) -> list[str]:

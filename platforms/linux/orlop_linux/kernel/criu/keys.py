@@ -55,8 +55,23 @@ def resolved(root: int, path: str) -> str | None:
         os.close(fd)
 
 
+def locate(pid: int, paths: Iterable[str]) -> dict[str, tuple[str, Mount]]:
+    """Return for each of *paths* at which a process sees a mount its mount point and that mount."""
+    found = {}
+    root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        mounts = {one.point: one for one in read_mounts(pid)}
+        for path in paths:
+            point = resolved(root, path)
+            if point is not None and point in mounts:
+                found[path] = point, mounts[point]
+    finally:
+        os.close(root)
+    return found
+
+
 def mount_points(pid: int, wanted: Iterable[tuple[str, str]]) -> dict[str, tuple[str, Mount]]:
-    """Return for each destination at which a process sees a mount its mount point and that mount.
+    """Return what :func:`locate` does, for mounts that images name.
 
     Args:
         pid: The process.
@@ -65,14 +80,9 @@ def mount_points(pid: int, wanted: Iterable[tuple[str, str]]) -> dict[str, tuple
     Raises:
         StepError: A mount point has a name that CRIU cannot keep.
     """
-    found = {}
-    root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        mounts = {one.point: one for one in read_mounts(pid)}
-        for destination, because in wanted:
-            point = resolved(root, destination)
-            if point is not None and point in mounts:
-                found[verify_key(destination, because)] = verify_key(point, because), mounts[point]
-    finally:
-        os.close(root)
+    pointers = dict(wanted)
+    found = locate(pid, pointers)
+    for destination, (point, _) in found.items():
+        verify_key(destination, pointers[destination])
+        verify_key(point, pointers[destination])
     return found

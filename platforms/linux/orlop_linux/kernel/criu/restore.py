@@ -13,8 +13,10 @@ from orlop_linux.kernel.criu.dump import FOLDERS, KEPT_OUTSIDE, VERBOSE, refusal
 from orlop_linux.kernel.criu.inside import bring_up_loopback, protect
 from orlop_linux.kernel.criu.service import Service, failure
 from orlop_linux.kernel.criu.settings import open_settings
+from orlop_linux.kernel.criu.shown import demands
 from orlop_linux.kernel.criu.verify import verify
 from orlop_linux.kernel.criu.worker import FIRST
+from orlop_linux.kernel.security import trouble
 from orlop_linux.live.process import SIGKILL, open_process, reason, send, start_time
 
 if TYPE_CHECKING:
@@ -74,6 +76,7 @@ class Restoration:
         require_privileges()
         step: Any = planned.step
         options = step.options
+        _require_module(planned)
         try:
             image = self._open(options["image"], "image directory")
             work = self._open(options["work"], "work directory", make=True) if options["work"] else image
@@ -92,11 +95,19 @@ class Restoration:
                 asked["config_file"] = f"/proc/self/fd/{FIRST + len(fds)}"
                 fds.append(config)
 
+            if options["shell_job"]:
+                fds.append(self._launch.stdio[0])
+
             def told(script: str, pid: int, fd: int) -> None:
                 self._told(planned, script, pid, fd, born=born)
 
             with Service(
-                fds=fds, directories=FOLDERS, cgroups=self._entries(), root=root, started=self._note
+                fds=fds,
+                directories=FOLDERS,
+                terminal=options["shell_job"],
+                cgroups=self._entries(),
+                root=root,
+                started=self._note,
             ) as criu:
                 criu.version()
                 if options["lazy_pages"]:
@@ -172,7 +183,7 @@ class Restoration:
             if key and key not in done:
                 done.add(key)
                 inherited.append({"key": key.removeprefix(images.NULL), "fd": FIRST + len(fds)})
-                fds.append(self._replacement(self._launch.stdio[number], key))
+                fds.append(self._replacement(number, key))
         for kind, path, because in step.joined:
             if kind not in KEPT_OUTSIDE:
                 continue
@@ -189,8 +200,15 @@ class Restoration:
             inherited.append({"key": KEPT_OUTSIDE[kind][1], "fd": FIRST + len(fds)})
             fds.append(fd)
 
-    def _replacement(self, given: int, key: str) -> int:
-        """Return what takes the place of a descriptor: what was *given*, or the host's null device again."""
+    def _replacement(self, number: int, key: str) -> int:
+        """Return what takes the place of a descriptor: the caller's, or the host's null device again."""
+        given = self._launch.stdio[number]
+        if key.startswith(images.TERMINAL) and not os.isatty(given):
+            raise StepError(
+                f"descriptor {number} of the container process was a terminal of the host, and there is none",
+                errno=errno.ENOTTY,
+                hint="restore it from a terminal",
+            )
         if not images.stays_null(given, key):
             return given
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -221,7 +239,8 @@ class Restoration:
             "log_level": VERBOSE,
             "log_file": LOG,
             "notify_scripts": True,
-            "orphan_pts_master": True,
+            # A terminal without its master is the container's own, or else the caller's.
+            "orphan_pts_master": not options["shell_job"] or bool(self._launch.console_socket),
             "evasive_devices": True,
             "rst_sibling": True,
             "ext_masters": True,
@@ -281,8 +300,7 @@ class Restoration:
         """Look at the processes while they still stand; CRIU itself would let them run whatever is said."""
         step: Any = planned.step
         try:
-            if step.readonly:
-                protect(self.pid, step.readonly)
+            protect(self.pid, demands(self.pid, step))
             verify(self._record, planned, self._cgroups.directories(), self.pid)
         except BaseException:
             self.kill()
@@ -316,3 +334,11 @@ class Restoration:
             )
         with connect(self._launch.console_socket) as sock:
             socket.send_fds(sock, [b"/dev/pts/ptmx"], [master])
+
+
+def _require_module(planned: PlannedStep) -> None:
+    """Refuse a label of a security module that does not work here: CRIU would only say that it cannot."""
+    step: Any = planned.step
+    why = trouble(step.label[0]) if step.label else ""
+    if why:
+        raise StepError(why, plugin=planned.plugin, pointer=step.label[2], errno=errno.EOPNOTSUPP)

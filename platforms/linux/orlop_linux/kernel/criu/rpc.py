@@ -91,6 +91,10 @@ _RESPONSE = {
 }
 
 
+_INVENTORY = {"lsmtype": (6, None)}
+_MODULES = {1: "selinux", 2: "apparmor"}
+
+
 class MalformedError(ValueError):
     """Bytes that are no message."""
 
@@ -110,6 +114,15 @@ def response(data: bytes) -> dict[str, Any]:
     if "type" not in found or "success" not in found:
         raise MalformedError("not an answer of criu's service")
     return found
+
+
+def security_module(inventory: bytes) -> str:
+    """Return the security module whose labels are in images, from their inventory_entry; empty for none.
+
+    Raises:
+        MalformedError: It is no such message.
+    """
+    return _MODULES.get(_decode(inventory, _INVENTORY).get("lsmtype", 0), "")
 
 
 def _encode(values: Mapping[str, Any], table: Mapping[str, Any]) -> bytes:

@@ -55,16 +55,18 @@ class Service:
     Args:
         fds: What it is to have, as descriptors from :data:`~.worker.FIRST` on.
         directories: How many of these are directories that a request names.
+        terminal: The last of these is its standard input, the terminal that it has processes inherit.
         cgroups: Open files of cgroups that it enters by writing 0.
         root: Descriptor and path of the root file system that it mounts over itself for a restore.
         started: Told its process id before it does anything.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a process may be given
         self,
         *,
         fds: Sequence[int] = (),
         directories: int = 0,
+        terminal: bool = False,
         cgroups: Sequence[int] = (),
         root: tuple[int, str] | None = None,
         started: Callable[[int, int], None] | None = None,
@@ -72,6 +74,7 @@ class Service:
         """Keep the parts."""
         self._fds = fds
         self._directories = directories
+        self._terminal = terminal
         self._cgroups = cgroups
         self._root = root
         self._started = started
@@ -105,6 +108,7 @@ class Service:
                 "environment": {"PATH": f"{path}:{_PLACES}" if path else _PLACES},
                 "cgroups": len(self._cgroups),
                 "directories": self._directories,
+                "terminal": self._terminal,
                 "root": self._root[1] if self._root else "",
             }
             fds = [*self._cgroups, *([self._root[0]] if self._root else ()), *self._fds]

@@ -73,6 +73,8 @@ def prepare(message: dict[str, Any], fds: list[int]) -> None:
     syscalls.close_range(SERVICE, _ABOVE - 1, cloexec=True)
     for index, fd in enumerate(waiting):
         os.dup2(fd, FIRST + index)
+    if message["terminal"]:
+        os.dup2(waiting[-1], 0)
 
 
 def _reopen(fd: int) -> int:
