@@ -40,7 +40,7 @@ class Must(NamedTuple):
     gist: str
     """What is required, in a few words."""
     by: tuple[str, ...]
-    """The plugins that fulfil it, or ``core``."""
+    """The plugins that fulfil it, or ``core``; of the engines' contract: who relies on it."""
     tests: tuple[str, ...]
     """What proves it: file, ``::``, function, and in brackets the case of a parametrized one."""
 
@@ -74,7 +74,17 @@ def _tails(path: str) -> list[str]:
 @functools.cache
 def musts() -> dict[str, Must]:
     """Return the named requirements, by name."""
-    data = tomllib.loads((HERE / "musts.toml").read_text(encoding="utf-8"))
+    return _read(HERE / "musts.toml")
+
+
+@functools.cache
+def contract() -> dict[str, Must]:
+    """Return what engines count on, by name."""
+    return _read(HERE.parent / "engines/contract.toml")
+
+
+def _read(file: Path) -> dict[str, Must]:
+    data = tomllib.loads(file.read_text(encoding="utf-8"))
     return {
         name: Must(name, one["where"], one["gist"], tuple(one["by"]), tuple(one["tests"]))
         for name, one in data.items()

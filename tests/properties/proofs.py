@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from tests.properties.table import RULES, Row, must_rows, property_rows
+from tests.properties.table import RULES, Row, contract_rows, must_rows, property_rows
 
 Lanes = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """Outcomes by lane and test, as :func:`tests.lanes.read` returns them."""
@@ -35,7 +35,7 @@ def unproven(lanes: Lanes, excused: AbstractSet[str] = frozenset()) -> dict[str,
         cases.setdefault(test.partition("[")[0], []).append(test)
     passed = {test for test, seen in outcomes.items() if "passed" in seen}
     found: dict[str, list[str]] = {}
-    for row in (*property_rows(), *must_rows()):
+    for row in (*property_rows(), *must_rows(), *contract_rows()):
         missing = [
             one
             for test in row.tests

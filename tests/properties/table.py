@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.needs import lane
 from tests.properties.case import load
-from tests.properties.catalogue import Property, musts, properties
+from tests.properties.catalogue import Must, Property, contract, musts, properties
 from tests.properties.elsewhere import TESTS
 from tests.rules.load import RULES as ALL_RULES
 from tests.rules.world import NEEDS as RULE_NEEDS
@@ -101,8 +102,17 @@ def _features(one: Property) -> str:
 
 def must_rows() -> list[Row]:
     """Return a row for each requirement."""
+    return _rows(musts())
+
+
+def contract_rows() -> list[Row]:
+    """Return a row for each demand of engines."""
+    return _rows(contract())
+
+
+def _rows(demands: Mapping[str, Must]) -> list[Row]:
     rows = []
-    for one in musts().values():
+    for one in demands.values():
         tests = tuple(test for name in one.tests for test in resolve(name))
         rows.append(Row(one.name, f"{one.gist} ({one.where})", one.by, "", tests, _lanes(tests)))
     return rows
@@ -135,17 +145,22 @@ def _functions(file: str) -> dict[str, tuple[str, ...]]:
     path = ROOT / file
     if not path.is_file():
         return {}
+    module = ast.parse(path.read_text(encoding="utf-8"))
+    of_all: tuple[str, ...] = ()
+    for node in module.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark":
+            of_all = _needs(node.value.elts if isinstance(node.value, ast.List) else [node.value])
     return {
-        node.name: _needs(node)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        node.name: of_all + _needs(node.decorator_list)
+        for node in ast.walk(module)
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
     }
 
 
-def _needs(node: ast.FunctionDef) -> tuple[str, ...]:
+def _needs(markers: Sequence[ast.expr]) -> tuple[str, ...]:
     return tuple(
         str(argument.value)
-        for marker in node.decorator_list
+        for marker in markers
         if isinstance(marker, ast.Call) and ast.unparse(marker.func) == "pytest.mark.needs"
         for argument in marker.args
         if isinstance(argument, ast.Constant)
@@ -184,6 +199,25 @@ on the fake platform or on a model of the kernel's files. What runs on the host 
 version 1. Every test of a row has to pass on its lane; only rules of resctrl, for which there is neither a machine nor an emulator,
 are shown by the fake platform alone, and by real trees where a machine has one.
 """  # noqa: E501 - lines of the page
+
+
+ENGINES = """\
+# What engines count on
+
+podman, buildah, Docker, containerd, CRI-O and what monitors containers for them write command lines, parse what is printed and look
+for words in messages. What they count on there, by name: in which part, who relies on it, and the tests that show it. A test
+fails when a row names one that there is not, and every test has to pass on its lane (see [properties](properties.md)). What orlop says or
+does otherwise than runc and crun is in [a list of its own](differences.md).
+
+Flags and habits of crun that no engine makes use of are left out: abbreviated flags (`--cons`), a value that
+follows a short flag at once (`-fv`), short flags in one (`-dt`; for runc `-root` is a long one), `--usage`, `mounts`, and the logs `journald:` and `syslog:`.
+"""  # noqa: E501 - lines of the page
+
+
+def engines_page() -> str:
+    """Return the page of the reference about engines."""
+    heads = ("Name", "Demand", "Who relies on it", "Proof", "Lane")
+    return f"{ENGINES}\n{_table(heads, contract_rows())}"
 
 
 def page() -> str:

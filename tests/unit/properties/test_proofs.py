@@ -6,10 +6,11 @@ from typing import Any
 
 from tests.lanes import excused
 from tests.properties.proofs import unproven
-from tests.properties.table import must_rows, property_rows
+from tests.properties.table import contract_rows, must_rows, property_rows
 from tests.rules.world import NEEDS
 
-ALL = [test for row in (*property_rows(), *must_rows()) for test in row.tests]
+ROWS = (*property_rows(), *must_rows(), *contract_rows())
+ALL = [test for row in ROWS for test in row.tests]
 
 
 def outcomes(*tests: str, outcome: str = "passed") -> dict[str, dict[str, Any]]:
@@ -63,7 +64,7 @@ def test_nothing_stands_in_for_any_other_test() -> None:
 
 
 def test_without_lanes_nothing_is_proven() -> None:
-    assert len(unproven({})) == len({row.subject for row in (*property_rows(), *must_rows())})
+    assert len(unproven({})) == len({row.subject for row in ROWS})
 
 
 def test_no_proof_is_excused_but_rules_of_resctrl() -> None:

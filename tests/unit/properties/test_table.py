@@ -6,13 +6,22 @@ from pathlib import Path
 
 import pytest
 from tests.properties.case import load
-from tests.properties.catalogue import musts, properties
+from tests.properties.catalogue import contract, musts, properties
 from tests.properties.elsewhere import TESTS
-from tests.properties.table import NO_FIELD, Row, must_rows, page, property_rows, runtime
+from tests.properties.table import (
+    NO_FIELD,
+    Row,
+    contract_rows,
+    engines_page,
+    must_rows,
+    page,
+    property_rows,
+    runtime,
+)
 
 PAGE = Path(__file__).resolve().parents[3] / "docs/reference/properties.md"
 TODO = "add a case to tests/properties, or name its test in tests/properties/elsewhere.py"
-ROWS = {row.subject: row for row in (*property_rows(), *must_rows())}
+ROWS = {row.subject: row for row in (*property_rows(), *must_rows(), *contract_rows())}
 
 
 @pytest.mark.parametrize("subject", ROWS)
@@ -32,6 +41,8 @@ def test_each_property_has_a_row() -> None:
 
 def test_each_requirement_has_a_row() -> None:
     assert [row.subject for row in must_rows()] == list(musts())
+    assert [row.subject for row in contract_rows()] == list(contract())
+    assert not set(contract()) & set(musts())
 
 
 def test_cases_and_names_are_of_properties_that_there_are() -> None:
@@ -60,3 +71,4 @@ def _features_exist(row: Row, known: set[str]) -> None:
 
 def test_the_page_is_current() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "run make pages"
+    assert PAGE.with_name("engines.md").read_text(encoding="utf-8") == engines_page(), "run make pages"
