@@ -14,6 +14,8 @@ from tests.engines.daemon import PATIENCE, Left, hierarchies, members, require
 from tests.leftovers import remove_cgroup
 
 STATE = Path("/run/orlop")
+NETWORKS = Path("/run/netns")
+"""Where podman keeps network namespaces, under names of its own."""
 _CONFIGURATION = """\
 [engine]
 runtime = "orlop"
@@ -101,6 +103,7 @@ class Store:
             "cgroups": found - shared,
             "processes": {str(pid) for top in tops for pid in members(top)} | self._monitors(),
             "state": set(os.listdir(STATE)) if STATE.is_dir() else set(),
+            "networks": {place.name for place in NETWORKS.glob("netns-*")},
             "mounts": {line.split()[4] for line in self._mountinfo() if str(self.scratch) in line},
             "containers": set(self.call("ps", "--all", "--quiet").split()),
             "pods": set(self.call("pod", "ps", "--quiet").split()),
