@@ -234,6 +234,7 @@ FLAGS: Mapping[tuple[str, str], Row] = {
         bad={**_NO_NUMBER, "no unit": "5", "zero": "0s", "negative": "-1s", "far": "999999h", "word": "NaNs"}
     ),
     ("spec", "bundle"): Row(bad=_NO_DIRECTORY, empty=NOT_GIVEN),
+    ("spec", "file"): _PLACE,
     ("features", "diff"): _DOCUMENT,
     ("features", "validate"): Row(bad=_NO_OBJECT, answers=True),
     ("plugin", "samples"): Row(bad={**_NO_DOCUMENT, "no array": "{bad}/directory/../twice"}),

@@ -83,6 +83,12 @@ _LAUNCH = (
     ),
 )
 
+_REGEX = Flag(
+    ("regex", "r"),
+    "the identifier is a regular expression, as Python has them, for all containers in which it is found",
+    kind=SWITCH,
+)
+
 _LIMITS = (
     ("blkio-weight", "share of the block devices, 10 to 1000", "WEIGHT"),
     ("cpu-period", "period of the CPU quota", "MICROSECONDS"),
@@ -208,7 +214,7 @@ COMMANDS: tuple[Command, ...] = (
         usage=f"{_ID} [SIGNAL]",
         least=1,
         most=2,
-        flags=(Flag(("all", "a"), "send it to every process of the container", kind=SWITCH),),
+        flags=(Flag(("all", "a"), "send it to every process of the container", kind=SWITCH), _REGEX),
         text="SIGNAL is a name (TERM, SIGTERM, sigterm) or a number; without it SIGTERM is sent.",
     ),
     Command(
@@ -223,6 +229,7 @@ COMMANDS: tuple[Command, ...] = (
                 "kill it first if it still runs; a container that does not exist is no error",
                 kind=SWITCH,
             ),
+            _REGEX,
         ),
     ),
     Command(
@@ -295,7 +302,14 @@ COMMANDS: tuple[Command, ...] = (
         "spec",
         "write a config.json to start from",
         flags=(
-            Flag(("bundle", "b"), "directory that receives config.json", default=".", metavar="DIR"),
+            Flag(("bundle", "b"), "directory that receives the file", default=".", metavar="DIR"),
+            Flag(
+                ("file", "f"),
+                "the file, relative to the bundle",
+                default="config.json",
+                metavar="FILE",
+                filled=True,
+            ),
             Flag(("rootless",), "for a caller without privileges", kind=SWITCH),
         ),
     ),

@@ -361,6 +361,8 @@ def test_spec(orlop_command: CommandLine, flags: list[str]) -> None:
     assert "exists" in err
     assert (run.bundle / "config.json").read_text() == text
     assert "no such file or directory" in run("spec", "--bundle", "/nonexistent")[2]
+    assert run("spec", *flags, "--bundle", str(run.bundle), "--file", "other.json") == (0, "", "")
+    assert (run.bundle / "other.json").read_text() == text
 
 
 def test_rootless_spec_needs_no_privileges(orlop_command: CommandLine) -> None:

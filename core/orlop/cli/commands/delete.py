@@ -11,5 +11,11 @@ if TYPE_CHECKING:
 
 def run(context: Context) -> int:
     """Delete the container, with ``--force`` whatever it does at the moment."""
-    delete(context.site(), context.id, force=context.line.on("force"))
+    site, force = context.site(), context.line.on("force")
+    if context.line.on("regex"):
+        from orlop.cli.matching import each
+
+        each(context, site, lambda container: delete(site, container, force=force))
+    else:
+        delete(site, context.id, force=force)
     return 0

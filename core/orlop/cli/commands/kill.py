@@ -14,5 +14,11 @@ def run(context: Context) -> int:
     """Send the signal, SIGTERM unless another one is given."""
     arguments = context.line.arguments
     signal = parse_signal(arguments[1] if len(arguments) > 1 else "TERM")
-    kill(context.site(), context.id, signal, everything=context.line.on("all"))
+    site, everything = context.site(), context.line.on("all")
+    if context.line.on("regex"):
+        from orlop.cli.matching import each
+
+        each(context, site, lambda container: kill(site, container, signal, everything=everything))
+    else:
+        kill(site, context.id, signal, everything=everything)
     return 0

@@ -12,7 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orlop.cli.context import Context
 
-_NAME = "config.json"
 _MODE = 0o666
 
 
@@ -20,7 +19,7 @@ def run(context: Context) -> int:
     """Write the file; one that exists stays as it is."""
     line = context.line
     made = rootless_config(os.geteuid(), os.getegid()) if line.on("rootless") else config()
-    path = os.path.join(line.text("bundle"), _NAME)
+    path = os.path.join(line.text("bundle"), line.text("file"))
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
     except FileExistsError as error:
