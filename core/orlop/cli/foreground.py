@@ -14,15 +14,17 @@ if TYPE_CHECKING:
     from orlop.cli.terminal import Proxy
 
 # Faults of our own (they would come back at once), what cannot be caught, what the interpreter needs ignored,
-# and news about children; a change of the window's size goes to the terminal instead.
+# news about children, and what stops a job that uses the terminal in the background; a change of the window's
+# size goes to the terminal instead.
 _KEPT = frozenset(
     getattr(_signal, name, 0)
     for name in (
         "SIGKILL", "SIGSTOP", "SIGCHLD", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS",
-        "SIGPIPE", "SIGWINCH",
+        "SIGPIPE", "SIGWINCH", "SIGTTIN", "SIGTTOU",
     )
 )  # fmt: skip
 _CHUNK = 4096
+_STDIN = 0
 
 
 class Forwarder:
@@ -76,7 +78,7 @@ class Forwarder:
     def received(self) -> bytes:
         """Return the numbers of the signals that have come since the last call, in order."""
         try:
-            return os.read(self._pipe[0], _CHUNK)
+            return os.read(self._pipe[0], _CHUNK) if self._pipe[0] >= 0 else b""
         except BlockingIOError:
             return b""
 
@@ -116,6 +118,9 @@ def follow(
                 else:
                     others.append((descriptor, events))
             if proxy:
+                if any(descriptor == _STDIN for descriptor, _ in others):
+                    # What came before somebody typed, such as a new size, may be seen only after poll(2).
+                    _pass_on(forwarder.received(), proxy, send)
                 proxy.serve(others)
             if ended:
                 return
@@ -140,4 +145,6 @@ def _pass_on(numbers: bytes, proxy: Proxy | None, send: Any) -> None:  # noqa: A
             if proxy:
                 proxy.resize()
         elif number not in _KEPT:
+            if proxy and number == getattr(_signal, "SIGCONT", 0):
+                proxy.resume()
             send(number)

@@ -179,6 +179,10 @@ class Launch:
         assert self._runtime is not None  # noqa: S101 - the container has been created
         delete_verb.delete(self._runtime.site, self._context.id, force=True, only=self._record)
 
+    def warn(self, message: str) -> None:
+        """Tell something that is no error."""
+        self._context.report.warning(message)
+
     def keep(self) -> None:
         """From now on an error leaves the container as it is."""
         self._kept = True

@@ -8,6 +8,8 @@ from orlop_hookspecs.errors import PlatformError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orlop.cli.context import Context
     from orlop.cli.foreground import Forwarder
     from orlop.cli.joining import Joining
@@ -43,7 +45,7 @@ def _foreground(context: Context) -> int:
             # From here on the program may run at any moment: signals wait, and are then for it.
             joining.run()
             joining.keep()
-            status = _stay(joining, forwarder, terminal.proxy)
+            status = _stay(joining, forwarder, terminal.proxy, context.report.warning)
         finally:
             terminal.close()
     if status is None:
@@ -84,7 +86,9 @@ class Terminal:
             self._console.close()
 
 
-def _stay(joining: Joining, forwarder: Forwarder, proxy: Proxy | None) -> int | None:
+def _stay(
+    joining: Joining, forwarder: Forwarder, proxy: Proxy | None, warn: Callable[[str], None]
+) -> int | None:
     import gc
 
     from orlop.cli.foreground import follow
@@ -98,5 +102,5 @@ def _stay(joining: Joining, forwarder: Forwarder, proxy: Proxy | None) -> int | 
         follow(process, forwarder, proxy, joining.kill)
     status = joining.wait()
     if proxy is not None:
-        proxy.drain()
+        proxy.finish(forwarder, warn)
     return status

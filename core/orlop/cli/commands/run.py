@@ -106,5 +106,5 @@ def stay(
         follow(process, forwarder, proxy, send, notify)
     status = launch.wait()
     if proxy is not None:
-        proxy.drain()
+        proxy.finish(forwarder, launch.warn)
     return status
