@@ -110,6 +110,44 @@ def test_p5_masked_files_stay_masked_whatever_null_is_in_the_image(
 
 
 @contextmanager
+def _unharmed(path: str) -> Iterator[None]:
+    """Put a file of the host's back, whatever has become of it: only this test shall fail."""
+    before = os.stat(path)
+    try:
+        yield
+    finally:
+        os.chmod(path, stat.S_IMODE(before.st_mode))
+        os.chown(path, before.st_uid, before.st_gid)
+
+
+@pytest.mark.parametrize("dev", ["tmpfs", "without devices", "image"])
+def test_p5_root_does_not_reach_the_hosts_null_device_through_a_mask(target: Target, dev: str) -> None:
+    """Who is root in the container changes whatever node covers a file, and all that it has in /dev."""
+    nothing = {**DEV, "options": ["nodev"]}
+    mounts = {"tmpfs": [PROC, DEV], "without devices": [PROC, nothing], "image": [PROC]}[dev]
+    masked = ["/proc/cpuinfo", "/etc/covered"]
+    target.image("etc").mkdir(exist_ok=True)
+    target.image("etc/covered").write_text("content\n")
+    script = "\n".join(
+        [
+            f"cat {' '.join(masked)} && echo empty",
+            f"for f in {' '.join(masked)} $(find /dev) /proc/self/fd/[12]; do",
+            '  chmod 600 "$f"; chown 7:7 "$f"; touch "$f"',
+            "done 2>/errors",
+            "stat -c %F /etc/covered",
+        ]
+    )
+    config = target.shell(script, mounts=mounts, linux={"maskedPaths": masked})
+    capabilities = ["CAP_CHOWN", "CAP_FOWNER", "CAP_DAC_OVERRIDE"]
+    config["process"]["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), capabilities)
+    with _unharmed("/dev/null"):
+        created, text = target.attack(config)
+        assert created, text
+        assert "character special file" in text
+        assert "content" not in text
+
+
+@contextmanager
 def _console(target: Target) -> Iterator[str]:
     """Listen for a terminal's master, as an engine does."""
     path = str(target.place / "console.sock")

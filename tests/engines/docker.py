@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from tests.engines.daemon import PATIENCE, Daemon, Left, left_by, require
 
 # Other programs of this name may come first in PATH.
 CLIENT = "/usr/bin/docker"
+PEER = "peer"
+"""The name under which a daemon knows runc."""
 # The containerd that dockerd would start has to be there within fifteen seconds, however slow the machine is.
 _START = """\
 containerd --config "$1/containerd.toml" &
@@ -52,7 +55,7 @@ class Docker:
             "exec-opts": [f"native.cgroupdriver={driver}"],
             "cgroup-parent": self.daemon.slice if driver == "systemd" else f"/{self.daemon.parent}/c",
             "init-path": "/usr/bin/tini-static",
-            "runtimes": {"orlop": {"path": runtime}},
+            "runtimes": {"orlop": {"path": runtime}, PEER: {"path": shutil.which("runc") or "runc"}},
             "default-runtime": "orlop" if default else "runc",
             # The machine may lack CAP_SYS_RESOURCE: nothing may be raised.
             "default-ulimits": {"nofile": {"Name": "nofile", "Hard": 1024, "Soft": 1024}},

@@ -169,7 +169,7 @@ def a_program_that_cannot_be_run_is_refused_as_engines_know_it(w: World) -> None
         ("nope", r'exec: "nope": executable file not found in \$PATH'),
         ("/nope", 'exec: "/nope": stat /nope: no such file or directory'),
         ("/etc/plain", 'exec: "/etc/plain": permission denied'),
-        ("/etc", 'exec: "/etc": is a directory'),
+        ("/etc", 'exec: "/etc": is a directory: permission denied'),
     ):
         _refused(w, "c", match, process=_document(name))
 

@@ -49,6 +49,16 @@ def a_missing_working_directory_is_made(w: World) -> None:
 
 
 @rule
+def root_enters_a_working_directory_that_the_user_may_not_enter(w: World) -> None:
+    change = {"process": {"cwd": "/private", "user": {"uid": 12, "gid": 12}}}
+    bundle = w.bundle("/bin/facts", change=change)
+    (bundle / "rootfs/private").mkdir(mode=0o700)
+    w.create("c", bundle=bundle).start()
+    w.settle("c")
+    assert "cwd=/private\n" in w.output("c")
+
+
+@rule
 def without_a_path_programs_are_found_in_the_usual_places(w: World) -> None:
     assert w.run("exiter", "6", change={"process": {"env": []}})[0] == 6
 
@@ -300,7 +310,7 @@ def a_missing_executable_is_refused_at_create(w: World) -> None:
 
 @rule
 def a_directory_is_no_executable(w: World) -> None:
-    with pytest.raises(OrlopError, match='exec: "/etc": is a directory'):
+    with pytest.raises(OrlopError, match='exec: "/etc": is a directory: permission denied'):
         w.create("c", "/etc")
     assert w.left() == []
 

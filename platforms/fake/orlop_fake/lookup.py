@@ -63,7 +63,7 @@ def _look(process: Process, path: str, name: str) -> Location:
 def _check(process: Process, where: Location, name: str) -> None:
     node = where.node
     if isinstance(node, Directory):
-        raise refusal(errno.EISDIR, message=f'exec: "{name}": is a directory')
+        raise refusal(errno.EISDIR, message=f'exec: "{name}": is a directory: permission denied')
     executable = isinstance(node, File) and node.mode & 0o111
     if not executable or "noexec" in where.mount.attributes or not process.credentials.allows(node, 1):
         raise refusal(errno.EACCES, message=f'exec: "{name}": permission denied')

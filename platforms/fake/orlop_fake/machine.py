@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from orlop_fake.entry import FakeEntry
     from orlop_fake.faults import Point
     from orlop_fake.hooks import HookCall
+    from orlop_fake.processes import Credentials
     from orlop_fake.report import Snapshot
     from orlop_fake.resctrl import Resctrl
     from orlop_fake.sandbox import FakeSandbox
@@ -430,12 +431,12 @@ class Machine:
             except OSError:
                 return  # nobody is left who may be killed
 
-    def chdir(self, process: Process, path: str) -> None:
-        """Change the working directory of *process*."""
+    def chdir(self, process: Process, path: str, *, before: Credentials | None = None) -> None:
+        """Change the working directory of *process*, as who it is or as who it was *before*."""
         where = walk(process.namespaces.mount.tree, process.root, path)
         if not isinstance(where.node, Directory):
             raise refusal(errno.ENOTDIR, path)
-        if not process.credentials.allows(where.node, 1):
+        if not any(one.allows(where.node, 1) for one in (process.credentials, before) if one is not None):
             raise refusal(errno.EACCES, path)
         process.cwd = path
 

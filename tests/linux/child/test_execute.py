@@ -23,7 +23,7 @@ AT_CREATE: dict[str, tuple[str, str, int]] = {
     "missing in PATH": ("missing", 'exec: "missing": executable file not found in $PATH', errno.ENOENT),
     "missing path": ("/no/such", 'exec: "/no/such": stat /no/such: no such file or directory', errno.ENOENT),
     "missing relative path": ("no/such", 'exec: "no/such": stat no/such: no such file', errno.ENOENT),
-    "directory": ("/etc", 'exec: "/etc": is a directory', errno.EISDIR),
+    "directory": ("/etc", 'exec: "/etc": is a directory: permission denied', errno.EISDIR),
     "directory in PATH": ("below", 'exec: "below": executable file not found in $PATH', errno.ENOENT),
     "not executable": ("/etc/plain", 'exec: "/etc/plain": permission denied', errno.EACCES),
     "not executable in PATH": ("plain", 'exec: "plain": permission denied', errno.EACCES),

@@ -138,7 +138,7 @@ def test_no_new_keyring(box: Box) -> None:
 def test_environment_is_exactly_the_configs(box: Box) -> None:
     env = ["PATH=/bin", "A=1", "EMPTY=", "HOME=/x", "ü=ä", "B=1=2"]
     config = box.config(process={"env": env})
-    environment = os.environ | {"ORLOP_CANARY": "runtime", "LD_PRELOAD": "", "NOTIFY_SOCKET": "/x"}
+    environment = os.environ | {"ORLOP_CANARY": "runtime", "LD_PRELOAD": ""}
     assert environment_of(started(box, config=config, env=environment)) == env
 
 
@@ -239,9 +239,29 @@ def test_working_directory_that_is_a_file(box: Box, cwd: str) -> None:
     assert box.left() == []
 
 
-def test_working_directory_that_the_user_may_not_enter(box: Box) -> None:
+def in_user_namespace(box: Box, cwd: str) -> dict[str, Any]:
+    """Return the config of a user whose root has no rights in what belongs to others on the host."""
+    maps = [{"containerID": 0, "hostID": 100_000, "size": 10}]
+    linux = {
+        "namespaces": [{"type": kind} for kind in ("pid", "mount", "user")],
+        "uidMappings": maps,
+        "gidMappings": maps,
+    }
+    return box.config(process={"cwd": cwd, "user": {"uid": 5, "gid": 7}}, linux=linux)
+
+
+def test_working_directory_that_only_the_user_may_enter(box: Box) -> None:
+    closed = box.rootfs / "closed"
+    closed.mkdir(mode=0o550)
+    os.chown(closed, 99, 100_007)
+    made = box.start(in_user_namespace(box, "/closed"))
+    assert Path(f"/proc/{made.pid}/cwd").readlink() == Path("/closed")
+
+
+def test_working_directory_that_neither_root_nor_the_user_may_enter(box: Box) -> None:
     (box.rootfs / "closed").mkdir(mode=0o700)
-    made = box.create(box.config(process={"cwd": "/closed", "user": {"uid": 5, "gid": 5}}))
+    os.chown(box.rootfs / "closed", 99, 99)
+    made = box.create(in_user_namespace(box, "/closed"))
     with pytest.raises(orlop.StepError, match="working directory: permission denied"):
         made.start()
 

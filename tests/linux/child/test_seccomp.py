@@ -98,15 +98,6 @@ def test_what_can_be_done_before_an_early_filter_is_not_denied_by_it(box: Box, t
     assert box.run(config) == (42, "ran\n")
 
 
-@pytest.mark.parametrize("denies", [(), ("getcwd",)])
-def test_a_user_has_to_get_into_the_working_directory(box: Box, denies: tuple[str, ...]) -> None:
-    (box.rootfs / "private").mkdir(mode=0o700)
-    process = {"cwd": "/private", "user": {"uid": 5, "gid": 6}}
-    made = box.create(with_filter(box.config(process=process), "SCMP_ACT_ALLOW", denied("mkdir", *denies)))
-    with pytest.raises(orlop.StepError, match="permission denied"):
-        made.start()
-
-
 @pytest.mark.parametrize("action", ["SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP"])
 def test_killed(box: Box, action: str) -> None:
     config = box.script("busybox mkdir /tmp/made; exit $?")

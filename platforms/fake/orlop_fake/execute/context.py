@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from orlop_fake.cgroups import Cgroup
     from orlop_fake.machine import Machine
     from orlop_fake.mounts import Location
-    from orlop_fake.processes import Process
+    from orlop_fake.processes import Credentials, Process
     from orlop_hookspecs.kernel import Journal
     from orlop_hookspecs.launch import LaunchOptions
     from orlop_hookspecs.plan import PlannedStep
@@ -30,6 +30,7 @@ class Context:
     """One container while steps are executed for it."""
 
     __slots__ = (
+        "before",
         "cgroups",
         "clos_was_there",
         "container",
@@ -70,6 +71,8 @@ class Context:
         """Whether the process joins a container: what is about the container is done."""
         self.keep_groups = False
         """Whether the supplementary groups stay those of the runtime."""
+        self.before: Credentials | None = None
+        """Who the process was before it became its user: root of the container enters directories for it."""
         self.updates = False
         """Whether the container exists: what is written changes what was there."""
         self.new: set[str] = set()

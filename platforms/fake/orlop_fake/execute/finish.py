@@ -138,6 +138,7 @@ def set_user(context: Context, step: SetUser) -> None:
     if context.kernel.uid and step.groups:
         raise refusal(errno.EPERM, message="setgroups: operation not permitted")
     mine = context.process.credentials
+    context.before = mine.copy()
     mine.uid, mine.gid = step.uid, step.gid
     mine.groups = context.kernel.groups if context.keep_groups else tuple(step.groups)
 
@@ -163,7 +164,7 @@ def execute(context: Context, step: Execute) -> None:
         env.setdefault(name, value)
     if "HOME" not in env:
         env["HOME"] = _home(process)
-    kernel.chdir(process, step.cwd)
+    kernel.chdir(process, step.cwd, before=context.before)
     kernel.execve(process, step.args, env)
 
 

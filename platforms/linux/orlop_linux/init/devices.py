@@ -11,7 +11,7 @@ import fcntl
 import os
 import stat
 
-from orlop_linux.init import resolve, syscalls
+from orlop_linux.init import procfs, resolve, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,24 +101,61 @@ def _bind(tree: int, parent: int, name: str, kind: int, device: int) -> None:
 def adopt_null(context: Context) -> None:
     """Make standard streams that are the host's null device the container's own one.
 
-    Otherwise it would have a node of the host, in a mount that is not its own, to open by /proc/self/fd.
-    Where the container has no null device, or may not open it, the stream stays what it is.
+    Otherwise it would have a node of the host, in a mount that is not its own, to open by /proc/self/fd, and
+    its root would change the node's mode and owner. Where the container has no null device, or may not open
+    it, the stream becomes the host's in the read-only clone that is kept for masks; a process that joins has
+    none, and keeps what it was given.
     """
     held = -1
     for stream in (0, 1, 2):
         try:
             if not _is_node(os.fstat(stream), stat.S_IFCHR, _NULL):
                 continue
-            if held < 0:
-                held = resolve.open_in_root(context.root_fd, "/dev", os.O_PATH | os.O_DIRECTORY)
-            null = _open_null(held, fcntl.fcntl(stream, fcntl.F_GETFL) & os.O_ACCMODE)
+            mode = fcntl.fcntl(stream, fcntl.F_GETFL) & os.O_ACCMODE
         except OSError:
             continue
+        try:
+            if held < 0:
+                held = _open_dev(context)
+            null = _open_null(held, mode)
+        except OSError:
+            null = -1
+        if null < 0 <= context.null_fd:
+            null = _open_kept(context, mode)
         if null >= 0:
             os.dup2(null, stream)
             os.close(null)
     if held >= 0:
         os.close(held)
+
+
+def _open_kept(context: Context, mode: int) -> int:
+    try:
+        return procfs.reopen(context.proc_fd, context.null_fd, mode)
+    except OSError:
+        return -1
+
+
+def find_null(context: Context) -> int:
+    """Return an O_PATH descriptor of the container's own null device, or -1 where it has none."""
+    try:
+        held = _open_dev(context)
+    except OSError:
+        return -1
+    try:
+        node = os.open("null", _STEP, dir_fd=held)
+    except OSError:
+        return -1
+    finally:
+        os.close(held)
+    if _is_node(os.fstat(node), stat.S_IFCHR, _NULL):
+        return node
+    os.close(node)
+    return -1
+
+
+def _open_dev(context: Context) -> int:
+    return resolve.open_in_root(context.root_fd, "/dev", os.O_PATH | os.O_DIRECTORY)
 
 
 def _open_null(directory: int, mode: int) -> int:

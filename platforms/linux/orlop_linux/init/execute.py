@@ -82,14 +82,6 @@ def enter_directory(path: str) -> None:
         raise Failure(errno.ENOENT, failure.DETAIL_CWD)
 
 
-def _stay() -> None:
-    """Make sure that the user, too, may be in the working directory that was entered before it became one."""
-    try:
-        os.chdir(".")
-    except OSError as error:
-        raise Failure(error.errno or 0, failure.DETAIL_CHDIR) from None
-
-
 def _home(uid: int) -> str:
     """Return the home directory of *uid* from the container's /etc/passwd, read as plain bounded text."""
     try:
@@ -144,12 +136,21 @@ def prepare_early(context: Context) -> None:
     Filters leave out close_range(2) or deny getcwd(2), and are loaded before the user changes.
     """
     settle(context)
-    if context.execute_fields is None:
+    enter_early(context)
+
+
+def enter_early(context: Context) -> None:
+    """Enter the working directory as root of the container, before the process becomes another user.
+
+    Images have working directories that their user may not enter, such as root's home, and programs that
+    never look at where they are. Where root may not, the user may: Execute tries again, and tells.
+    """
+    if context.execute_fields is None or context.entered:
         return
     try:
         enter_directory(context.execute_fields["cwd"])
     except Failure:
-        return  # the user may get in where root of the container does not; Execute tells
+        return
     context.entered = True
 
 
@@ -163,9 +164,7 @@ def prepare(context: Context, fields: dict[str, Any]) -> None:
     if context.listen_fds:
         env += [f"LISTEN_FDS={context.listen_fds}", f"LISTEN_PID={os.getpid()}"]
     search = next((entry[5:] for entry in env if entry.startswith("PATH=")), "")
-    if context.entered:
-        _stay()
-    else:
+    if not context.entered:
         enter_directory(fields["cwd"])
     path = find(fields["args"][0], search, ".")
     settle(context)

@@ -6,7 +6,7 @@ import errno
 import os
 import resource
 
-from orlop_linux.init import syscalls
+from orlop_linux.init import execute, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,7 +124,8 @@ def _chown_stdio(uid: int) -> None:
 
 
 def set_user(context: Context, fields: dict[str, Any], _index: int) -> None:
-    """Execute SetUser, keeping the permitted capabilities."""
+    """Execute SetUser, keeping the permitted capabilities; root still enters the working directory."""
+    execute.enter_early(context)
     if fields["uid"]:
         _chown_stdio(fields["uid"])
     try:

@@ -49,6 +49,15 @@ def open_file(proc_fd: int, path: bytes, flags: int) -> int:
     return syscalls.openat2(proc_fd, path, flags, _BENEATH)
 
 
+def reopen(proc_fd: int, fd: int, mode: int) -> int:
+    """Return a new descriptor of the file behind *fd*, which may be O_PATH, opened with *mode*."""
+    own = os.open(b"%b/fd" % os.readlink(b"self", dir_fd=proc_fd), os.O_PATH | os.O_CLOEXEC, dir_fd=proc_fd)
+    try:
+        return os.open(b"%d" % fd, mode | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=own)
+    finally:
+        os.close(own)
+
+
 def write(proc_fd: int, path: bytes, data: bytes) -> None:
     """Write *data* to a procfs file in one write."""
     fd = open_file(proc_fd, path, os.O_WRONLY)

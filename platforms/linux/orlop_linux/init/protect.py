@@ -1,8 +1,10 @@
 """Covering what the container shall not read or change: masked and read-only paths (config-linux.md).
 
-Both run after the root switch, when nothing but the container's own mounts is left. What covers is prepared
-before: an empty file system and a clone of the host's /dev/null, verified to be the device 1:3, because the
-image's one can be anything.
+Both run after the root switch, when nothing but the container's own mounts is left. A directory is covered by
+an empty file system, a file by the null device: the container's own, verified to be the device 1:3, because
+an image's one can be anything. Through a node of the host its root could change the mode and the owner of the
+host's /dev/null. A clone of that one, made before the switch, stands in where the container has none. What
+covers is read-only in any case, which keeps nobody from opening a device.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import errno
 import os
 import stat
 
-from orlop_linux.init import resolve, syscalls
+from orlop_linux.init import devices, resolve, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ _CLONE = syscalls.OPEN_TREE_CLONE | syscalls.AT_EMPTY_PATH
 
 
 def keep_null(context: Context) -> None:
-    """Keep the host's /dev/null for masking; called while the host's root is still the root.
+    """Keep the host's /dev/null for containers without one; called while the host's root is still the root.
 
     Raises:
         OSError: ENXIO: it is not the device 1:3.
@@ -38,7 +40,7 @@ def keep_null(context: Context) -> None:
     info = os.fstat(context.null_fd)
     if not stat.S_ISCHR(info.st_mode) or (os.major(info.st_rdev), os.minor(info.st_rdev)) != _NULL:
         raise OSError(errno.ENXIO, "")
-    syscalls.mount_setattr(context.null_fd, propagation=syscalls.MS_PRIVATE)
+    syscalls.mount_setattr(context.null_fd, set_=syscalls.MOUNT_ATTR_RDONLY, propagation=syscalls.MS_PRIVATE)
 
 
 def empty_filesystem() -> int:
@@ -78,6 +80,19 @@ def _cover(context: Context, target: int, *, directory: bool) -> None:
             context.mask_fd = _attach(empty_filesystem(), target)
         else:
             os.close(_attach(syscalls.open_tree(context.mask_fd, b"", _CLONE), target))
+        return
+    own = devices.find_null(context)
+    if own >= 0:
+        try:
+            clone = syscalls.open_tree(own, b"", _CLONE)
+        finally:
+            os.close(own)
+        try:
+            syscalls.mount_setattr(clone, set_=syscalls.MOUNT_ATTR_RDONLY, propagation=syscalls.MS_PRIVATE)
+        except OSError:
+            os.close(clone)
+            raise
+        os.close(_attach(clone, target))
         return
     if context.null_fd < 0:
         raise OSError(errno.EBADF, "")

@@ -79,7 +79,8 @@ def _executable(one: Outline, number: int, detail: int) -> str:
     if detail == failure.DETAIL_NOT_IN_PATH:
         why = "executable file not found in $PATH"
     elif detail == failure.DETAIL_DIRECTORY:
-        why = "is a directory"
+        # The second half, all that execve(2) would say, is what engines look for.
+        why = "is a directory: permission denied"
     elif number == _ENOENT and one.name == "CheckExecutable":
         why = f"stat {one.subject}: {why}"
     elif number == _ENOENT:
