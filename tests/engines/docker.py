@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
-from typing import Any
 
 from tests.engines import image
 from tests.engines.containerd import CONFIG, CRI
-from tests.engines.daemon import PATIENCE, Daemon, Left, left_by, require
+from tests.engines.containers import Containers
+from tests.engines.daemon import Daemon, Left, left_by, require
 
 # Other programs of this name may come first in PATH.
 CLIENT = "/usr/bin/docker"
@@ -24,7 +23,7 @@ exec dockerd --config-file="$1/daemon.json" --containerd="$1/sock"
 """
 
 
-class Docker:
+class Docker(Containers):
     """A dockerd of the tests' own, which knows the runtime as ``orlop``.
 
     Args:
@@ -67,7 +66,7 @@ class Docker:
         try:
             self.daemon.start(
                 ["sh", "-c", _START, "sh", str(scratch)],
-                lambda: self.docker("version").returncode == 0,
+                lambda: self.ask("version").returncode == 0,
                 fallback,
             )
             self.call("load", f"--input={image.write(scratch / 'image.tar')}")
@@ -79,44 +78,10 @@ class Docker:
         """Return the command line of one command of docker."""
         return [CLIENT, f"--config={self.scratch}/client", f"--host=unix://{self.scratch}/docker", *args]
 
-    def docker(self, *args: str, feed: str = "") -> subprocess.CompletedProcess[str]:
-        """Run one command of docker, with *feed* on its standard input."""
-        return subprocess.run(
-            self.client(*args), input=feed, capture_output=True, text=True, timeout=PATIENCE, check=False
-        )
-
-    def call(self, *args: str) -> str:
-        """Run a command that must succeed, and return what it has printed."""
-        done = self.docker(*args)
-        assert done.returncode == 0, (args, done, self.log()[-2000:])
-        return done.stdout.strip()
-
     def command(self, *args: str, options: tuple[str, ...] = ()) -> list[str]:
         """Return the arguments of ``docker run`` for a container of the image."""
         runtime = () if self.default else ("--runtime=orlop",)
         return ["run", *runtime, "--network=none", *options, "box:1", *args]
-
-    def run(
-        self, *args: str, options: tuple[str, ...] = (), feed: str = ""
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a container of the image."""
-        return self.docker(*self.command(*args, options=options), feed=feed)
-
-    def start(self, name: str, *args: str, options: tuple[str, ...] = ()) -> int:
-        """Start a container in the background and return its process."""
-        self.call(*self.command(*args, options=("--detach", f"--name={name}", *options)))
-        pid: int = self.inspect(name)["State"]["Pid"]
-        return pid
-
-    def inspect(self, name: str) -> dict[str, Any]:
-        """Return what is known of a container."""
-        found: dict[str, Any] = json.loads(self.call("inspect", name))[0]
-        return found
-
-    def status(self, name: str) -> str:
-        """Return the status of a container."""
-        found: str = self.inspect(name)["State"]["Status"]
-        return found
 
     def group(self, name: str, controller: str) -> Path:
         """Return the cgroup of a container."""
@@ -151,7 +116,7 @@ class Docker:
     def clear(self) -> None:
         """Remove all containers and volumes, however they are."""
         if everything := self.call("ps", "--all", "--quiet").split():
-            self.docker("rm", "--force", "--volumes", *everything)
+            self.ask("rm", "--force", "--volumes", *everything)
 
     def close(self) -> None:
         """Stop it."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from tests.engines import image
-from tests.engines.daemon import PATIENCE, Left, hierarchies, members, require
+from tests.engines.containers import Containers
+from tests.engines.daemon import Left, hierarchies, members, require
 from tests.leftovers import remove_cgroup
 
 STATE = Path("/run/orlop")
@@ -28,7 +27,7 @@ default_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]
 """
 
 
-class Store:
+class Store(Containers):
     """Containers and images of podman, apart from all others.
 
     Args:
@@ -51,18 +50,6 @@ class Store:
             *("--storage-driver=vfs", "--cgroup-manager=cgroupfs", *args),
         ]
 
-    def podman(self, *args: str, feed: str = "") -> subprocess.CompletedProcess[str]:
-        """Run one command, with *feed* on its standard input."""
-        return subprocess.run(
-            self.client(*args), input=feed, capture_output=True, text=True, timeout=PATIENCE, check=False
-        )
-
-    def call(self, *args: str) -> str:
-        """Run a command that must succeed, and return what it has printed."""
-        done = self.podman(*args)
-        assert done.returncode == 0, (args, done)
-        return done.stdout.strip()
-
     def command(self, *args: str, options: tuple[str, ...] = ()) -> list[str]:
         """Return the arguments of ``podman run`` for a container of the image."""
         if "--cgroups=disabled" not in options and not any(one.startswith("--pod=") for one in options):
@@ -70,28 +57,6 @@ class Store:
         if not any(one.startswith("--pod=") for one in options):
             options = ("--network=none", *options)
         return ["run", *options, image.NAME, *args]
-
-    def run(
-        self, *args: str, options: tuple[str, ...] = (), feed: str = ""
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a container of the image."""
-        return self.podman(*self.command(*args, options=options), feed=feed)
-
-    def start(self, name: str, *args: str, options: tuple[str, ...] = ()) -> int:
-        """Start a container in the background and return its process."""
-        self.call(*self.command(*args, options=("--detach", f"--name={name}", *options)))
-        pid: int = self.inspect(name)["State"]["Pid"]
-        return pid
-
-    def inspect(self, name: str) -> dict[str, Any]:
-        """Return what is known of a container."""
-        found: dict[str, Any] = json.loads(self.call("inspect", name))[0]
-        return found
-
-    def status(self, name: str) -> str:
-        """Return the status of a container."""
-        found: str = self.inspect(name)["State"]["Status"]
-        return found
 
     def left(self) -> Left:
         """Return all that containers could leave behind."""
@@ -126,10 +91,10 @@ class Store:
 
     def clear(self) -> None:
         """Remove all containers and pods, however they are."""
-        self.podman("pod", "rm", "--all", "--force", "--time=0")
+        self.ask("pod", "rm", "--all", "--force", "--time=0")
         # One that others depend on goes after them, which takes podman a second attempt.
         for _ in range(3):
-            if self.podman("rm", "--all", "--force", "--time=0", "--volumes").returncode == 0:
+            if self.ask("rm", "--all", "--force", "--time=0", "--volumes").returncode == 0:
                 break
 
     def close(self) -> None:

@@ -145,20 +145,20 @@ def test_a_container_that_ignores_the_polite_signal_is_killed(docker: Docker) ->
 @both
 def test_commands_in_a_running_container(docker: Docker) -> None:
     docker.start("one", "sleep", "1000")
-    done = docker.docker("exec", "one", "sh", "-c", "echo out; echo err >&2; exit 7")
+    done = docker.ask("exec", "one", "sh", "-c", "echo out; echo err >&2; exit 7")
     assert (done.returncode, done.stdout, done.stderr) == (7, "out\n", "err\n")
     options = ("--user=plain", "--workdir=/tmp", "--env=WORD=value")
     shown = docker.call("exec", *options, "one", "sh", "-c", "id -u; pwd; echo $WORD")
     assert shown.split() == [str(image.PLAIN), "/tmp", "value"]
-    fed = docker.docker("exec", "--interactive", "one", "wc", "-c", feed="x" * 1000)
+    fed = docker.ask("exec", "--interactive", "one", "wc", "-c", feed="x" * 1000)
     assert (fed.returncode, fed.stdout.strip()) == (0, "1000")
     docker.call("exec", "--detach", "one", "touch", "/made")
-    until(lambda: docker.docker("exec", "one", "test", "-e", "/made").returncode == 0, docker.log)
+    until(lambda: docker.ask("exec", "one", "test", "-e", "/made").returncode == 0, docker.log)
     for program, words in (
         ("no-such-program", "executable file not found in $PATH"),
         ("/etc/plain", "permission denied"),
     ):
-        done = docker.docker("exec", "one", program)
+        done = docker.ask("exec", "one", program)
         assert done.returncode == 126  # Docker of this version makes no difference here
         assert words in done.stdout
 

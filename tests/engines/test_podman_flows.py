@@ -63,7 +63,7 @@ def test_detached_with_logs(podman: Store) -> None:
     podman.start("one", "sh", "-c", script, options=("--log-driver=k8s-file",))
     until(lambda: "up" in podman.call("logs", "one"), lambda: podman.inspect("one"))
     podman.call("stop", "--time=120", "one")
-    done = podman.podman("logs", "one")
+    done = podman.ask("logs", "one")
     assert (done.stdout, done.stderr) == ("up\ndown\n", "err\n")
     assert podman.inspect("one")["State"]["ExitCode"] == 3
     podman.call("start", "one")
@@ -74,17 +74,17 @@ def test_detached_with_logs(podman: Store) -> None:
 
 def test_commands_in_a_running_container(podman: Store) -> None:
     podman.start("one", "sleep", "1000")
-    done = podman.podman("exec", "one", "sh", "-c", "echo out; echo err >&2; exit 7")
+    done = podman.ask("exec", "one", "sh", "-c", "echo out; echo err >&2; exit 7")
     assert (done.returncode, done.stdout, done.stderr) == (7, "out\n", "err\n")
     options = ("--user=plain", "--workdir=/tmp", "--env=WORD=value")
     shown = podman.call("exec", *options, "one", "sh", "-c", "id -u; pwd; echo $WORD")
     assert shown.split() == [str(image.PLAIN), "/tmp", "value"]
-    fed = podman.podman("exec", "--interactive", "one", "wc", "-c", feed="x" * 1000)
+    fed = podman.ask("exec", "--interactive", "one", "wc", "-c", feed="x" * 1000)
     assert (fed.returncode, fed.stdout.strip()) == (0, "1000")
     podman.call("exec", "--detach", "one", "touch", "/made")
-    until(lambda: podman.podman("exec", "one", "test", "-e", "/made").returncode == 0, podman.left)
+    until(lambda: podman.ask("exec", "one", "test", "-e", "/made").returncode == 0, podman.left)
     for program, status in (("no-such-program", 127), ("/etc/plain", 126)):
-        assert podman.podman("exec", "one", program).returncode == status
+        assert podman.ask("exec", "one", program).returncode == status
 
 
 def test_a_command_with_a_terminal_in_a_running_container(podman: Store) -> None:
@@ -102,7 +102,7 @@ def test_a_command_with_a_terminal_in_a_running_container(podman: Store) -> None
 def test_health_checks(podman: Store) -> None:
     health = ("--health-cmd=test -e /healthy", "--health-interval=disable")
     podman.start("one", "sleep", "1000", options=health)
-    assert podman.podman("healthcheck", "run", "one").returncode == 1
+    assert podman.ask("healthcheck", "run", "one").returncode == 1
     podman.call("exec", "one", "touch", "/healthy")
     podman.call("healthcheck", "run", "one")
     assert podman.inspect("one")["State"]["Health"]["Status"] == "healthy"
@@ -112,7 +112,7 @@ def test_pausing(podman: Store) -> None:
     podman.start("one", "sleep", "1000")
     podman.call("pause", "one")
     assert podman.status("one") == "paused"
-    assert podman.podman("exec", "one", "true").returncode != 0
+    assert podman.ask("exec", "one", "true").returncode != 0
     podman.call("unpause", "one")
     assert podman.status("one") == "running"
     podman.call("pause", "one")
