@@ -2,13 +2,15 @@
 
 ``@pytest.mark.needs("cgroup-v2", "systemd")`` skips a test, with the reason, where one of them is lacking.
 Some take a name: ``capability:CAP_SYS_TIME``, ``controller:misc``, ``program:criu``; ``kernel:6.12`` is for
-that version or a newer one. What the host lacks the virtual machine may have: tests/vm runs such tests there.
+that version or a newer one, ``newer:containerd`` for an engine newer than the distribution's. What the
+host lacks the virtual machine may have: tests/vm runs such tests there.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +23,10 @@ PLAIN = 61234
 """Number of a user and a group that nobody is."""
 
 CGROUPS = Path("/sys/fs/cgroup")
+
+_ROOT = Path(__file__).resolve().parent.parent
+NEWER = ("build/newer", "/usr/local/lib/orlop-vm/newer")
+"""Where engines newer than the distribution's are: in the work tree, or in the virtual machine."""
 
 
 def _v2() -> str:
@@ -102,6 +108,29 @@ def _program(name: str) -> str:
     return "" if shutil.which(name) else f"the host has no program {name}"
 
 
+def newer_programs() -> Path | None:
+    """Return the directory of the newer engines' programs, which ``tools/setup`` has unpacked."""
+    return next((place for name in NEWER if (place := _ROOT / name / "bin").is_dir()), None)
+
+
+def _newer(engine: str) -> str:
+    """Return why there is no version of an engine from ``_FROM`` on that runs here."""
+    directory = newer_programs()
+    if directory is None:
+        return "none could be fetched when this was set up"
+    try:
+        said = subprocess.run([directory / engine, "--version"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        return f"the one that was fetched does not run: {error}"
+    version = re.search(r"\b(\d+)\.\d+\.\d+", said.stdout)
+    fits = version is not None and int(version[1]) >= _FROM[engine]
+    return "" if fits else f"the one that was fetched is too old: {said.stdout.strip()}"
+
+
+# What Debian 13 has is older.
+_FROM = {"containerd": 2, "dockerd": 28}
+
+
 def _criu() -> str:
     program = shutil.which("criu")
     if program is None:
@@ -170,6 +199,7 @@ NAMED: dict[str, Callable[[str], str]] = {
     "capability": _capability,
     "controller": _controller,
     "kernel": _kernel,
+    "newer": _newer,
     "program": _program,
 }
 """Each word that takes a name after a colon."""

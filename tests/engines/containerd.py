@@ -9,21 +9,28 @@ from typing import Any
 
 from tests.engines import image
 from tests.engines.daemon import PATIENCE, Daemon, Left, left_by, require, until
+from tests.needs import newer_programs
 
 RUNTIME = "io.containerd.runc.v2"
 NAMESPACE = "default"
 CONFIG = """\
-version = 2
+version = {version}
 root = "{0}/root"
 state = "{0}/state"
-disabled_plugins = [{1}]
+disabled_plugins = [{off}]
 [grpc]
   address = "{0}/sock"
 [plugins."io.containerd.internal.v1.opt"]
   path = "{0}/opt"
 """
-"""Its configuration: all files below one directory, and plugins that are off."""
-CRI = "io.containerd.grpc.v1.cri"
+
+
+def config(scratch: Path, more: str = "", *, newer: bool = False) -> str:
+    """Return a configuration: all files below one directory, and without *more* no CRI plugin."""
+    # From version 3 on, which containerd 2 has, it is three plugins.
+    cri = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"]
+    off = "" if more else ", ".join(json.dumps(one) for one in (cri if newer else cri[:1]))
+    return CONFIG.format(scratch, version=3 if newer else 2, off=off) + more
 
 
 class Containerd:
@@ -32,9 +39,10 @@ class Containerd:
     Args:
         runtime: The OCI runtime's command.
         more: Further configuration, in TOML; without it the CRI plugin is off.
+        newer: Take the containerd that is newer than the distribution's, which has to be there.
     """
 
-    def __init__(self, runtime: str, more: str = "") -> None:
+    def __init__(self, runtime: str, more: str = "", *, newer: bool = False) -> None:
         """Start it with the image loaded."""
         require(
             "containerd",
@@ -44,18 +52,22 @@ class Containerd:
             packages="containerd, busybox-static",
         )
         self.runtime = runtime
+        self.newer = newer
+        programs = newer_programs() if newer else None
+        # ctr is executed in another mount namespace, where the same files are.
+        self._ctr = str(programs / "ctr") if programs else "ctr"
         self.driver = "cgroupfs"
         """What makes the cgroups of the next container: this, or ``systemd``."""
         self.daemon = Daemon("cd")
         scratch = self.scratch = self.daemon.scratch
-        config = scratch / "config.toml"
-        off = "" if more else f'"{CRI}"'
-        config.write_text(CONFIG.format(scratch, off) + more)
+        file = scratch / "config.toml"
+        file.write_text(config(scratch, more, newer=newer))
         try:
             self.daemon.start(
-                ["containerd", "--config", str(config)],
+                ["containerd", "--config", str(file)],
                 lambda: self.ctr("version").returncode == 0,
                 runtime,
+                programs,
             )
             archive = image.write(scratch / "image.tar")
             self.call("images", "import", str(archive))
@@ -70,7 +82,7 @@ class Containerd:
         # ctr keeps the fifos of a container's output below /run: it runs where the daemon does.
         return [
             *("nsenter", f"--target={self.daemon.pid}", "--mount", "--"),
-            *("ctr", f"--address={self.daemon.scratch}/sock", *args),
+            *(self._ctr, f"--address={self.daemon.scratch}/sock", *args),
         ]
 
     def ctr(self, *args: str, feed: str = "") -> subprocess.CompletedProcess[str]:

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -85,13 +86,23 @@ class Daemon:
         self._pidfd = -1
         self._inherited: set[str] = set()
 
-    def start(self, command: Sequence[str], ready: Callable[[], bool], runtime: str) -> None:
-        """Start it and wait until it is *ready*; ``runc`` of its PATH is *runtime*."""
+    def start(
+        self, command: Sequence[str], ready: Callable[[], bool], runtime: str, first: Path | None = None
+    ) -> None:
+        """Start it and wait until it is *ready*.
+
+        Args:
+            command: The program and its arguments.
+            ready: Whether it serves.
+            runtime: What its PATH has as ``runc``.
+            first: A directory of other versions of its programs.
+        """
         programs = self.scratch / "bin"
         programs.mkdir()
         # Some clients forget which runtime was asked for and fall back to this name.
         (programs / "runc").symlink_to(runtime)
         # A cpuset without CPUs cannot have members; a runtime gives it some on the way to its own.
+        path = [str(programs), *([str(first)] if first else []), os.environ["PATH"]]
         own = [root / self.parent / "daemon" for root in hierarchies() if root.name != "cpuset"]
         for group in own:
             group.mkdir(parents=True)
@@ -103,7 +114,7 @@ class Daemon:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
+                env={**os.environ, "PATH": ":".join(path)},
                 start_new_session=True,
             )
         self._pidfd = os.pidfd_open(self._process.pid)
@@ -157,6 +168,17 @@ class Daemon:
     def mounts(self) -> set[str]:
         """Return the mount points that are newer than the start; directories of older ones may be renamed."""
         return {place for number, place in self._mountinfo().items() if number not in self._inherited}
+
+    @contextmanager
+    def mounted(self, place: Path) -> Iterator[None]:
+        """Have another file system at *place*, for the daemon and its containers only."""
+        place.mkdir(parents=True, exist_ok=True)
+        enter = ("nsenter", f"--target={self.pid}", "--mount", "--")
+        subprocess.run([*enter, "mount", "-t", "tmpfs", "none", str(place)], check=True, timeout=PATIENCE)
+        try:
+            yield
+        finally:
+            subprocess.run([*enter, "umount", "--lazy", str(place)], check=True, timeout=PATIENCE)
 
     def stop(self) -> None:
         """End the daemon, whatever it has left running, its mounts with its namespaces, and its files."""

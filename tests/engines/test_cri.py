@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import importlib.util
 import json
+import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,28 +23,47 @@ from tests.needs import lacks
 
 # What the how-to page shows, and what keeps this daemon apart from all others.
 _CONFIGURATION = """
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{pause}"
+[plugins."{service}"]
   restrict_oom_score_adj = true
   disable_apparmor = {no_apparmor}
-  stream_server_address = "127.0.0.1"
-  stream_server_port = "0"
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/run/nowhere"
-    conf_dir = "/run/nowhere"
-  [plugins."io.containerd.grpc.v1.cri".containerd]
+{own}
+  [plugins."{service}".containerd]
     default_runtime_name = "orlop"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.orlop]
+    [plugins."{service}".containerd.runtimes.orlop]
       runtime_type = "io.containerd.runc.v2"
-      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.orlop.options]
+      [plugins."{service}".containerd.runtimes.orlop.options]
         BinaryName = "{runtime}"
         Root = "/run/rt"
         SystemdCgroup = {systemd}
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.peer]
+    [plugins."{service}".containerd.runtimes.peer]
       runtime_type = "io.containerd.runc.v2"
-      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.peer.options]
+      [plugins."{service}".containerd.runtimes.peer.options]
         BinaryName = "{peer}"
         Root = "/run/peer"
+  [plugins."{service}".cni]
+    conf_dir = "{cni}"
+"""
+_SERVICE = {False: "io.containerd.grpc.v1.cri", True: "io.containerd.cri.v1.runtime"}
+_ONE = """\
+  sandbox_image = "{pause}"
+  stream_server_address = "127.0.0.1"
+  stream_server_port = "0"
+"""
+_TWO = """\
+    bin_dirs = ["{cni}"]
+    use_internal_loopback = true
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = "{pause}"
+"""
+_NETWORK = {"cniVersion": "1.0.0", "name": "none", "plugins": [{"type": "nothing"}]}
+# What a network plugin answers; the network of a pod has no connection to any other.
+_PLUGIN = """\
+#!/bin/sh
+case $CNI_COMMAND in
+ADD) echo '{"cniVersion": "1.0.0", "interfaces": [{"name": "eth0", "sandbox": "'"$CNI_NETNS"'"}],
+           "ips": [{"address": "192.0.2.2/24", "interface": 0}]}' ;;
+VERSION) echo '{"cniVersion": "1.0.0", "supportedVersions": ["1.0.0"]}' ;;
+esac
 """
 _OF_CONTAINER = re.compile(r"(cri-containerd-)?[0-9a-f]{64}(\.scope)?")
 
@@ -52,22 +73,35 @@ class Node:
 
     Args:
         driver: What makes the cgroups: ``cgroupfs`` or ``systemd``.
+        newer: Take the containerd that is newer than the distribution's.
     """
 
-    def __init__(self, driver: str) -> None:
+    def __init__(self, driver: str, *, newer: bool = False) -> None:
         """Start containerd with the plugin, and the client."""
         if importlib.util.find_spec("cri_api") is None:
             pytest.skip("needs the Python package container-runtime-interface-api (the extra engines)")
         self.peer = shutil.which("runc") or "/bin/false"
         self.driver = driver
-        text = _CONFIGURATION.format(
+        self.newer = newer
+        self._network = Path(tempfile.mkdtemp(prefix="oe-cni-"))
+        (self._network / "none.conflist").write_text(json.dumps(_NETWORK))
+        (self._network / "nothing").write_text(_PLUGIN)
+        (self._network / "nothing").chmod(0o755)
+        text = (_CONFIGURATION + (_TWO if newer else "")).format(
+            service=_SERVICE[newer],
+            own="" if newer else _ONE.format(pause=image.PAUSE),
             pause=image.PAUSE,
+            cni=self._network,
             runtime=orlop_command(),
             peer=self.peer,
             systemd=json.dumps(driver == "systemd"),
             no_apparmor=json.dumps(bool(lacks("apparmor"))),
         )
-        self.containerd = Containerd(orlop_command(), text)
+        try:
+            self.containerd = Containerd(orlop_command(), text, newer=newer)
+        except BaseException:
+            shutil.rmtree(self._network)
+            raise
         self.daemon = self.containerd.daemon
         self.logs = self.daemon.scratch / "logs"
         self.call = Client(self.daemon.scratch / "sock")
@@ -156,40 +190,55 @@ class Node:
         """Stop it all."""
         self.call.close()
         self.containerd.close()
+        shutil.rmtree(self._network)
+
+
+Way = tuple[str, bool]
+"""What makes the cgroups, and whether containerd is newer than the distribution's."""
 
 
 @pytest.fixture(scope="module")
-def machines() -> Iterator[dict[str, Node]]:
-    """Provide the nodes that have been started, by what makes their cgroups."""
-    started: dict[str, Node] = {}
+def machines() -> Iterator[dict[Way, Node]]:
+    """Provide the nodes that have been started."""
+    started: dict[Way, Node] = {}
     yield started
     for one in started.values():
         one.close()
 
 
 @pytest.fixture
-def node(machines: dict[str, Node], request: pytest.FixtureRequest) -> Iterator[Node]:
+def node(machines: dict[Way, Node], request: pytest.FixtureRequest) -> Iterator[Node]:
     """Provide a node; whatever a test has done, nothing of it is left."""
-    driver = getattr(request, "param", "cgroupfs")
-    if driver not in machines:
-        machines[driver] = Node(driver)
-    machine = machines[driver]
+    driver, newer = request.param
+    if request.param not in machines:
+        machines[request.param] = Node(driver, newer=newer)
+    machine = machines[request.param]
     before = machine.left()
     yield machine
     machine.clear()
     nothing_left(before, machine.left)
 
 
-_SYSTEMD = pytest.param("systemd", marks=pytest.mark.needs("systemd", "cgroup-v2"))
-systemd_too = pytest.mark.parametrize("node", ["cgroupfs", _SYSTEMD], indirect=True)
+_HAS_NEWER = pytest.mark.needs("newer:containerd")
+_SYSTEMD = pytest.mark.needs("systemd", "cgroup-v2")
+_FILES = pytest.param(("cgroupfs", False), id="cgroupfs")
+_UNITS = pytest.param(("systemd", False), id="systemd", marks=_SYSTEMD)
+_NEWER = pytest.param(("cgroupfs", True), id="newer", marks=_HAS_NEWER)
+_NEWER_UNITS = pytest.param(("systemd", True), id="systemd-newer", marks=[_SYSTEMD, _HAS_NEWER])
+newer_only = pytest.mark.parametrize("node", [_NEWER], indirect=True)
+newer_both = pytest.mark.parametrize("node", [_NEWER, _NEWER_UNITS], indirect=True)
+newer_too = pytest.mark.parametrize("node", [_FILES, _NEWER], indirect=True)
+systemd_too = pytest.mark.parametrize("node", [_FILES, _UNITS, _NEWER], indirect=True)
+all_ways = pytest.mark.parametrize("node", [_FILES, _UNITS, _NEWER, _NEWER_UNITS], indirect=True)
 
 
+@newer_too
 def test_the_plugin_is_ready(node: Node) -> None:
     conditions = node.call("Status")["status"]["conditions"]
     assert {"type": "RuntimeReady", "status": True} in conditions
 
 
-@systemd_too
+@all_ways
 def test_the_life_of_a_container(node: Node) -> None:
     pod = node.pod("one")
     made = node.container(
@@ -209,6 +258,7 @@ def test_the_life_of_a_container(node: Node) -> None:
     node.call("RemovePodSandbox", pod_sandbox_id=pod[0])
 
 
+@newer_too
 def test_a_container_that_ignores_the_polite_signal_is_killed(node: Node) -> None:
     made = node.container(node.pod("one"), "first", "sleep", "1000")
     node.call("StopContainer", container_id=made, timeout=0)
@@ -223,7 +273,7 @@ def test_commands_in_a_container(node: Node) -> None:
         node.execute(made, "no-such-program")
 
 
-@systemd_too
+@all_ways
 def test_limits_statistics_and_their_change(node: Node) -> None:
     limits = {"memory_limit_in_bytes": 64 << 20, "cpu_quota": 50_000, "cpu_period": 100_000}
     made = node.container(node.pod("one"), "first", "sleep", "1000", linux={"resources": limits})
@@ -237,6 +287,7 @@ def test_limits_statistics_and_their_change(node: Node) -> None:
     assert file.read_text().strip() == str(96 << 20)
 
 
+@newer_too
 def test_containers_of_a_pod_share_its_namespaces(node: Node) -> None:
     pod = node.pod("one", namespace_options={"network": "NODE", "pid": "POD"})
     first = node.container(pod, "first", "sleep", "1000")
@@ -269,6 +320,7 @@ def test_the_security_context_is_applied(node: Node) -> None:
     assert shown.split() == [str(image.PLAIN), *groups, *words]
 
 
+@newer_too
 def test_mounts(node: Node) -> None:
     place = node.daemon.scratch / "volume"
     place.mkdir(exist_ok=True)
@@ -281,6 +333,7 @@ def test_mounts(node: Node) -> None:
     assert node.execute(made, "touch", "/ro/file")[0] == 1
 
 
+@newer_too
 def test_a_handler_chooses_the_runtime(node: Node) -> None:
     records = "/run/rt/k8s.io/{}/record.json"
     for handler in ("", "orlop"):
@@ -296,6 +349,86 @@ def test_a_handler_chooses_the_runtime(node: Node) -> None:
         node.pod("nobody", "nobody")
 
 
+@newer_only
+def test_the_features_of_each_handler_are_told(node: Node) -> None:
+    told = node.call("Status")
+    supported = {"recursive_read_only_mounts": True, "user_namespaces": True}
+    features = {one.get("name", ""): one["features"] for one in told["runtime_handlers"]}
+    # Without a name it is the default one.
+    assert features["orlop"] == features[""] == supported
+    if node.peer != "/bin/false":
+        # Debian's runc does not tell of mounts with other owners before version 1.2.
+        assert features["peer"].items() <= supported.items()
+        assert features["peer"]["recursive_read_only_mounts"]
+
+
+@newer_both
+def test_a_mount_is_read_only_with_all_below_it(node: Node) -> None:
+    place = node.daemon.scratch / "volume"
+    with node.daemon.mounted(place / "below"):
+        mounts: list[dict[str, Any]] = [
+            {
+                "container_path": "/all",
+                "host_path": str(place),
+                "readonly": True,
+                "recursive_read_only": True,
+            },
+            {"container_path": "/top", "host_path": str(place), "readonly": True},
+        ]
+        made = node.container(node.pod("one"), "first", "sleep", "1000", mounts=mounts)
+        refused = node.execute(made, "sh", "-c", "for place in all/below all top; do touch /$place/x; done")
+        assert refused[2].split("\n") == [
+            *(f"touch: /{place}/x: Read-only file system" for place in ("all/below", "all", "top")),
+            "",
+        ]
+        # Who asks for the old meaning gets it.
+        assert node.execute(made, "touch", "/top/below/x") == (0, "", "")
+        listed = node.status(made)["mounts"]
+        assert {one["container_path"]: one.get("recursive_read_only", False) for one in listed} == {
+            "/all": True,
+            "/top": False,
+        }
+        node.clear()
+
+
+_SHIFT = 100_000
+
+
+@newer_both
+def test_a_pod_has_users_of_its_own(node: Node) -> None:
+    place = node.daemon.scratch / "owned"
+    place.mkdir(exist_ok=True)
+    (place / "file").write_text("data\n")
+    os.chown(place / "file", image.PLAIN, image.PLAIN)
+    maps = [{"container_id": 0, "host_id": _SHIFT, "length": 65536}]
+    options = {"network": "POD", "userns_options": {"mode": "POD", "uids": maps, "gids": maps}}
+    pod = node.pod("one", "orlop", namespace_options=options)
+    mount = {"container_path": "/owned", "host_path": str(place), "uidMappings": maps, "gidMappings": maps}
+    context = {"namespace_options": options}
+    made = node.container(pod, "first", "sleep", "1000", mounts=[mount], linux={"security_context": context})
+    (pid,) = members(node.group("one", made, "memory"))
+    for kind in ("uid", "gid"):
+        assert Path(f"/proc/{pid}/{kind}_map").read_text().split() == ["0", str(_SHIFT), "65536"]
+    assert Path(f"/proc/{pid}").stat().st_uid == _SHIFT
+    # It is one namespace for the whole pod.
+    (sandbox,) = members(node.group("one", pod[0], "memory"))
+    assert Path(f"/proc/{pid}/ns/user").readlink() == Path(f"/proc/{sandbox}/ns/user").readlink()
+    # The volume and the image have the owners inside that they have outside, and so has what is made there.
+    script = "touch /owned/made /made; stat -c '%n %u %g' /owned/* /made /etc/passwd /home/plain"
+    plain = f"{image.PLAIN} {image.PLAIN}"
+    shown = [
+        f"/owned/file {plain}",
+        "/owned/made 0 0",
+        "/made 0 0",
+        "/etc/passwd 0 0",
+        f"/home/plain {plain}",
+        "",
+    ]
+    assert node.execute(made, "sh", "-c", script) == (0, "\n".join(shown), "")
+    assert [(place / name).stat().st_uid for name in ("file", "made")] == [image.PLAIN, 0]
+
+
+@newer_too
 def test_a_program_that_cannot_run_is_told_by_its_name(node: Node) -> None:
     pod = node.pod("one")
     with pytest.raises(CriError, match="executable file not found in"):
@@ -304,6 +437,7 @@ def test_a_program_that_cannot_run_is_told_by_its_name(node: Node) -> None:
     assert node.status(listed[0]["id"])["reason"] == "StartError"
 
 
+@pytest.mark.parametrize("node", [_FILES], indirect=True)
 def test_many_pods_one_by_one_and_at_once_leave_nothing(node: Node) -> None:
     """The fixture looks for what is left."""
     pod = node.pod("one")

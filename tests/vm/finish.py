@@ -91,6 +91,8 @@ def _files(tree: Path) -> None:
     for name in ("agent.py", "policy.cil", "warm"):
         shutil.copy(recipe.GUEST / name, library / name)
     (library / "warm").chmod(0o755)
+    if recipe.NEWER.exists():
+        shutil.copytree(recipe.NEWER, library / "newer", symlinks=True)
     shutil.copy(recipe.GUEST / "fstab", tree / "etc/fstab")
     shutil.copy(recipe.GUEST / "orlop-agent.service", tree / "etc/systemd/system")
     drop_in = tree / "etc/systemd/system/user@.service.d"

@@ -47,6 +47,8 @@ PACKAGES = (
     "udev",
     "uidmap",
 )
+NEWER = ROOT / "build/newer"
+"""Programs of engines that are newer than the suite's; ``tools/setup`` has unpacked them, or could not."""
 # What tests use beside what pyproject.toml names.
 MORE_WHEELS = ("jeepney", "pyroute2")
 # One worker is enough where a test takes seconds, and ours drive the one kernel.
@@ -115,4 +117,6 @@ def image_key(tree: str) -> str:
     """
     scripts = [(HERE / name).read_bytes() for name in ("finish.py", "initrd.py", "machine.py")]
     files = [file.read_bytes() for file in sorted(GUEST.iterdir()) if file.is_file()]
-    return digest(tree, *wheels(), *scripts, *files, qemu_version())
+    newer = NEWER / "packages"
+    programs = newer.read_bytes() if newer.exists() else b""
+    return digest(tree, *wheels(), *scripts, *files, programs, qemu_version())

@@ -168,4 +168,37 @@ def test_what_is_judged_and_when(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 
 def test_each_entry_of_the_list_has_a_reason() -> None:
-    assert all(len(group.reason) > 20 and group.tests for group in lanes.excused())
+    assert all(len(group.reason) > 20 and (group.tests or group.skipped) for group in lanes.excused())
+
+
+def test_the_reason_of_a_skip_may_be_the_excuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "DIRECTORY", tmp_path / "lanes")
+    monkeypatch.setattr(lanes, "NOWHERE", tmp_path / "nowhere.toml")
+    lanes.NOWHERE.write_text(
+        '[ship]\nreason = "few have a ship"\nsometimes = true\nskipped = "needs ship:"\n'
+    )
+    skipped = {"outcome": "skipped", "seconds": 0.0}
+    lanes.write("host", {"a": {**skipped, "text": "needs a dock"}, "b": {**skipped, "text": "needs a dock"}})
+    lanes.write("vm", {"a": {**skipped, "text": "needs ship:large: there is none"}})
+    assert list(lanes.faults()) == ["no lane ran b (host: needs a dock), and nowhere.toml does not say why"]
+
+
+@pytest.mark.parametrize(
+    ("says", "why"),
+    [
+        ("echo containerd v2 2.1.9+unknown", ""),
+        ("echo containerd v1 1.7.24~ds1", "is too old: containerd v1 1.7.24~ds1"),
+        ("echo nothing", "is too old: nothing"),
+        ("exit 1", "does not run"),
+    ],
+)
+def test_a_newer_engine_has_to_run_and_to_be_newer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str, why: str
+) -> None:
+    monkeypatch.setattr(needs, "NEWER", (str(tmp_path / "none"), str(tmp_path)))
+    assert needs._newer("containerd") == "none could be fetched when this was set up"
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/containerd"
+    program.write_text(f"#!/bin/sh\n{says}\n")
+    program.chmod(0o755)
+    assert why in needs._newer("containerd") if why else needs._newer("containerd") == ""
