@@ -359,7 +359,6 @@ def test_a_killed_shim_takes_its_container_with_it(containerd: Containerd) -> No
     os.close(process)
 
 
-@newer_too
 def test_fifty_in_a_row_and_twenty_at_once_leave_nothing(containerd: Containerd) -> None:
     """The fixture looks for what is left."""
 
