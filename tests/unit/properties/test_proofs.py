@@ -43,6 +43,17 @@ def test_all_cases_of_a_test_have_to_pass() -> None:
     assert other in unproven_tests(passed | outcomes(other, outcome="skipped"))
 
 
+def test_an_absent_case_is_made_up_for_by_another_that_passed() -> None:
+    subject, plain = next((row.subject, row.tests[0]) for row in contract_rows() if len(row.tests) == 1)
+    rest = outcomes(*(test for test in ALL if test != plain))
+    one, other = f"{plain}[one]", f"{plain}[other]"
+    lane = {**rest, **outcomes(one), **outcomes(other, outcome="skipped")}
+    assert unproven({"host": lane}, absent={other}) == {}
+    assert unproven({"host": lane})[subject] == [other]
+    nothing = {**rest, **outcomes(one, other, outcome="skipped")}
+    assert unproven({"host": nothing}, absent={one, other})[subject] == [one, other]
+
+
 RULE = "tests/linux/test_rules.py::test_rule[the_default_class_has_a_name]"
 ON_FAKE = RULE.replace("linux/", "unit/fake/")
 
