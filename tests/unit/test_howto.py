@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.engines import store
+from tests.engines import store, test_cri
 
 from orlop.cli import table
 from orlop.cli.parse import WrongUsageError, parse_command, parse_options
@@ -110,3 +110,18 @@ def test_docker_is_configured_as_it_was_tried() -> None:
     assert shown["runtimes"] == {"orlop": {"path": "/usr/local/bin/orlop"}}
     assert shown["default-runtime"] == "orlop"
     assert shown["default-ulimits"] == {"nofile": {"Name": "nofile", "Hard": 1024, "Soft": 1024}}
+
+
+@pytest.mark.parametrize("newer", [False, True])
+def test_containerd_is_configured_for_kubernetes_as_it_was_tried(*, newer: bool) -> None:
+    service = test_cri._SERVICE[newer]
+    words = dict.fromkeys(("own", "peer", "cni"), "")
+    text = test_cri._CONFIGURATION.format(
+        service=service, runtime="/usr/local/bin/orlop", systemd="true", no_apparmor="true", **words
+    )
+    tried = tomllib.loads(text)["plugins"][service]["containerd"]
+    page = blocks(ROOT / "docs/how-to/kubernetes.md", "toml")
+    (shown,) = (one for one in map(tomllib.loads, page) if one.get("version") == (3 if newer else 2))
+    runtime = shown["plugins"][service]["containerd"]["runtimes"]["orlop"]
+    assert runtime["runtime_type"] == tried["runtimes"]["orlop"]["runtime_type"]
+    assert runtime["options"].items() <= tried["runtimes"]["orlop"]["options"].items()
