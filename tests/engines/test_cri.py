@@ -362,7 +362,7 @@ def test_the_features_of_each_handler_are_told(node: Node) -> None:
         assert features["peer"]["recursive_read_only_mounts"]
 
 
-@newer_both
+@newer_only
 def test_a_mount_is_read_only_with_all_below_it(node: Node) -> None:
     place = node.daemon.scratch / "volume"
     with node.daemon.mounted(place / "below"):
