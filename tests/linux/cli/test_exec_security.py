@@ -70,6 +70,14 @@ def test_a_process_has_the_profile_that_it_is_given_else_the_containers(
     assert Path(f"/proc/{first}/attr/{current}").read_text() == f"{profile} (enforce)\n"
 
 
+def keeps_from(run: Runtime, flag: str, secret: str) -> None:
+    """Assert that a process reads the file *secret*, and one with *flag* does not."""
+    assert run("exec", "one", "cat", secret).stdout == "secret\n"
+    done = run("exec", flag, "one", "cat", secret)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Permission denied" in done.stderr
+
+
 @pytest.mark.needs("apparmor")
 def test_the_profile_of_a_process_is_enforced(
     run: Runtime, bundle: Bundle, tmp_path: Path, profile: str
@@ -78,10 +86,7 @@ def test_the_profile_of_a_process_is_enforced(
     data.mkdir()
     (data / "secret").write_text("secret\n")
     start(run, bundle, tmp_path)
-    assert run("exec", "one", "cat", "/data/secret").stdout == "secret\n"
-    done = run("exec", f"--apparmor={profile}", "one", "cat", "/data/secret")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "Permission denied" in done.stderr
+    keeps_from(run, f"--apparmor={profile}", "/data/secret")
 
 
 @pytest.mark.needs("apparmor")
@@ -131,10 +136,7 @@ def test_the_label_of_a_process_is_enforced(run: Runtime, bundle: Bundle, tmp_pa
     secret.write_text("secret\n")
     os.setxattr(secret, "security.selinux", FORBIDDEN.encode())
     start(run, bundle, tmp_path)
-    assert run("exec", "one", "cat", "/secret").stdout == "secret\n"
-    done = run("exec", f"--process-label={PAYLOAD}", "one", "cat", "/secret")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "Permission denied" in done.stderr
+    keeps_from(run, f"--process-label={PAYLOAD}", "/secret")
 
 
 @pytest.mark.needs("selinux")
