@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
-import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests import pages
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/tutorial/vendor-plugin.md"
-_WAIT = 600
-_BLOCK = re.compile(
-    r"^```(?:console|\{code-block\} \w+\n:caption: (?P<file>\S+)\n)\n(?P<text>.*?)^```$",
-    re.MULTILINE | re.DOTALL,
-)
-
-
-def blocks() -> list[tuple[str, str]]:
-    """Return the file that each block is written to, empty for commands, and its text."""
-    return [(found["file"] or "", found["text"]) for found in _BLOCK.finditer(PAGE.read_text())]
-
-
-def commands(text: str) -> list[tuple[str, list[str]]]:
-    """Return the commands of a block with what each prints."""
-    found: list[tuple[str, list[str]]] = []
-    for line in text.splitlines():
-        if line.startswith("$ "):
-            found.append((line[2:], []))
-        else:
-            found[-1][1].append(line)
-    return found
 
 
 @pytest.fixture
@@ -72,35 +49,19 @@ def test_the_page_does_what_it_says(tmp_path: Path, environment: dict[str, str])
     place = tmp_path / "work"
     place.mkdir()
     ran = 0
-    for name, text in blocks():
+    for name, text in pages.blocks(PAGE):
         if name:
             file = place / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text("\n" + text if name == "more.py" else text)
-            continue
-        for command, expected in commands(text):
-            ran += 1
-            done = subprocess.run(
-                ["/bin/sh", "-c", command],
-                cwd=place,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                check=False,
-                timeout=_WAIT,
-            )
-            pattern = "".join(line.replace("[", "[[]").replace("...", "*") + "\n" for line in expected)
-            said = done.stdout
-            assert fnmatch.fnmatchcase(said, pattern.replace("*\n", "*")), (
-                f"$ {command}\n{said}\nexpected:\n{pattern}"
-            )
+        else:
+            ran += pages.run(text, place, environment)
     assert ran >= 20
 
 
 def test_the_page_has_its_blocks() -> None:
-    assert len(blocks()) >= 10
+    found = list(pages.blocks(PAGE))
+    assert len(found) >= 10
     assert {"bundle/config.json", "more.py", "fast-card/tests/test_statistics.py"} == {
-        name for name, _ in blocks() if name
+        name for name, _ in found if name
     }
