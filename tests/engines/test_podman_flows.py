@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.engines import image
 from tests.engines.conftest import orlop_command
-from tests.engines.daemon import nothing_left, until
+from tests.engines.daemon import PATIENCE, nothing_left, until
 from tests.engines.store import Store
 from tests.engines.terminal import Session
 
@@ -138,6 +139,30 @@ def test_a_user_namespace(podman: Store) -> None:
     script = "id -u; cat /proc/self/uid_map /proc/self/gid_map; touch /made && stat -c %u /made"
     shown = podman.call(*podman.command("sh", "-c", script, options=maps)).split()
     assert shown == ["0", "0", "100000", "2000", "0", "200000", "2000", "0"]
+
+
+@pytest.mark.parametrize(
+    ("option", "rows"),
+    [
+        ("--userns=auto:size=500", ["0 300000 500"]),
+        ("--userns=auto:size=500,uidmapping=0:5000:10", ["0 5000 10", "10 300000 490"]),
+    ],
+)
+def test_podman_chooses_a_user_namespace(podman: Store, tmp_path: Path, option: str, rows: list[str]) -> None:
+    """It takes the ids from the range of a user ``containers``, which is in files of the test here."""
+    ranges = tmp_path / "ranges"
+    ranges.write_text("containers:300000:50000\n")
+    script = "cat /proc/self/uid_map; touch /made && stat -c %u:%g /made"
+    command = podman.client(*podman.command("sh", "-c", script, options=("--rm", option)))
+    binds = f"mount --bind {ranges} /etc/subuid && mount --bind {ranges} /etc/subgid"
+    prefix = ["unshare", "--mount", "sh", "-c", f'mount --make-rslave / && {binds} && exec "$@"', "sh"]
+    done = subprocess.run(
+        [*prefix, *command], input="", capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done
+    *shown, owner = done.stdout.splitlines()
+    assert sorted(" ".join(row.split()) for row in shown) == rows
+    assert owner == "0:0"
 
 
 def test_without_cgroups_the_container_stays_in_podmans(podman: Store) -> None:

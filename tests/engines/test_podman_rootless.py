@@ -109,6 +109,44 @@ def test_the_user_can_stay_who_it_is(rootless: Rootless) -> None:
     assert rootless.run("id -u; id -g", "--userns=keep-id") == [[str(UID)], [str(GID)]]
 
 
+NAMESPACES = {
+    # The rows of uid_map, as the user's own namespace has the ids: 0 is the user, then comes the range.
+    "nomap": (("--userns=nomap",), [["0", "1", "1000"]], "0:0"),
+    "auto": (("--userns=auto:size=300",), [["0", "1", "300"]], "0:0"),
+    "a map": (
+        ("--uidmap=0:1:500", "--uidmap=500:600:5", "--gidmap=0:1:400", "--user=5:6"),
+        [["0", "1", "500"], ["500", "600", "5"]],
+        "5:6",
+    ),
+    "keep-id": (
+        ("--userns=keep-id:uid=200,gid=210",),
+        [["0", "1", "200"], ["200", "0", "1"], ["201", "201", "800"]],
+        "200:210",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NAMESPACES)
+def test_a_namespace_below_the_users_own(rootless: Rootless, kind: str) -> None:
+    """Its ids are those of the namespace in which podman runs, and so is what it makes."""
+    options, rows, user = NAMESPACES[kind]
+    archive = rootless.scratch / "work/image.tar"
+    tar = ["tar", "--owner=0", "--group=0", "-C", str(rootless.scratch / "rootfs"), "-cf", str(archive), "."]
+    subprocess.run(tar, check=True)
+    assert rootless.call("import", "--quiet", str(archive), "box:1").returncode == 0
+    script = (
+        "cat /proc/self/uid_map; id -u; id -g; cd /dev/shm; touch made; stat -c %u:%g made; cat /etc/hostname"
+    )
+    done = rootless.call(
+        *("run", "--rm", "--network=none", "--hostname=inside", *options, "box:1", "sh", "-c", script)
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done
+    *found, uid, gid, made, name = done.stdout.splitlines()
+    # To who is inside, the file shows ids of the namespace above (user_namespaces(7)).
+    assert [line.split() for line in found] == rows
+    assert (f"{uid}:{gid}", made, name) == (user, user, "inside")
+
+
 def test_a_volume_is_the_users(rootless: Rootless) -> None:
     volume = rootless.scratch / "work"
     rootless.run("touch /v/made", f"--volume={volume}:/v")
