@@ -42,6 +42,7 @@ COMMON: dict[str, Row] = {
     "nothing": ((), f"id; env; {_STATUS}"),
     "mounts": ((), _MOUNTS),
     "devices": ((), _DEVICES),
+    "a tmpfs over a directory": (("--tmpfs=/home/plain", "--tmpfs=/new"), "stat -c %a /home/plain /new"),
     "a user": (
         ("--user=plain", "--group-add=10", "--group-add=20", "--workdir=/home/plain", "--env=WORD=a b"),
         f"id; echo $PWD $WORD; {_STATUS}; touch made; ls -ln; touch /made",

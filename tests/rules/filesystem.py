@@ -137,6 +137,30 @@ def an_unknown_tmpfs_option_is_refused(w: World) -> None:
 
 
 @rule
+def a_tmpfs_has_the_mode_of_the_directory_that_it_covers(w: World) -> None:
+    mounts = [
+        {"destination": place, "type": "tmpfs", "source": "tmpfs", "options": options}
+        for place, options in (
+            ("/data", []),
+            ("/new", []),
+            ("/other", ["mode=0777"]),
+            ("/copy", ["tmpcopyup"]),
+        )
+    ]
+    change = {**_with(*mounts), "process": {"user": {"uid": 12, "gid": 12}}}
+    places = ["/data/x", "/new/x", "/other/x", "/copy/x"]
+    bundle = w.bundle("/bin/try-write", *places, change=change)
+    for name in ("data", "other", "copy"):
+        (bundle / "rootfs" / name).mkdir(exist_ok=True)
+        (bundle / "rootfs" / name).chmod(0o755)
+    w.create("c", bundle=bundle).start()
+    w.settle("c")
+    # What the kernel gives a tmpfs by itself is for everybody.
+    wanted = dict.fromkeys(places, "refused") | {"/new/x": "written", "/other/x": "written"}
+    assert _lines(w.output("c")) == wanted
+
+
+@rule
 def a_missing_root_is_refused(w: World) -> None:
     for path in ("absent", "/nonexistent/rootfs"):
         with pytest.raises(OrlopError, match="no such file or directory"):

@@ -17,7 +17,10 @@ from orlop_hookspecs.steps.base import Step, step
 
 @step
 class MountFilesystem(Step):
-    """Mount a new instance of a file system type (fsopen(2), fsconfig(2), fsmount(2))."""
+    """Mount a new instance of a file system type (fsopen(2), fsconfig(2), fsmount(2)).
+
+    The root of a tmpfs without the option ``mode`` has the mode of the directory that it covers.
+    """
 
     ACT = "mount a {type} on {destination}"
     PHASE = "container"

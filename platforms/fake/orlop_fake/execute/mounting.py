@@ -184,9 +184,12 @@ def mount_filesystem(context: Context, step: MountFilesystem) -> None:
     unknown = frozenset(step.superblock) - SUPERBLOCK
     if unknown:
         raise refusal(errno.EINVAL, step.destination, f"unknown superblock flag {min(unknown)!r}")
+    mode = _mode_there(context, step)
     where = _target(context, step.destination, directory=True)
     _check_data(context, step)
     root = new_filesystem(context.kernel, context.process, step.type, step.source, step.data)
+    if mode >= 0:
+        root.mode = mode
     if step.tmpcopyup and isinstance(where.node, Directory) and isinstance(root, Directory):
         _copy_up(where.node, root)
     mount = Mount(step.type, step.source, root)
@@ -199,6 +202,18 @@ def mount_filesystem(context: Context, step: MountFilesystem) -> None:
     if late:
         context.late_readonly.append(mount)
     _finish(context, mount, step, recursive)
+
+
+def _mode_there(context: Context, step: MountFilesystem) -> int:
+    """Return the mode that a new tmpfs takes over from the directory that it covers; -1: none."""
+    if step.type == "tmpfs" and not any(option.startswith("mode=") for option in step.data):
+        try:
+            node = walk(context.process.namespaces.mount.tree, context.root, step.destination).node
+        except OSError:
+            return -1
+        if isinstance(node, Directory):
+            return node.mode
+    return -1
 
 
 def _copy_up(source: Directory, target: Directory) -> None:

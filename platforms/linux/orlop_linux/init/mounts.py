@@ -285,9 +285,35 @@ def split_readonly(fields: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[
     )
 
 
+def _mode_there(context: Context, fields: dict[str, Any]) -> int:
+    """Return the mode of the directory that a new tmpfs will cover; -1: there is none, or it is no tmpfs."""
+    if fields["type"] != "tmpfs":
+        return -1
+    try:
+        there = resolve.open_in_root(context.root_fd, fields["destination"], os.O_PATH | os.O_DIRECTORY)
+    except OSError:
+        return -1
+    try:
+        return stat.S_IMODE(os.fstat(there).st_mode)
+    finally:
+        os.close(there)
+
+
+def _take_over(mount: int, mode: int, data: Sequence[str]) -> None:
+    """Give the root of the new *mount* a mode, unless the options in *data* have."""
+    if any(option.startswith("mode=") for option in data):
+        return
+    root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount)
+    try:
+        os.fchmod(root, mode)
+    finally:
+        os.close(root)
+
+
 def mount_filesystem(context: Context, fields: dict[str, Any], index: int) -> None:
     """Execute MountFilesystem."""
     wanted, recursive, late = split_readonly(fields)
+    mode = _mode_there(context, fields)
     with At(failure.DETAIL_TARGET):
         target = resolve.make_directory(context.root_fd, fields["destination"])
     try:
@@ -295,9 +321,11 @@ def mount_filesystem(context: Context, fields: dict[str, Any], index: int) -> No
             check_target(context, target, fields["destination"])
         mount = _make(context, fields, index, wanted)
         try:
-            if fields["tmpcopyup"]:
+            if mode >= 0 and fields["tmpcopyup"]:
                 with At(failure.DETAIL_COPY):
                     copyup.copy_up(target, mount, fields["data"])
+            elif mode >= 0:
+                _take_over(mount, mode, fields["data"])
             attributes.apply_attributes(mount, wanted, fields["cleared"], recursive)
             attach(context, mount, target, fields)
             if late:
