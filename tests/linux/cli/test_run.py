@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.linux.child.support import until
 from tests.linux.cli.conftest import DEADLINE, await_end
 
 if TYPE_CHECKING:
@@ -276,6 +277,25 @@ def test_terminal_is_given_back_when_the_container_is_killed(
         run("kill", "one", "KILL")
         assert process.wait(DEADLINE) == 137
     assert termios.tcgetattr(slave) == before
+
+
+def test_terminal_is_taken_again_after_a_stop(
+    run: Runtime, bundle: Bundle, terminal: tuple[int, int]
+) -> None:
+    """A shell makes the terminal its own while a job is stopped."""
+    master, slave = terminal
+    cooked = termios.tcgetattr(slave)
+    with _on(terminal, run, bundle, "echo up; read word; exit 5") as process:
+        read_until(master, b"up")
+        raw = termios.tcgetattr(slave)
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        termios.tcsetattr(slave, termios.TCSANOW, cooked)
+        process.send_signal(signal.SIGCONT)
+        until(lambda: termios.tcgetattr(slave) == raw, "the terminal stays as it is")
+        os.write(master, b"\r")
+        assert process.wait(DEADLINE) == 5
+    assert termios.tcgetattr(slave) == cooked
 
 
 def test_all_output_arrives(run: Runtime, bundle: Bundle) -> None:
