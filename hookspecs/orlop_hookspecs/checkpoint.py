@@ -83,7 +83,7 @@ class RestoreOptions(Frozen):
     empty_ns: tuple[str, ...] = ()
     """Of :data:`EMPTY_NAMESPACES`."""
     lsm_profile: str = ""
-    """``TYPE:NAME`` of the security label that the processes get instead of their own: ``apparmor`` or
+    """``TYPE:NAME`` of the security label that the processes get instead of the config's: ``apparmor`` or
     ``selinux``."""
     lsm_mount_context: str = ""
-    """SELinux context that mounts get instead of their own."""
+    """SELinux context that mounts get instead of the config's."""

@@ -75,9 +75,9 @@ IMAGES: tuple[Command, ...] = (
             ),
             *_IMAGES,
             Flag(("tcp-close",), "restore TCP connections as closed ones", kind=SWITCH),
-            Flag(("lsm-profile",), "security label instead of the kept one", metavar="TYPE:NAME"),
+            Flag(("lsm-profile",), "security label instead of the config's", metavar="TYPE:NAME"),
             Flag(
-                ("lsm-mount-context",), "SELinux context of mounts instead of the kept one", metavar="CONTEXT"
+                ("lsm-mount-context",), "SELinux context of mounts instead of the config's", metavar="CONTEXT"
             ),
             Flag(("console-socket",), "unix socket that receives the terminal's master", metavar="PATH"),
             Flag(("pid-file",), "file that receives the process id of the container process", metavar="FILE"),

@@ -312,10 +312,21 @@ def test_a_mount_point_that_could_be_another_is_refused(run: Runtime, bundle: Bu
 def test_a_checkpoint_that_fails_leaves_the_container_as_it_was(
     run: Runtime, bundle: Bundle, tmp_path: Path
 ) -> None:
-    """A program that was run beside the container's own would end unsaid; a lock is what CRIU refuses."""
+    """The disk is full; and a program that was run beside the container's own would end unsaid."""
     prepare(bundle)
+    full = tmp_path / "full"
+    full.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=700,size=64k", "tmpfs", str(full)], check=True)
     with talking() as talk:
         start(run, bundle, talk)
+        try:
+            status, error = call(
+                run, "checkpoint", "--image-path", str(full), "--work-path", str(tmp_path), "one"
+            )
+            assert (status, error.count("\n"), "criu failed: type DUMP" in error) == (1, 1, True)
+        finally:
+            subprocess.run(["umount", str(full)], check=True)
+        assert run.state("one")["status"] == "running"
         assert call(run, "exec", "--detach", "one", "/bin/sleep", "1000")[0] == 0
         status, error = call(run, "checkpoint", "--image-path", str(tmp_path / "images"), "one")
         assert status == 1

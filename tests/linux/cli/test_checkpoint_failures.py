@@ -178,6 +178,8 @@ def test_a_second_checkpoint_waits_for_the_first_one(
     assert run.state("one")["status"] == "paused"
     assert run("resume", "one").returncode == 0
     assert run.state("one")["status"] == "running"
+    assert run("delete", "--force", "one").returncode == 0
+    assert programs(stand_in) == []
 
 
 def test_a_full_disk(run: Runtime, bundle: Bundle, stand_in: Path, tmp_path: Path) -> None:

@@ -126,6 +126,18 @@ def test_logs_of_before_are_removed_and_links_are_not_followed(
         images.clear(fd, str(path), ("dump.log",))
 
 
+def test_a_log_is_not_written_where_everybody_can_put_a_link(place: tuple[Path, int]) -> None:
+    path, fd = place
+    for mode in (0o777, 0o703):
+        path.chmod(mode)
+        with pytest.raises(PlatformError, match="everybody can write to the directory of the log") as caught:
+            images.clear(fd, str(path), ())
+        assert (caught.value.path, caught.value.errno) == (str(path), errno.EPERM)
+    for mode in (0o1777, 0o775):
+        path.chmod(mode)
+        images.clear(fd, str(path), ())
+
+
 def test_without_an_inventory_there_is_no_checkpoint(place: tuple[Path, int]) -> None:
     path, fd = place
     (path / "inventory.img").unlink()
@@ -200,6 +212,20 @@ def test_names_that_could_be_read_as_others_are_refused(key: str) -> None:
     with pytest.raises(StepError, match="cannot tell this mount point from others") as caught:
         keys.verify_key(key, "/mounts/0")
     assert caught.value.pointer == "/mounts/0"
+
+
+def test_hierarchies_of_cgroups_have_commas_and_nothing_else_that_is_forbidden() -> None:
+    assert keys.hierarchy_key("/sys/fs/cgroup", "", "/mounts/0") == "/sys/fs/cgroup"
+    assert keys.hierarchy_key("/cg", "cpu,cpuacct", "/mounts/0") == "/cg/cpu,cpuacct"
+    for directory, name in (
+        ("/a,b", "cpu"),
+        ("/cg", "a]:b"),
+        ("/cg", "a,"),
+        ("/cg", ",a"),
+        ("/" + "x" * 4090, "a,bcd"),
+    ):
+        with pytest.raises(StepError, match="cannot tell this mount point from others"):
+            keys.hierarchy_key(directory, name, "/mounts/0")
 
 
 def test_mount_points_are_found_where_links_lead(tmp_path: Path) -> None:

@@ -230,7 +230,8 @@ def _mounts_outside(pid: int, step: Any) -> Iterator[tuple[str, str]]:  # noqa: 
             # One mount where there is one hierarchy, else a directory with one for each.
             rest = mount.point.removeprefix(below)
             if mount.point.startswith(below) and (not rest or (rest[0] == "/" and "/" not in rest[1:])):
-                yield keys.verify_key(mount.point, because), keys.verify_key(f"{destination}{rest}", because)
+                name = rest.removeprefix("/")
+                yield keys.hierarchy_key(below, name, because), keys.hierarchy_key(destination, name, because)
 
 
 def _is_bind(step: Any, destination: str) -> bool:  # noqa: ANN401 - DumpProcesses

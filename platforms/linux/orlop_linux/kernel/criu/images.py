@@ -112,9 +112,20 @@ def _verify_parent(directory: int, path: str, depth: int) -> None:
 def clear(directory: int, path: str, names: Sequence[str]) -> None:
     """Remove the logs of an earlier run, so that CRIU makes new files and writes into nobody's.
 
+    The directory may be somebody's, such as a container's user's, but not everybody's; where only owners can
+    rename files, the kernel protects from links of others (fs.protected_symlinks, proc_sys_fs(5)).
+
     Raises:
-        PlatformError: Something that is not a regular file has such a name.
+        PlatformError: Something that is not a regular file has such a name, or could get it meanwhile.
     """
+    mode = os.fstat(directory).st_mode
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise PlatformError(
+            "everybody can write to the directory of the log",
+            path=path,
+            errno=errno.EPERM,
+            hint="criu would follow a link that is put there; use another directory",
+        )
     for name in names:
         try:
             mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode

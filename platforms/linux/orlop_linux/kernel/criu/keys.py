@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from typing import TYPE_CHECKING
 
 from orlop_hookspecs.errors import StepError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _FORBIDDEN = frozenset("[],")
+_HIERARCHY = re.compile(r"[a-z0-9_]+(,[a-z0-9_]+)*")
 _LONGEST = 4095  # PATH_MAX without its end
 
 
@@ -38,6 +40,21 @@ def verify_key(path: str, because: str) -> str:
             hint="a name in a checkpoint has no brackets, commas or control characters",
         )
     return path
+
+
+def hierarchy_key(directory: str, name: str, because: str) -> str:
+    """Return the path of a hierarchy of cgroups in *directory*; of *directory* itself without a *name*.
+
+    Its name is the kernel's: with commas, where one hierarchy has several controllers (cgroups(7)).
+
+    Raises:
+        StepError: CRIU cannot keep it as a name.
+    """
+    verify_key(directory, because)
+    if not name:
+        return directory
+    path = f"{directory.rstrip('/')}/{name}"
+    return path if _HIERARCHY.fullmatch(name) and len(path) <= _LONGEST else verify_key(path, because)
 
 
 def resolved(root: int, path: str) -> str | None:

@@ -229,7 +229,7 @@ class Restoration:
         for destination, because in step.cgroups:
             for name, directory, others in self._cgroups.mounts():
                 mounts += [
-                    {"key": keys.verify_key(f"{destination}/{one}".rstrip("/"), because), "val": directory}
+                    {"key": keys.hierarchy_key(destination, one, because), "val": directory}
                     for one in (name, *others)
                 ]
         asked: dict[str, Any] = {
