@@ -16,9 +16,10 @@ _PLACES = {
 class RunHook(Step):
     """Run one hook with the container's state on its standard input.
 
-    Its environment is exactly ``env``, its working directory is ``/`` and it has its own process group,
-    which is killed when the time is over. ``poststart`` and ``poststop`` hooks are run by the lifecycle
-    after the plan has been executed and stand in no phase.
+    Its environment is exactly ``env``. Its working directory is the bundle; that of ``createContainer`` and
+    ``startContainer`` hooks is the root of the container. It has its own process group, which is killed when
+    the time is over. ``poststart`` and ``poststop`` hooks are run by the lifecycle after the plan has been
+    executed and stand in no phase.
     """
 
     ACT = "run the {kind} hook {path}"

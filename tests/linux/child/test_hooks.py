@@ -58,6 +58,14 @@ def test_environment_arguments_and_directory(box: Box, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_the_directory_is_the_containers_root(box: Box, kind: str) -> None:
+    (box.rootfs / "mark").touch()
+    tool = box.busybox if kind == "createContainer" else "/bin/busybox"
+    box.start(box.config(hooks=hook_of(box, kind, reporting(box, kind, f"{tool} ls -d mark"))))
+    assert report_of(box, kind).read_text() == "mark\n"
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_no_environment(box: Box, kind: str) -> None:
     tool = box.busybox if kind == "createContainer" else "/bin/busybox"
     commands = f"{tool} cat </proc/self/environ; echo end"

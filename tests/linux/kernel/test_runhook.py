@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -77,6 +78,18 @@ with open({str(tmp_path / "out")!r}, "w") as out:
         os.close(leak)
     lines = (tmp_path / "out").read_text().splitlines()
     assert lines == ["['A', 'B'] / True", "[0, 1, 2]"]
+
+
+@pytest.mark.usefixtures("way")
+def test_the_directory_is_the_bundle_as_long_as_it_is_there(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    state = json.dumps({**json.loads(STATE), "bundle": str(bundle)}).encode()
+    hook = shell(f"pwd >>{tmp_path}/out")
+    run_hook(hook, state)
+    bundle.rmdir()
+    run_hook(hook, state)
+    assert (tmp_path / "out").read_text().splitlines() == [str(bundle), "/"]
 
 
 @pytest.mark.usefixtures("way")

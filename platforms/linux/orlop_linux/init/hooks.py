@@ -46,7 +46,10 @@ def _become(context: Context, fields: dict[str, Any], state: int, output: int, r
         syscalls.close_range(3, 0xFFFFFFFF, cloexec=True)
         for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
-        os.chdir("/")
+        if fields["kind"] == "createContainer":
+            os.fchdir(context.root_fd)
+        else:
+            os.chdir("/")
         args = [_bytes(arg) for arg in fields["args"]] or [_bytes(fields["path"])]
         env = [_bytes(entry) for entry in fields["env"]]
         syscalls.prepare_execve(_bytes(fields["path"]), args, env)()

@@ -1,9 +1,9 @@
 """Run one hook of the config in the runtime's namespaces (config.md, "POSIX-platform Hooks").
 
-A hook gets exactly its own environment, ``/`` as its working directory, a session of its own, the state on
-standard input and no other descriptor. It may ignore its input, flood its output, ignore signals or leave
-processes behind: none of that blocks the runtime. Whoever it leaves behind loses the output when the hook
-itself has ended.
+A hook gets exactly its own environment, the bundle as its working directory (``/`` where that is gone), a
+session of its own, the state on standard input and no other descriptor. It may ignore its input, flood its
+output, ignore signals or leave processes behind: none of that blocks the runtime. Whoever it leaves behind
+loses the output when the hook itself has ended.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def run_hook(hook: Mapping[str, Any], state: bytes) -> None:
     try:
         try:
             with critical:
-                child = _Child(_spawn(hook, stdin, writer))
+                child = _Child(_spawn(hook, _directory(state), stdin, writer))
         except OSError as error:
             raise hook_error(hook, cannot_run(reason(error)), number=error.errno) from error
         finally:
@@ -76,8 +76,24 @@ def _state_file(state: bytes) -> int:
     return fd
 
 
-def _spawn(hook: Mapping[str, Any], stdin: int, output: int) -> int:
-    """Start the hook's program and return its pid.
+def _directory(state: bytes) -> bytes:
+    """Return the bundle's path, if it can be entered: hooks of other runtimes start there, too."""
+    from orlop_linux.init import jsontext
+
+    try:
+        document = jsontext.loads(state)
+    except ValueError:
+        document = None
+    bundle = document.get("bundle") if isinstance(document, dict) else None
+    if isinstance(bundle, str) and bundle.startswith("/") and "\0" not in bundle:
+        place = os.fsencode(bundle)
+        if os.path.isdir(place) and os.access(place, os.X_OK, effective_ids=True):
+            return place
+    return b"/"
+
+
+def _spawn(hook: Mapping[str, Any], directory: bytes, stdin: int, output: int) -> int:
+    """Start the hook's program in *directory* and return its pid.
 
     posix_spawn(3) of the standard library can change neither the directory nor close what is inherited, and
     fork(2) is not for a threaded caller: this is the C function under ``subprocess``, which does all of it
@@ -102,7 +118,7 @@ def _spawn(hook: Mapping[str, Any], stdin: int, output: int) -> int:
             streams = (stdin, -1, -1, output, -1, output, report, problem)
             try:
                 pid: int = fork_exec(
-                    argv, (path,), close_others, (problem,), b"/", env, *streams,
+                    argv, (path,), close_others, (problem,), directory, env, *streams,
                     defaults, session, -1, None, None, None, -1, None, vfork,
                 )  # fmt: skip
             finally:
@@ -111,7 +127,7 @@ def _spawn(hook: Mapping[str, Any], stdin: int, output: int) -> int:
         finally:
             os.close(report)
     except (ImportError, TypeError):
-        return _spawn_publicly(path, argv, env, stdin, output)
+        return _spawn_publicly(path, argv, env, directory, (stdin, output))
     if fault:
         # "OSError:2:" and where; the number is hexadecimal.
         try:
@@ -123,9 +139,12 @@ def _spawn(hook: Mapping[str, Any], stdin: int, output: int) -> int:
     return pid
 
 
-def _spawn_publicly(path: bytes, argv: list[bytes], env: list[bytes], stdin: int, output: int) -> int:
+def _spawn_publicly(
+    path: bytes, argv: list[bytes], env: list[bytes], directory: bytes, streams: tuple[int, int]
+) -> int:
     import subprocess
 
+    stdin, output = streams
     environment = {}
     for entry in env:
         key, _, value = entry.partition(b"=")
@@ -136,7 +155,7 @@ def _spawn_publicly(path: bytes, argv: list[bytes], env: list[bytes], stdin: int
         stdin=stdin,
         stdout=output,
         stderr=output,
-        cwd="/",
+        cwd=directory,
         env=environment,
         start_new_session=True,
     )
