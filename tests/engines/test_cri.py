@@ -1,12 +1,10 @@
-"""containerd's plugin for Kubernetes on orlop, driven as a kubelet drives it."""
+"""containerd's plugin for Kubernetes, and CRI-O, on orlop, driven as a kubelet drives them."""
 
 from __future__ import annotations
 
-import base64
 import importlib.util
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -17,8 +15,11 @@ import pytest
 from tests.engines import image
 from tests.engines.conftest import orlop_command
 from tests.engines.containerd import Containerd
-from tests.engines.cri import PATIENCE, Client, CriError
+from tests.engines.cri import CriError
+from tests.engines.crio import Crio
 from tests.engines.daemon import Left, left_by, members, nothing_left, until
+from tests.engines.kubelet import PEER, Node
+from tests.engines.terminal import Session
 from tests.needs import lacks
 
 # What the how-to page shows, and what keeps this daemon apart from all others.
@@ -65,24 +66,20 @@ ADD) echo '{"cniVersion": "1.0.0", "interfaces": [{"name": "eth0", "sandbox": "'
 VERSION) echo '{"cniVersion": "1.0.0", "supportedVersions": ["1.0.0"]}' ;;
 esac
 """
-_OF_CONTAINER = re.compile(r"(cri-containerd-)?[0-9a-f]{64}(\.scope)?")
 
 
-class Node:
-    """A machine of a cluster, as its kubelet sees it.
+class Plugin(Node):
+    """A node whose kubelet talks to containerd.
 
     Args:
         driver: What makes the cgroups: ``cgroupfs`` or ``systemd``.
         newer: Take the containerd that is newer than the distribution's.
     """
 
+    scope = "cri-containerd-"
+
     def __init__(self, driver: str, *, newer: bool = False) -> None:
         """Start containerd with the plugin, and the client."""
-        if importlib.util.find_spec("cri_api") is None:
-            pytest.skip("needs the Python package container-runtime-interface-api (the extra engines)")
-        self.peer = shutil.which("runc") or "/bin/false"
-        self.driver = driver
-        self.newer = newer
         self._network = Path(tempfile.mkdtemp(prefix="oe-cni-"))
         (self._network / "none.conflist").write_text(json.dumps(_NETWORK))
         (self._network / "nothing").write_text(_PLUGIN)
@@ -93,7 +90,7 @@ class Node:
             pause=image.PAUSE,
             cni=self._network,
             runtime=orlop_command(),
-            peer=self.peer,
+            peer=PEER,
             systemd=json.dumps(driver == "systemd"),
             no_apparmor=json.dumps(bool(lacks("apparmor"))),
         )
@@ -102,99 +99,32 @@ class Node:
         except BaseException:
             shutil.rmtree(self._network)
             raise
-        self.daemon = self.containerd.daemon
-        self.logs = self.daemon.scratch / "logs"
-        self.call = Client(self.daemon.scratch / "sock")
+        super().__init__(self.containerd.daemon, driver)
 
-    def config(self, name: str, **security: Any) -> dict[str, Any]:
-        """Return the config of a pod on the host's network."""
-        return {
-            "metadata": {"name": name, "uid": f"uid-{name}", "namespace": "default"},
-            "log_directory": str(self.logs / name),
-            "linux": {
-                "cgroup_parent": f"/{self._parent(name)}",
-                "security_context": {"namespace_options": {"network": "NODE"}, **security},
-            },
-        }
+    def record(self, runtime: str, ident: str) -> Path:
+        """Return the directory in which a runtime, ``orlop`` or ``peer``, keeps the state of a container."""
+        return self.daemon.inside(f"/run/{'rt' if runtime == 'orlop' else runtime}/k8s.io/{ident}")
 
-    def _parent(self, name: str) -> str:
-        """Return the cgroup of a pod, as a kubelet says it: systemd's slices have long names."""
-        if self.driver == "systemd":
-            return f"{self.daemon.slice.removesuffix('.slice')}-{name}.slice"
-        return f"{self.daemon.parent}/{name}"
-
-    def group(self, pod: str, container: str, controller: str) -> Path:
-        """Return the cgroup of a container of a pod."""
-        root = Path("/sys/fs/cgroup")
-        if self.driver == "systemd":
-            return root / self.daemon.slice / self._parent(pod) / f"cri-containerd-{container}.scope"
-        top = root if (root / "cgroup.procs").exists() else root / controller
-        return top / self.daemon.parent / pod / container
-
-    def pod(self, name: str, handler: str = "", **security: Any) -> tuple[str, dict[str, Any]]:
-        """Run the sandbox of a pod; return its identifier and its config."""
-        config = self.config(name, **security)
-        made = self.call("RunPodSandbox", config=config, runtime_handler=handler)
-        return made["pod_sandbox_id"], config
-
-    def container(self, pod: tuple[str, dict[str, Any]], name: str, *command: str, **more: Any) -> str:
-        """Create and start a container in a pod."""
-        ident, config = pod
-        described = {
-            "metadata": {"name": name},
-            "image": {"image": image.NAME},
-            "command": command,
-            "log_path": f"{name}.log",
-            **more,
-        }
-        made = self.call("CreateContainer", pod_sandbox_id=ident, config=described, sandbox_config=config)[
-            "container_id"
-        ]
-        self.call("StartContainer", container_id=made)
-        found: str = made
-        return found
-
-    def status(self, container: str) -> dict[str, Any]:
-        """Return the status of a container."""
-        found: dict[str, Any] = self.call("ContainerStatus", container_id=container)["status"]
-        return found
-
-    def execute(self, container: str, *command: str) -> tuple[int, str, str]:
-        """Run a command in a container; return its exit status and what it has written."""
-        done = self.call("ExecSync", container_id=container, cmd=command, timeout=int(PATIENCE))
-        out, err = (base64.b64decode(done.get(name, "")).decode() for name in ("stdout", "stderr"))
-        return done.get("exit_code", 0), out, err
-
-    def left(self) -> Left:
-        """Return all that pods could leave behind."""
+    def traces(self) -> Left:
+        """Return what containers could leave behind, but for pods."""
         left = left_by(
             self.daemon,
             "/run/rt/k8s.io",
             "/run/peer/k8s.io",
             f"{self.daemon.scratch}/state/io.containerd.runtime.v2.task/k8s.io",
         )
-        # A kubelet makes the groups of pods and removes them.
-        left["cgroups"] = {group for group in left["cgroups"] if _OF_CONTAINER.fullmatch(Path(group).name)}
         if self.driver == "systemd":
-            left["units"] = self.daemon.units("cri-containerd-")
-        left["pods"] = {one["id"] for one in self.call("ListPodSandbox").get("items", [])}
+            left["units"] = self.daemon.units(self.scope)
         return left
-
-    def clear(self) -> None:
-        """Stop and remove all pods."""
-        for one in self.call("ListPodSandbox").get("items", []):
-            self.call("StopPodSandbox", pod_sandbox_id=one["id"])
-            self.call("RemovePodSandbox", pod_sandbox_id=one["id"])
 
     def close(self) -> None:
         """Stop it all."""
-        self.call.close()
-        self.containerd.close()
+        super().close()
         shutil.rmtree(self._network)
 
 
 Way = tuple[str, bool]
-"""What makes the cgroups, and whether containerd is newer than the distribution's."""
+"""What makes the cgroups, and whether containerd is newer than the distribution's; or ``crio``."""
 
 
 @pytest.fixture(scope="module")
@@ -209,9 +139,11 @@ def machines() -> Iterator[dict[Way, Node]]:
 @pytest.fixture
 def node(machines: dict[Way, Node], request: pytest.FixtureRequest) -> Iterator[Node]:
     """Provide a node; whatever a test has done, nothing of it is left."""
+    if importlib.util.find_spec("cri_api") is None:
+        pytest.skip("needs the Python package container-runtime-interface-api (the extra engines)")
     driver, newer = request.param
     if request.param not in machines:
-        machines[request.param] = Node(driver, newer=newer)
+        machines[request.param] = Crio() if driver == "crio" else Plugin(driver, newer=newer)
     machine = machines[request.param]
     before = machine.left()
     yield machine
@@ -225,14 +157,16 @@ _FILES = pytest.param(("cgroupfs", False), id="cgroupfs")
 _UNITS = pytest.param(("systemd", False), id="systemd", marks=_SYSTEMD)
 _NEWER = pytest.param(("cgroupfs", True), id="newer", marks=_HAS_NEWER)
 _NEWER_UNITS = pytest.param(("systemd", True), id="systemd-newer", marks=[_SYSTEMD, _HAS_NEWER])
-newer_only = pytest.mark.parametrize("node", [_NEWER], indirect=True)
+_CRIO = pytest.param(("crio", False), id="crio")
+newest = pytest.mark.parametrize("node", [_NEWER, _CRIO], indirect=True)
 newer_both = pytest.mark.parametrize("node", [_NEWER, _NEWER_UNITS], indirect=True)
 newer_too = pytest.mark.parametrize("node", [_FILES, _NEWER], indirect=True)
-systemd_too = pytest.mark.parametrize("node", [_FILES, _UNITS, _NEWER], indirect=True)
-all_ways = pytest.mark.parametrize("node", [_FILES, _UNITS, _NEWER, _NEWER_UNITS], indirect=True)
+all_files = pytest.mark.parametrize("node", [_FILES, _NEWER, _CRIO], indirect=True)
+systemd_too = pytest.mark.parametrize("node", [_FILES, _UNITS, _NEWER, _CRIO], indirect=True)
+all_ways = pytest.mark.parametrize("node", [_FILES, _UNITS, _NEWER, _NEWER_UNITS, _CRIO], indirect=True)
 
 
-@newer_too
+@all_files
 def test_the_plugin_is_ready(node: Node) -> None:
     conditions = node.call("Status")["status"]["conditions"]
     assert {"type": "RuntimeReady", "status": True} in conditions
@@ -246,7 +180,7 @@ def test_the_life_of_a_container(node: Node) -> None:
     )
     assert node.status(made)["state"] == "CONTAINER_RUNNING"
     log = node.logs / "one/first.log"
-    until(lambda: log.exists() and log.read_text().endswith("stdout F up\n"), node.containerd.log)
+    until(lambda: log.exists() and log.read_text().endswith("stdout F up\n"), node.log)
     node.call("StopContainer", container_id=made, timeout=120)
     status = node.status(made)
     assert (status["state"], status["exit_code"]) == ("CONTAINER_EXITED", 3)
@@ -258,7 +192,7 @@ def test_the_life_of_a_container(node: Node) -> None:
     node.call("RemovePodSandbox", pod_sandbox_id=pod[0])
 
 
-@newer_too
+@all_files
 def test_a_container_that_ignores_the_polite_signal_is_killed(node: Node) -> None:
     made = node.container(node.pod("one"), "first", "sleep", "1000")
     node.call("StopContainer", container_id=made, timeout=0)
@@ -320,7 +254,7 @@ def test_the_security_context_is_applied(node: Node) -> None:
     assert shown.split() == [str(image.PLAIN), *groups, *words]
 
 
-@newer_too
+@all_files
 def test_mounts(node: Node) -> None:
     place = node.daemon.scratch / "volume"
     place.mkdir(exist_ok=True)
@@ -333,36 +267,37 @@ def test_mounts(node: Node) -> None:
     assert node.execute(made, "touch", "/ro/file")[0] == 1
 
 
-@newer_too
+@all_files
 def test_a_handler_chooses_the_runtime(node: Node) -> None:
-    records = "/run/rt/k8s.io/{}/record.json"
     for handler in ("", "orlop"):
-        ident, _ = node.pod(f"pod{handler}", handler)
-        assert node.daemon.inside(records.format(ident)).exists()
-        status = node.call("PodSandboxStatus", pod_sandbox_id=ident)["status"]
-        assert status.get("runtime_handler", "") == handler
-    if node.peer != "/bin/false":
-        ident, _ = node.pod("peer", "peer")
-        assert node.daemon.inside(f"/run/peer/k8s.io/{ident}").exists()
-        assert not node.daemon.inside(records.format(ident)).exists()
-    with pytest.raises(CriError, match='no runtime for "nobody" is configured'):
+        pod = node.pod(f"pod{handler}", handler)
+        made = node.container(pod, "first", "sleep", "1000")
+        assert (node.record("orlop", made) / "record.json").exists()
+        status = node.call("PodSandboxStatus", pod_sandbox_id=pod[0])["status"]
+        # CRI-O does not tell.
+        assert isinstance(node, Crio) or status.get("runtime_handler", "") == handler
+    if PEER != "/bin/false":
+        made = node.container(node.pod("peer", "peer"), "first", "sleep", "1000")
+        assert node.record("peer", made).exists()
+        assert not node.record("orlop", made).exists()
+    with pytest.raises(CriError, match="nobody"):
         node.pod("nobody", "nobody")
 
 
-@newer_only
+@newest
 def test_the_features_of_each_handler_are_told(node: Node) -> None:
     told = node.call("Status")
     supported = {"recursive_read_only_mounts": True, "user_namespaces": True}
     features = {one.get("name", ""): one["features"] for one in told["runtime_handlers"]}
     # Without a name it is the default one.
     assert features["orlop"] == features[""] == supported
-    if node.peer != "/bin/false":
+    if PEER != "/bin/false":
         # Debian's runc does not tell of mounts with other owners before version 1.2.
         assert features["peer"].items() <= supported.items()
         assert features["peer"]["recursive_read_only_mounts"]
 
 
-@newer_only
+@newest
 def test_a_mount_is_read_only_with_all_below_it(node: Node) -> None:
     place = node.daemon.scratch / "volume"
     with node.daemon.mounted(place / "below"):
@@ -437,14 +372,14 @@ def test_a_program_that_cannot_run_is_told_by_its_name(node: Node) -> None:
     assert node.status(listed[0]["id"])["reason"] == "StartError"
 
 
-@pytest.mark.parametrize("node", [_FILES], indirect=True)
+@pytest.mark.parametrize("node", [_FILES, _CRIO], indirect=True)
 def test_many_pods_one_by_one_and_at_once_leave_nothing(node: Node) -> None:
     """The fixture looks for what is left."""
     pod = node.pod("one")
 
     def one(number: int) -> int:
         made = node.container(pod, f"c{number}", "sh", "-c", "exit 3")
-        until(lambda: node.status(made)["state"] == "CONTAINER_EXITED", node.containerd.log)
+        until(lambda: node.status(made)["state"] == "CONTAINER_EXITED", node.log)
         status: int = node.status(made)["exit_code"]
         node.call("RemoveContainer", container_id=made)
         return status
@@ -454,3 +389,40 @@ def test_many_pods_one_by_one_and_at_once_leave_nothing(node: Node) -> None:
     made = node.call.all("RunPodSandbox", [{"config": config} for config in configs])
     for method in ("StopPodSandbox", "RemovePodSandbox"):
         node.call.all(method, [{"pod_sandbox_id": one["pod_sandbox_id"]} for one in made])
+
+
+@all_files
+def test_the_streams_of_a_command(node: Node) -> None:
+    made = node.container(node.pod("one"), "first", "sleep", "1000")
+    done = node.stream(made, "sh", "-c", "read x; echo $x; echo err >&2; exit 7", feed="word\n")
+    assert (done.returncode, done.stdout, done.stderr) == (7, "word\n", "err\n")
+    assert node.stream(made, "sh", "-c", "kill -9 $$").returncode == 137
+    assert node.stream(made, "head", "-c", "300000", "/dev/zero").stdout == "\0" * 300_000
+
+
+@all_files
+def test_a_command_on_a_terminal(node: Node) -> None:
+    made = node.container(node.pod("one"), "first", "sleep", "1000")
+    with Session(node.streams("Exec", made, cmd=["sh"], tty=True, stdin=True, stdout=True)) as terminal:
+        terminal.until(b"# ")
+        terminal.resize(20, 50)
+        terminal.type(b"until stty size | grep '20 50'; do sleep 0.01; done; echo re''ady; sleep 1000\n")
+        terminal.until(b"ready")
+        terminal.type(b"\x03")
+        terminal.until(b"^C")
+        terminal.type(b"echo status=$?\n")
+        terminal.until(b"status=130")
+        terminal.type(b"tty; exit 5\n")
+        terminal.until(b"/dev/pts/0")
+        assert terminal.end() == 5
+
+
+@all_files
+def test_the_streams_of_a_container(node: Node) -> None:
+    pod = node.pod("one")
+    asked = {"stdin": True, "stdin_once": True}
+    made = node.container(pod, "first", "sh", "-c", "read x; echo $x; read y; exit 4", **asked)
+    attached = node.streams("Attach", made, stdin=True, stdout=True, stderr=True)
+    assert node.carry(attached, "word\nmore\n").stdout == "word\n"
+    until(lambda: node.status(made)["state"] == "CONTAINER_EXITED", node.log)
+    assert node.status(made)["exit_code"] == 4

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.engines import store, test_cri
+from tests.engines import crio, store, test_cri
 
 from orlop.cli import table
 from orlop.cli.parse import WrongUsageError, parse_command, parse_options
@@ -90,9 +90,16 @@ def configuration(page: str, language: str) -> dict[str, Any]:
     """Return what all blocks of a page say together; a later block of the same table adds to it."""
     found: dict[str, Any] = {}
     for text in blocks(ROOT / f"docs/how-to/{page}.md", language):
-        for key, value in _parsed(text, language).items():
-            found[key] = value if not isinstance(value, dict) else {**found.get(key, {}), **value}
+        _add(found, _parsed(text, language))
     return found
+
+
+def _add(found: dict[str, Any], more: dict[str, Any]) -> None:
+    for key, value in more.items():
+        if isinstance(value, dict):
+            _add(found.setdefault(key, {}), value)
+        else:
+            found[key] = value
 
 
 def test_podman_is_configured_as_it_was_tried() -> None:
@@ -125,3 +132,13 @@ def test_containerd_is_configured_for_kubernetes_as_it_was_tried(*, newer: bool)
     runtime = shown["plugins"][service]["containerd"]["runtimes"]["orlop"]
     assert runtime["runtime_type"] == tried["runtimes"]["orlop"]["runtime_type"]
     assert runtime["options"].items() <= tried["runtimes"]["orlop"]["options"].items()
+
+
+def test_crio_is_configured_as_it_was_tried() -> None:
+    shown = configuration("crio", "toml")["crio"]["runtime"]
+    words = dict.fromkeys(("scratch", "pause", "peer"), "")
+    text = crio._CONFIGURATION.format(**words, runtime="/usr/local/bin/orlop")
+    tried = tomllib.loads(text)["crio"]["runtime"]
+    for name in ("cgroup_manager", "default_runtime"):
+        assert shown[name] == tried[name]
+    assert shown["runtimes"]["orlop"] == {**tried["runtimes"]["orlop"], "runtime_root": "/run/orlop"}
