@@ -82,6 +82,7 @@ def test_input_and_output_pass_through(one: Runtime) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "from outside\n", "done\n")
 
 
+@pytest.mark.every_lane
 def test_the_process_is_in_all_namespaces_and_cgroups_of_the_container(one: Runtime, tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     done = one(
@@ -101,6 +102,7 @@ def test_the_process_is_in_all_namespaces_and_cgroups_of_the_container(one: Runt
     )
 
 
+@pytest.mark.every_lane
 @pytest.mark.parametrize("end", ["kill --all", "delete --force"])
 def test_what_ends_the_container_ends_its_processes(one: Runtime, tmp_path: Path, end: str) -> None:
     pid_file = tmp_path / "pid"
@@ -258,12 +260,10 @@ def test_states(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     assert (done.returncode, "cannot exec in a stopped container" in done.stderr) == (255, True)
 
 
+@pytest.mark.every_lane
 def test_a_paused_container_is_joined_and_waited_for(one: Runtime) -> None:
     assert one("pause", "one").returncode == 0
-    with running(
-        one.arguments("exec", "--ignore-paused", "one", "sh", "-c", "exit 4"),
-        stdin=subprocess.DEVNULL,
-    ) as process:
+    with running(one.arguments("exec", "--ignore-paused", "one", "sh", "-c", "exit 4")) as process:
         # It is in the cgroup, and waits there.
         while len(processes(one)) < 2:
             assert process.poll() is None
@@ -274,9 +274,7 @@ def test_a_paused_container_is_joined_and_waited_for(one: Runtime) -> None:
 def test_a_command_that_waits_in_a_paused_container_can_be_stopped(one: Runtime) -> None:
     assert one("pause", "one").returncode == 0
     with running(
-        one.arguments("exec", "--ignore-paused", "one", "true"),
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        one.arguments("exec", "--ignore-paused", "one", "true"), stderr=subprocess.DEVNULL
     ) as process:
         while len(processes(one)) < 2:
             assert process.poll() is None

@@ -34,6 +34,12 @@ CONFIG: dict[str, Any] = {
 }
 
 
+def managed_user() -> int:
+    """Return the id of a user whose manager runs."""
+    places = Path("/run/user").glob("[1-9]*")
+    return min(int(place.name) for place in places if (place / "systemd/private").exists())
+
+
 def image(rootfs: Path) -> None:
     """Make a root file system of a static busybox."""
     for name in ("bin", "dev", "proc", "sys/fs/cgroup", "tmp"):

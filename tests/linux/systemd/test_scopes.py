@@ -133,6 +133,20 @@ def test_devices_are_denied_by_both(box: Box) -> None:
     assert box.run("/bin/sh", "-c", script, name=f"{box.name}-d") == "defaults\n"
 
 
+def test_a_further_process_is_in_the_scope_or_below(box: Box) -> None:
+    made = box.create()
+    made.start()
+    group = cgroup_of(made)
+    (group / "below").mkdir()
+    null = os.open("/dev/null", os.O_RDWR)
+    for cgroups, place in (({}, group), ({"": "below"}, group / "below")):
+        process = made.exec(["/bin/sleep", "600"], stdio=(null, null, null), cgroups=cgroups)
+        text = Path(f"/proc/{process.pid}/cgroup").read_text()
+        assert text == f"0::{str(place).removeprefix('/sys/fs/cgroup')}\n"
+    os.close(null)
+    assert len(made.processes()) == 3
+
+
 def test_an_update_reaches_kernel_and_systemd(box: Box) -> None:
     made = box.create(resources=LIMITS)
     unit = f"orlop-{box.name}.scope"

@@ -182,6 +182,14 @@ class FakeSystemd:
             self.units[unit][name] = value
         return None, (), []
 
+    def do_attach_processes_to_unit(
+        self, unit: str, below: str, pids: list[int]
+    ) -> tuple[str | None, tuple[Any, ...], list[Message]]:
+        if unit not in self.units:
+            raise CallFailedError(NOT_THERE, f"Unit {unit} not loaded.")
+        self.units[unit].setdefault("attached", []).append((below, pids))
+        return None, (), []
+
     def do_kill_unit(
         self, unit: str, whom: str, number: int
     ) -> tuple[str | None, tuple[Any, ...], list[Message]]:

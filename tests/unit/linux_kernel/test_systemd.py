@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,27 @@ def test_a_scope_is_started_and_stopped(systemd: FakeSystemd, record: Record, jo
     assert systemd.units == {}
     assert systemd.calls[-2:] == ["StopUnit", "ResetFailedUnit"]
     undo(record, *journal[0], Ends())
+
+
+def test_a_further_process_is_moved_by_systemd(
+    systemd: FakeSystemd, record: Record, journal: Entries, tmp_path: Path
+) -> None:
+    path = start(record, journal)
+    group = {"mount": f"{tmp_path}/unified", "path": path, "version": 2, "controllers": []}
+    record.kernel["cgroups"] = [group]
+    for below in ("", "/below"):
+        place = Path(f"{tmp_path}/unified{path}{below}")
+        place.mkdir(parents=True)
+        (place / "cgroup.procs").write_text("77\n78\n")
+        descriptor = os.open(place, os.O_RDONLY)
+        try:
+            scope.join(record, descriptor, 78)
+            assert systemd.units["orlop-web.scope"]["attached"].pop() == (below, [78])
+            with pytest.raises(StepError, match="did not move the process"):
+                scope.join(record, descriptor, 7)
+        finally:
+            os.close(descriptor)
+    assert systemd.signatures["AttachProcessesToUnit"] == "ssau"
 
 
 def test_slices_have_defaults() -> None:

@@ -139,8 +139,13 @@ class Entry(Launch):
             # What was opened is of the process that was meant: asked after it was opened.
             if not is_alive(record.pid, record.start_time):
                 raise _stopped(record)
-            fds = [*groups, *(fd for fd, _ in joins), *([root] if root >= 0 else [])]
-            self._bear_twice(request, fds)
+            fds = [*(fd for fd, _ in joins), *([root] if root >= 0 else [])]
+            try:
+                self._bear_twice(request, [*groups, *fds])
+            except StepError as error:
+                if error.errno != errno.EACCES or unified is None or tasks:
+                    raise
+                self._bear_outside(error, unified, request, fds)
         except (FileNotFoundError, ProcessLookupError) as error:
             raise _stopped(record) from error
         finally:
@@ -148,6 +153,17 @@ class Entry(Launch):
                 if fd >= 0:
                     os.close(fd)
         self._reap_stage()
+
+    def _bear_outside(self, error: StepError, cgroup: int, request: dict[str, Any], fds: list[int]) -> None:
+        """Make the process in the caller's cgroup, and have systemd move it, as the caller may not."""
+        if self._record.kernel.get("systemd") is None:
+            error.hint = "the cgroup above the caller's and the container's has to belong to the caller"
+            raise error
+        from orlop_linux.kernel.systemd.scope import join
+
+        self._reap_stage()
+        self._bear_twice(request | {"cgroup": False}, fds)
+        join(self._record, cgroup, self.pid)
 
     def _bear_twice(self, request: dict[str, Any], fds: list[int]) -> None:
         try:

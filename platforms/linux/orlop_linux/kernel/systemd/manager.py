@@ -112,6 +112,10 @@ class Manager:
         """Change properties of a unit until the next boot."""
         self._bus.call(MANAGER, "SetUnitProperties", "sba(sv)", (unit, True, list(properties)))
 
+    def attach(self, unit: str, below: str, pid: int) -> None:
+        """Move a process into the cgroup of a unit, or into the one at the path *below* it."""
+        self._bus.call(MANAGER, "AttachProcessesToUnit", "ssau", (unit, below, [pid]))
+
     def stop(self, unit: str) -> None:
         """Kill what is in a unit, stop it, and forget that it failed. Idempotent."""
         try:

@@ -1,8 +1,9 @@
-"""The transient scope of one container: started, and changed by updates."""
+"""The transient scope of one container: started, changed by updates, joined by further processes."""
 
 from __future__ import annotations
 
 import errno
+import os
 from typing import TYPE_CHECKING, Any
 
 from orlop_hookspecs.errors import PlatformError, StepError
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from orlop_hookspecs.record import Record
     from orlop_hookspecs.steps import CreateScope
     from orlop_linux.kernel.systemd.properties import Property
+
+UNIFIED = 2
+"""Version of the hierarchy that is systemd's own."""
 
 _NEEDED = frozenset({"Delegate", "Description", "PIDs", "Slice"})
 _UNKNOWN = "Cannot set property "
@@ -166,3 +170,34 @@ def change(record: Record, properties: list[Property]) -> None:
         manager.set_properties(known.unit, properties)
     finally:
         manager.close()
+
+
+def join(record: Record, cgroup: int, pid: int) -> None:
+    """Have systemd move a process to the open *cgroup*, the scope's own or one below.
+
+    A user may not do it whose own cgroup is elsewhere, as that of a login is: the cgroup above both is the
+    system's (cgroups(7), delegation containment). The user's manager asks the system's to do it.
+
+    Raises:
+        PlatformError: systemd cannot be reached.
+        StepError: systemd refused.
+    """
+    from orlop_linux.live.cgroups import groups_of, read_file
+    from orlop_linux.live.systemd import unit_of
+
+    known = unit_of(record)
+    assert known is not None  # noqa: S101 - the caller has looked
+    place = os.readlink(f"/proc/self/fd/{cgroup}")
+    own = next(group.directory for group in groups_of(record) if group.version == UNIFIED)
+    manager = Manager(user=known.user)
+    try:
+        manager.attach(known.unit, place.removeprefix(own), pid)
+    finally:
+        manager.close()
+    if str(pid) not in read_file(cgroup, "cgroup.procs", 1 << 26).split():
+        raise StepError(
+            f"systemd did not move the process into {known.unit}",
+            path=place,
+            errno=errno.EIO,
+            container=record.id,
+        )
