@@ -60,6 +60,8 @@ def delete(site: Site, container: str, *, force: bool = False, only: Record | No
             check("delete", status, container)
         try:
             if status != "stopped":
+                # Nobody is killed in a state root that is read-only: nothing could be noted, or removed.
+                _written(slot.append, journal.FILE, b"")
                 kernel.terminate(record)
             destroy(site, slot, record, kernel)
         except OrlopError as error:

@@ -1,7 +1,7 @@
 """Where something of the host is not as usual: one clear line, the right status, and nothing has changed.
 
-No procfs or that of another pid namespace, no cgroups, few descriptors, a full disk, closed standard
-descriptors, a current directory that is gone.
+No procfs or that of another pid namespace, no cgroups, a state root that is read-only, few descriptors, a
+full disk, closed standard descriptors, a current directory that is gone.
 """
 
 from __future__ import annotations
@@ -95,7 +95,6 @@ WITHOUT_CGROUPS = {
 }
 
 
-@pytest.mark.every_lane
 @pytest.mark.parametrize("prefix", WITHOUT_CGROUPS.values(), ids=list(WITHOUT_CGROUPS))
 def test_cgroups_that_cannot_be_seen_are_not_gone(
     one: Runtime, bundle: Bundle, prefix: Sequence[str]
@@ -105,6 +104,21 @@ def test_cgroups_that_cannot_be_seen_are_not_gone(
         refused(called(prefix, one, *arguments), status, NO_CGROUPS)
     # Nothing but a signal is asked for, and none of the cgroups is needed for it.
     assert called(prefix, one, "kill", "one", "0").returncode == 0
+    assert json.loads(called(prefix, one, "state", "one").stdout) == before
+    assert one.state("one") == before
+    assert one.names() == ["one"]
+
+
+def test_a_state_root_that_is_read_only(one: Runtime, bundle: Bundle) -> None:
+    before, root = one.state("one"), one.root
+    script = f'mount --bind {root} {root} && mount -o remount,bind,ro {root} && exec "$@"'
+    prefix = ("unshare", "--mount", "sh", "-c", script, "sh")
+    for arguments in (
+        ("create", "--bundle", str(bundle), "two"),
+        ("run", "--detach", "--bundle", str(bundle), "two"),
+        ("delete", "--force", "one"),
+    ):
+        refused(called(prefix, one, *arguments), 1, "read-only file system")
     assert json.loads(called(prefix, one, "state", "one").stdout) == before
     assert one.state("one") == before
     assert one.names() == ["one"]
