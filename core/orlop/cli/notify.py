@@ -15,7 +15,7 @@ import time
 
 from orlop.lifecycle import create as create_verb
 from orlop.lifecycle.bundle import CONFIG, locate, read_config
-from orlop.lifecycle.site import find
+from orlop.lifecycle.site import READINESS, find
 from orlop.lifecycle.start import start
 from orlop_hookspecs.errors import ConfigError, DocumentError, PlatformError, UsageError
 
@@ -30,11 +30,10 @@ if TYPE_CHECKING:
     from orlop_hookspecs.launch import LaunchOptions
 
 VARIABLE = "NOTIFY_SOCKET"
-PLACE = "/run/notify"
-"""Where the container has the directory of its socket."""
+PLACE, _, _SOCKET = READINESS.partition("=")[2].rpartition("/")
+"""Where the container has the directory of its socket, and the socket's name in it."""
 
 _DIRECTORY = "notify"
-_SOCKET = "notify.sock"
 _MODE = 0o755
 _ANYBODY = 0o777
 _OPTIONS = ["bind", "ro", "nosuid", "nodev", "noexec"]
@@ -313,7 +312,7 @@ def _with_socket(text: bytes, directory: str) -> dict[str, Any] | None:
     if not isinstance(environment, list) or not isinstance(mounts, list):
         return None
     others = [one for one in environment if not (isinstance(one, str) and one.startswith(f"{VARIABLE}="))]
-    process["env"] = [*others, f"{VARIABLE}={PLACE}/{_SOCKET}"]
+    process["env"] = [*others, READINESS]
     mount = {"destination": PLACE, "type": "bind", "source": directory, "options": _OPTIONS}
     config["mounts"] = [*mounts, mount]
     return config

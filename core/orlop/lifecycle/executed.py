@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orlop.lifecycle.site import READINESS
 from orlop_hookspecs.documents.process import Capabilities, User
 from orlop_hookspecs.errors import ConfigError, UsageError
 from orlop_hookspecs.frozen import Frozen, frozen
@@ -52,8 +53,10 @@ class Changes(Frozen):
         changes: dict[str, Any] = {"args": self.args, "terminal": self.terminal, "command_line": None}
         if self.cwd:
             changes["cwd"] = self.cwd
-        if self.env:
-            changes["env"] = (*(base.env or ()), *self.env)
+        # That the container is ready is its own process's to say.
+        inherited = tuple(one for one in base.env or () if one != READINESS)
+        if self.env or inherited != (base.env or ()):
+            changes["env"] = (*inherited, *self.env)
         if self.uid is not None or self.gid is not None or self.groups:
             changes["user"] = self._user(base.user or User(uid=0, gid=0))
         if self.capabilities:

@@ -27,6 +27,9 @@ NO_PROCESS = "no-process"
 CALLERS_KEYRING = "callers-keyring"
 """Name of the file that marks a container whose processes keep the session keyring of their caller."""
 
+READINESS = "NOTIFY_SOCKET=/run/notify/notify.sock"
+"""What the environment of the container process has when somebody waits for it to be ready (sd_notify(3))."""
+
 _KNOWN_LIMIT = 10_000
 
 OWNERS = "owners.json"

@@ -131,6 +131,9 @@ def test_start_returns_when_the_container_is_ready(
         os.close(barrier)
         assert start.wait(DEADLINE) == 0
     assert "NOTIFY_SOCKET=/run/notify/notify.sock" in Path(f"/proc/{pid}/environ").read_text().split("\0")
+    # It is for the container's own process to say.
+    (speaking.path / "rootfs/bin/env").symlink_to("busybox")
+    assert "NOTIFY_SOCKET" not in run("exec", "one", "env").stdout
     run.end("one")
     assert run("delete", "one").returncode == 0
 
