@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -233,3 +234,11 @@ def nothing_left(before: Left, now: Callable[[], Left]) -> None:
         return {kind: found[kind] - before[kind] for kind in found if found[kind] - before[kind]}
 
     until(lambda: not more(), lambda: f"left behind: {more()}")
+
+
+def fifty_in_a_row_and_twenty_at_once(one: Callable[[int], tuple[int, str]]) -> None:
+    """Call *one* with numbers; it runs a container that prints its number and ends with status 3."""
+    for number in range(50):
+        assert one(number) == (3, f"{number}\n")
+    with ThreadPoolExecutor(20) as pool:
+        assert list(pool.map(one, range(20))) == [(3, f"{number}\n") for number in range(20)]

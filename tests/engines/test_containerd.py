@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import pytest
 from tests.engines import features
 from tests.engines.conftest import orlop_command
 from tests.engines.containerd import RUNTIME, Containerd
-from tests.engines.daemon import PATIENCE, members, nothing_left, until
+from tests.engines.daemon import PATIENCE, fifty_in_a_row_and_twenty_at_once, members, nothing_left, until
 from tests.engines.terminal import Session
 
 
@@ -365,7 +364,4 @@ def test_fifty_in_a_row_and_twenty_at_once_leave_nothing(containerd: Containerd)
     def one(number: int) -> tuple[int, str]:
         return containerd.run(f"c{number}", "sh", "-c", f"echo {number}; exit 3")
 
-    for number in range(50):
-        assert one(number) == (3, f"{number}\n")
-    with ThreadPoolExecutor(20) as pool:
-        assert list(pool.map(one, range(20))) == [(3, f"{number}\n") for number in range(20)]
+    fifty_in_a_row_and_twenty_at_once(one)

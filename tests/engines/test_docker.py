@@ -6,13 +6,12 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from tests.engines import features, image
 from tests.engines.conftest import orlop_command
-from tests.engines.daemon import members, nothing_left, until
+from tests.engines.daemon import fifty_in_a_row_and_twenty_at_once, members, nothing_left, until
 from tests.engines.docker import REMAPPED, Docker
 from tests.engines.terminal import Session
 
@@ -413,7 +412,4 @@ def test_fifty_in_a_row_and_twenty_at_once_leave_nothing(docker: Docker) -> None
         done = docker.run("sh", "-c", f"echo {number}; exit 3", options=("--rm",))
         return done.returncode, done.stdout + done.stderr
 
-    for number in range(50):
-        assert one(number) == (3, f"{number}\n")
-    with ThreadPoolExecutor(20) as pool:
-        assert list(pool.map(one, range(20))) == [(3, f"{number}\n") for number in range(20)]
+    fifty_in_a_row_and_twenty_at_once(one)

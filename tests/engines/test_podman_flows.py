@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from tests.engines import image
 from tests.engines.conftest import orlop_command
-from tests.engines.daemon import PATIENCE, nothing_left, until
+from tests.engines.daemon import PATIENCE, fifty_in_a_row_and_twenty_at_once, nothing_left, until
 from tests.engines.store import Store
 from tests.engines.terminal import Session
 
@@ -240,7 +239,4 @@ def test_fifty_in_a_row_and_twenty_at_once_leave_nothing(podman: Store) -> None:
         done = podman.run("sh", "-c", f"echo {number}; exit 3", options=("--rm",))
         return done.returncode, done.stdout + done.stderr
 
-    for number in range(50):
-        assert one(number) == (3, f"{number}\n")
-    with ThreadPoolExecutor(20) as pool:
-        assert list(pool.map(one, range(20))) == [(3, f"{number}\n") for number in range(20)]
+    fifty_in_a_row_and_twenty_at_once(one)
