@@ -146,7 +146,7 @@ def _console(world: World, text: str) -> object:
 def _told(world: World, text: str) -> object:
     """Return what a service manager was told, with a word for the container's process."""
     pid = (world.scratch / "fourth").read_text()
-    return [message.strip().replace(pid, "PID") for message in world.manager.told]
+    return [message.strip().replace(pid, "PID") for message in world.manager.all_told()]
 
 
 def _kept(world: World, text: str) -> object:

@@ -33,7 +33,7 @@ class Manager:
         """All messages."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(self.path)
-        self._thread = threading.Thread(target=self._listen)
+        self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
     def _listen(self) -> None:
@@ -64,11 +64,17 @@ class Manager:
             else:
                 return
 
-    def close(self) -> None:
-        """Listen no more."""
+    def all_told(self) -> list[str]:
+        """Listen no more, and return all that was told until now: messages arrive in their order."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
             end.sendto(b"", self.path)
         self._thread.join(PATIENCE)
+        return self.told
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self._thread.is_alive():
+            self.all_told()
         self._socket.close()
 
 
