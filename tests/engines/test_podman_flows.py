@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ from tests.engines.conftest import orlop_command
 from tests.engines.daemon import PATIENCE, fifty_in_a_row_and_twenty_at_once, nothing_left, until
 from tests.engines.store import Store
 from tests.engines.terminal import Session
+from tests.engines.world import Manager
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +165,24 @@ def test_podman_chooses_a_user_namespace(podman: Store, tmp_path: Path, option: 
     *shown, owner = done.stdout.splitlines()
     assert sorted(" ".join(row.split()) for row in shown) == rows
     assert owner == "0:0"
+
+
+@pytest.mark.parametrize("who", ["container", "conmon"])
+def test_a_service_manager_is_told_by_podmans_monitor(podman: Store, who: str) -> None:
+    """Podman keeps NOTIFY_SOCKET from its runtime: its monitor passes on what comes from the container."""
+    manager = Manager(podman.scratch / f"manager-{who}")
+    try:
+        command = podman.command("sleep", "1000", options=("--detach", "--name=one", f"--sdnotify={who}"))
+        around = {**os.environ, "NOTIFY_SOCKET": manager.path}
+        subprocess.run(podman.client(*command), env=around, check=True, timeout=PATIENCE)
+        pid = podman.inspect("one")["State"]["Pid"]
+        if who == "container":
+            assert "READY=1" not in "".join(manager.told)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
+                to.sendto(b"READY=1", f"/proc/{pid}/root/run/notify/notify.sock")
+        until(lambda: "READY=1" in "".join(manager.told), lambda: manager.told)
+    finally:
+        manager.close()
 
 
 def test_without_cgroups_the_container_stays_in_podmans(podman: Store) -> None:
