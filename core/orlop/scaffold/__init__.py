@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from typing import TYPE_CHECKING
 
 from orlop.plugins.sources import installed
@@ -32,7 +33,8 @@ def scaffold(name: str, directory: str = "") -> list[str]:
         directory: Where it is written; by default a directory of its name. It is new or empty.
 
     Raises:
-        UsageError: The name cannot be used, or the directory is not empty; nothing has been written.
+        UsageError: The name cannot be used, or the directory is not empty or has no room; nothing of what was
+            written is left.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
@@ -57,20 +59,41 @@ def scaffold(name: str, directory: str = "") -> list[str]:
         "@VARIABLE@": package.upper(),
         "@CONTRACT@": CONTRACT_VERSION,
     }
-    written = []
-    for path in sorted(_files(_TEMPLATE)):
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-        for word, value in words.items():
-            text = text.replace(word, value)
-        relative = os.path.relpath(path, _TEMPLATE).removesuffix(_SUFFIX)
-        parts = [package if part == _PACKAGE else part for part in relative.split(os.sep)]
-        target = os.path.join(place, *parts)
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        with open(target, "x", encoding="utf-8") as file:
-            file.write(text)
-        written.append(target)
+    made = not os.path.isdir(place)
+    written: list[str] = []
+    try:
+        for path in sorted(_files(_TEMPLATE)):
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+            for word, value in words.items():
+                text = text.replace(word, value)
+            relative = os.path.relpath(path, _TEMPLATE).removesuffix(_SUFFIX)
+            parts = [package if part == _PACKAGE else part for part in relative.split(os.sep)]
+            written.append(os.path.join(place, *parts))
+            _write(written[-1], text)
+    except OSError as error:
+        _remove(place, made=made)
+        why = (error.strerror or str(error)).lower()
+        raise UsageError(f"cannot write the plugin: {why}", path=place, errno=error.errno) from error
     return written
+
+
+def _write(target: str, text: str) -> None:
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    with open(target, "x", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _remove(place: str, *, made: bool) -> None:
+    """Remove what was written to a directory that was empty, and the directory if it was *made* for that."""
+    for name in os.listdir(place) if os.path.isdir(place) else ():
+        path = os.path.join(place, name)
+        if os.path.isdir(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+    if made and os.path.isdir(place):
+        os.rmdir(place)
 
 
 def _files(directory: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import tempfile
 from pathlib import Path
@@ -168,6 +169,21 @@ def test_a_full_disk_as_standard_output(one: Runtime) -> None:
         assert done.stderr.count("\n") == 1, done.stderr
         assert "standard output: no space left on device" in done.stderr
     assert one.state("one") == before
+
+
+@pytest.mark.parametrize("line", ["spec", "plugin new made-up", "manual --directory ."])
+def test_a_full_disk_for_what_is_written(run: Runtime, tmp_path: Path, line: str) -> None:
+    place = tmp_path / "disk"
+    place.mkdir()
+    script = (
+        f"mount -t tmpfs -o size=16k none {place} && cd {place} && "
+        f'{{ dd if=/dev/zero of=filled bs=4k count=4 2>/dev/null; "$@"; status=$?; ls -A; exit $status; }}'
+    )
+    done = called(("unshare", "--mount", "sh", "-c", script, "sh"), run, *line.split())
+    assert done.returncode == 1, done
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert re.search(r"cannot (be written|write the [a-z ]+): no space left on device", done.stderr)
+    assert done.stdout.split() == ["filled"]
 
 
 CLOSED = ("<&-", ">&-", "2>&-", "<&- >&- 2>&-")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from orlop.cli import manual
 from orlop.cli.output import write
@@ -12,6 +13,7 @@ from orlop_hookspecs.errors import UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orlop.cli.context import Context
+    from orlop.cli.flags import Command
 
 
 def run(context: Context) -> int:
@@ -21,9 +23,7 @@ def run(context: Context) -> int:
     if directory:
         if line.arguments:
             raise UsageError("--directory writes all pages, not one", value=line.arguments[0])
-        for one in (None, *COMMANDS):
-            name = f"{manual.name_of(one)}.{manual.SECTION}"
-            _write(os.path.join(directory, name), manual.page(one))
+        _write(directory, {f"{manual.name_of(one)}.{manual.SECTION}": one for one in (None, *COMMANDS)})
         return 0
     command = find(line.arguments[0]) if line.arguments else None
     if line.arguments and command is None:
@@ -32,10 +32,21 @@ def run(context: Context) -> int:
     return 0
 
 
-def _write(path: str, page: str) -> None:
+def _write(directory: str, pages: dict[str, Command | None]) -> None:
+    """Write all pages, or leave those as they are that were there before."""
+    written: list[str] = []
+    path = directory
     try:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(page)
+        for name, command in pages.items():
+            path = os.path.join(directory, name)
+            written.append(f"{path}.part")
+            with open(written[-1], "w", encoding="utf-8") as file:
+                file.write(manual.page(command))
+        for part in written:
+            os.replace(part, part.removesuffix(".part"))
     except OSError as error:
+        for part in written:
+            with suppress(OSError):
+                os.unlink(part)
         why = (error.strerror or str(error)).lower()
         raise UsageError(f"cannot write the manual page: {why}", path=path, errno=error.errno) from error

@@ -29,9 +29,10 @@ def run(context: Context) -> int:
         raise BundleError(f"the file cannot be made: {why}", path=path, errno=error.errno) from error
     try:
         write(to_json(made, "\t") + "\n", descriptor)
-    except OSError:
+    except OSError as error:
         os.unlink(path)
-        raise
+        why = (error.strerror or str(error)).lower()
+        raise BundleError(f"the file cannot be written: {why}", path=path, errno=error.errno) from error
     finally:
         os.close(descriptor)
     return 0
