@@ -360,3 +360,27 @@ def test_cgroups_below(run: Runtime, bundle: Bundle, tmp_path: Path, driver: str
         status, error = restore(run, bundle, image, None, "--manage-cgroups-mode", "strict")
         assert (status, "Abort restore of existing cgroups" in error) == (1, True)
         assert run.names() == []
+
+
+@pytest.mark.needs("cgroup-v1")
+def test_limits_of_version_1_are_the_configs(run: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    """In the mode in which CRIU writes into the container's cgroups what their images have.
+
+    Some of the hierarchies that are shown have several controllers, and so commas in their mount points.
+    """
+    made, image = configure(bundle), tmp_path / "images"
+    all_devices = {"allow": True, "access": "rwm"}
+    made["linux"]["resources"] = {"cpu": {"shares": 512}, "pids": {"limit": 50}, "devices": [all_devices]}
+    with running(run, bundle, made):
+        written(run, image, "--manage-cgroups-mode", "full")
+    made["linux"]["resources"] = {
+        "cpu": {"shares": 256},
+        "pids": {"limit": 20},
+        "devices": [all_devices | {"allow": False}],
+    }
+    bundle.write(json.dumps(made))
+    with restored(run, bundle, image, "--manage-cgroups-mode", "full") as again:
+        shown = "open('/sys/fs/cgroup/{}').read()"
+        assert again.say(shown.format("cpu,cpuacct/cpu.shares")) == repr("256\n")
+        assert again.say(shown.format("pids/pids.max")) == repr("20\n")
+        assert "a *:* rwm" not in again.say(shown.format("devices/devices.list"))

@@ -137,6 +137,22 @@ class Session:
                 raise
             self.warnings.append("device rules are not applied: an unprivileged caller may not load them")
 
+    def limit_again(self) -> None:
+        """Apply the limits once more that CRIU has changed to what they were, as it does on version 1 only.
+
+        The number of tasks is limited later anyway, see :meth:`join`.
+        """
+        groups = self._cgroups.open_groups if self._cgroups else ()
+        if not any(one.group.version == 1 for one in groups):
+            return
+        for planned in self._plan.steps("host"):
+            step: Any = planned.step
+            name = type(step).__name__
+            if name == "WriteCgroup" and step.controller != "pids":
+                self.write(planned)
+            elif name == "SetDeviceRules":
+                self.set_device_rules(planned)
+
     def birth(self) -> tuple[int | None, list[int]]:
         """Return the unified cgroup to be born in, if any, and open ``tasks`` files to enter.
 

@@ -300,6 +300,8 @@ class Restoration:
         """Look at the processes while they still stand; CRIU itself would let them run whatever is said."""
         step: Any = planned.step
         try:
+            if step.options["manage_cgroups"] == "full":
+                self._cgroups.limit_again()
             protect(self.pid, demands(self.pid, step))
             verify(self._record, planned, self._cgroups.directories(), self.pid)
         except BaseException:
