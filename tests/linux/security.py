@@ -18,6 +18,7 @@ profile {0} flags=(attach_disconnected,mediate_deleted) {{
 }}
 profile {0}-open {{ file, signal, capability, ptrace, }}
 profile "{0} with space" {{ file, signal, }}
+profile {0}-restored {{ file, capability, signal, mount, network, ptrace, }}
 profile {0}-deaf {{ file, }}
 """
 LABELS = (
