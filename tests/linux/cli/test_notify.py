@@ -217,6 +217,20 @@ def test_who_waits_can_be_stopped(run: Runtime, speaking: Bundle, manager: Manag
     assert manager.hears_nothing()
 
 
+def test_a_detached_run_that_is_stopped_takes_the_container_away(
+    run: Runtime, speaking: Bundle, manager: Manager
+) -> None:
+    program(speaking, "cat /go; exec sleep 1000")
+    fifo = speaking.path / "rootfs/go"
+    os.mkfifo(fifo)
+    with called(run, manager, "run", "--detach", "-b", str(speaking), "one") as process:
+        awaited(fifo).close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE) == 128 + signal.SIGTERM
+    assert run.names() == []
+    assert manager.hears_nothing()
+
+
 def test_one_half_without_the_other_waits_for_nobody(
     run: Runtime, speaking: Bundle, manager: Manager, tmp_path: Path
 ) -> None:
