@@ -6,7 +6,7 @@ import errno
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,6 @@ from orlop_linux.kernel.criu.shown import Demand, demands
 from orlop_linux.kernel.criu.verify import verify
 from orlop_linux.kernel.mountinfo import Mount
 from orlop_linux.plugins.checkpoint import orlop_restore
-
-pytestmark = pytest.mark.every_lane
 
 RECORD = Record(id="box", bundle="", rootfs="")
 FEW = {kind: ["CAP_KILL"] for kind in ("bounding", "effective", "permitted")}
@@ -71,6 +69,7 @@ def examine(pid: int, step: RestoreProcesses) -> None:
     verify(RECORD, PlannedStep(step, "restore", "processes", "checkpoint"), {}, pid)
 
 
+@pytest.mark.every_lane
 def test_a_container_is_what_its_config_demands(box: Box) -> None:
     config = confined(box)
     made = box.start(config)
@@ -162,7 +161,8 @@ def couple(box: Box, child: str, parent: str) -> Iterator[int]:
             yield process.pid
         finally:
             for one in family:
-                os.kill(one, 9)
+                with suppress(ProcessLookupError):
+                    os.kill(one, 9)
             process.wait()
 
 

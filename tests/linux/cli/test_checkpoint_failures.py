@@ -16,8 +16,6 @@ from tests.linux.cli.conftest import DEADLINE, Bundle, Runtime
 
 import orlop_linux
 
-pytestmark = pytest.mark.every_lane
-
 
 @pytest.fixture
 def stand_in(tmp_path: Path) -> Path:
@@ -58,6 +56,7 @@ FAILURES = {
 }
 
 
+@pytest.mark.every_lane
 @pytest.mark.parametrize("behaviour", FAILURES)
 def test_a_failure_is_one_line_and_the_container_goes_on(
     run: Runtime, bundle: Bundle, stand_in: Path, tmp_path: Path, behaviour: str
@@ -72,6 +71,7 @@ def test_a_failure_is_one_line_and_the_container_goes_on(
     assert run.state("one") == before  # running, not frozen
 
 
+@pytest.mark.every_lane
 def test_a_paused_container_stays_paused(
     run: Runtime, bundle: Bundle, stand_in: Path, tmp_path: Path
 ) -> None:
@@ -107,6 +107,7 @@ def programs(stand_in: Path) -> list[str]:
     ]
 
 
+@pytest.mark.every_lane
 def test_a_checkpoint_that_is_killed_leaves_what_a_forced_delete_removes(
     run: Runtime, bundle: Bundle, stand_in: Path, tmp_path: Path
 ) -> None:
@@ -128,6 +129,7 @@ def images(stand_in: Path) -> Path:
     return made
 
 
+@pytest.mark.every_lane
 @pytest.mark.usefixtures("images")
 def test_a_restore_that_is_killed_leaves_what_a_forced_delete_removes(
     run: Runtime, bundle: Bundle, stand_in: Path
