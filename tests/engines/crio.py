@@ -39,6 +39,7 @@ irqbalance_config_restore_file = "disable"
 runtime_path = "{runtime}"
 runtime_root = "/run/rt"
 monitor_cgroup = "pod"
+container_min_memory = "4MiB"
 [crio.runtime.runtimes.peer]
 runtime_path = "{peer}"
 runtime_root = "/run/peer"
@@ -54,8 +55,7 @@ network_dir = "{scratch}/net.d"
 plugin_dirs = ["/usr/lib/cni"]
 """
 _POLICY = {"default": [{"type": "insecureAcceptAnything"}]}
-# A pod's network in the daemon's own: nothing leaves it.
-_NETWORK = {
+NETWORK = {
     "cniVersion": "0.4.0",
     "name": "pods",
     "plugins": [
@@ -67,6 +67,7 @@ _NETWORK = {
         }
     ],
 }
+"""A bridge in the daemon's own network: nothing leaves it."""
 
 
 class Crio(Node):
@@ -81,7 +82,7 @@ class Crio(Node):
         scratch = daemon.scratch
         (scratch / "policy.json").write_text(json.dumps(_POLICY))
         (scratch / "net.d").mkdir()
-        (scratch / "net.d/pods.conflist").write_text(json.dumps(_NETWORK))
+        (scratch / "net.d/pods.conflist").write_text(json.dumps(NETWORK))
         text = _CONFIGURATION.format(
             scratch=scratch,
             runtime=orlop_command(),

@@ -77,6 +77,18 @@ def test_lack_of_memory_is_the_reason_of_the_end(node: Crio) -> None:
     assert (status["exit_code"], status["reason"]) == (137, "OOMKilled")
 
 
+def test_a_container_starts_with_little_memory(node: Crio) -> None:
+    pod = node.pod("one")
+    made = node.container(
+        pod, "first", "sleep", "1000", linux={"resources": {"memory_limit_in_bytes": 4 << 20}}
+    )
+    assert node.execute(made, "echo", "here") == (0, "here\n", "")
+    with pytest.raises(CriError, match=r"memory limit.*too low"):
+        node.container(
+            pod, "second", "sleep", "1000", linux={"resources": {"memory_limit_in_bytes": 2 << 20}}
+        )
+
+
 def test_limits_that_cannot_be_are_refused_and_change_nothing(node: Crio) -> None:
     made = node.container(node.pod("one"), "first", "sleep", "1000")
     shares = {path: path.read_text() for path in node.group("one", made, "cpu").glob("cpu.*sh*")}
