@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 from tests.engines import image
 from tests.engines.conftest import orlop_command
-from tests.engines.daemon import PATIENCE, Daemon, Left, left_by, require
+from tests.engines.cri import CriError
+from tests.engines.daemon import PATIENCE, Daemon, Left, left_by, require, until
 from tests.engines.kubelet import PEER, Node
 
 # What the how-to page shows, and what keeps this daemon apart from all others.
@@ -92,13 +95,31 @@ class Crio(Node):
         (scratch / "crio.conf").write_text(text)
         try:
             self._load(scratch)
-            # Without drop-in files of the machine's own CRI-O.
+            # Without drop-in files of the machine's own CRI-O. Asked to end, it succeeds and starts again.
             command = ["crio", f"--config={scratch}/crio.conf", f"--config-dir={scratch}/conf.d"]
-            daemon.start(command, (scratch / "sock").exists, orlop_command())
+            again = ["sh", "-c", 'while "$@"; do :; done', "sh", *command]
+            daemon.start(again, (scratch / "sock").exists, orlop_command())
             super().__init__(daemon, "cgroupfs")
         except BaseException:
             daemon.stop()
             raise
+
+    def _server(self) -> int:
+        """Return the process that serves; there may be none for a moment."""
+        found = [one.split()[0] for one in self.daemon.processes() if one.endswith(" crio")]
+        return int(found[0]) if found else 0
+
+    def restart(self) -> None:
+        """End CRI-O and start it again; containers and their monitors stay."""
+        before = self._server()
+        os.kill(before, signal.SIGTERM)
+        until(lambda: self._server() not in {0, before} and self._serves(), self.log)
+
+    def _serves(self) -> bool:
+        try:
+            return bool(self.call("Version"))
+        except CriError:  # not yet
+            return False
 
     def _load(self, scratch: Path) -> None:
         """Load the image into the store before it is CRI-O's: the interface itself can only pull."""
@@ -118,4 +139,6 @@ class Crio(Node):
     def traces(self) -> Left:
         """Return what containers could leave behind, but for pods."""
         pinned = (f"/run/pinned/{kind}ns" for kind in ("net", "ipc", "uts", "user"))
-        return left_by(self.daemon, "/run/rt", "/run/peer", "/var/lib/cni/results", *pinned)
+        left = left_by(self.daemon, "/run/rt", "/run/peer", "/var/lib/cni/results", *pinned)
+        left["processes"] = {one for one in left["processes"] if not one.endswith(" crio")}
+        return left

@@ -168,6 +168,20 @@ def test_a_privileged_container_and_a_sysctl(node: Crio) -> None:
     assert int(Path(f"/proc/{process}/status").read_text().split("CapBnd:")[1].split()[0], 16) == _bounding()
 
 
+def test_containers_outlive_a_restart_of_crio(node: Crio) -> None:
+    pod = node.pod("one")
+    stays = node.container(pod, "stays", "sleep", "1000")
+    ends = node.container(pod, "ends", "sh", "-c", "echo up; until test -e /go; do sleep 0.05; done; exit 5")
+    (process,) = members(node.group("one", stays, "memory"))
+    node.restart()
+    assert members(node.group("one", stays, "memory")) == {process}
+    assert node.status(stays)["state"] == "CONTAINER_RUNNING"
+    assert node.execute(ends, "touch", "/go") == (0, "", "")
+    assert ended(node, ends)["exit_code"] == 5
+    node.call("StopContainer", container_id=stays, timeout=0)
+    assert node.status(stays)["exit_code"] == 137
+
+
 def test_many_containers_at_once_leave_nothing(node: Crio) -> None:
     """The fixture looks for what is left."""
     pod = node.pod("one")
