@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from tests.engines.terminal import Session
+from tests.leftovers import remove_cgroup
 from tests.linux.child.support import until
 from tests.linux.cli.conftest import Bundle, Runtime
 from tests.linux.cli.test_checkpoint import DEADLINE, ENV, Talk, call, restore, talking
@@ -323,6 +324,7 @@ MODES = {
     "ignore": ("", "errno 2", "max"),
     "soft": ("/leaf", "3", "max"),
     "full": ("/leaf", "3", "5"),
+    "strict": ("/leaf", "3", "5"),
 }
 """Where the child is, how deep its cgroup may be, and how deep the container's."""
 
@@ -356,10 +358,17 @@ def test_cgroups_below(run: Runtime, bundle: Bundle, tmp_path: Path, driver: str
             # The container's own limits are the config's in each mode.
             assert again.say("open('/sys/fs/cgroup/pids.max').read()") == repr("20\n")
     if driver == "files":
-        # The container's cgroup is made before: there is no restore into new cgroups only.
-        status, error = restore(run, bundle, image, None, "--manage-cgroups-mode", "strict")
-        assert (status, "Abort restore of existing cgroups" in error) == (1, True)
-        assert run.names() == []
+        name = f"orlop-criu-{os.getpid()}"
+        made["linux"]["cgroupsPath"] = f"/{name}"
+        bundle.write(json.dumps(made))
+        other = Path("/sys/fs/cgroup") / name / "leaf"
+        other.mkdir(parents=True)
+        try:
+            status, error = restore(run, bundle, image, None, "--manage-cgroups-mode", "strict")
+            assert (status, error.count("\n"), run.names(), other.exists()) == (1, 1, [], True)
+            assert "there is a cgroup below the container's already" in error
+        finally:
+            remove_cgroup(other.parent)
 
 
 @pytest.mark.needs("cgroup-v1")

@@ -84,6 +84,8 @@ class Restoration:
             images.verify(image, options["image"])
             images.require_inventory(image, options["image"])
             images.clear(work, place, (LOG, STATISTICS))
+            if options["manage_cgroups"] == "strict":
+                self._refuse_groups()
             root = self._root(step)
             inherited: list[dict[str, Any]] = []
             fds = [image, work]
@@ -134,6 +136,20 @@ class Restoration:
         found = self._cgroups.entries()
         self._fds += found
         return found
+
+    def _refuse_groups(self) -> None:
+        """Refuse a container below whose cgroup there are others already."""
+        for _, directory, _ in self._cgroups.mounts():
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        raise StepError(
+                            "there is a cgroup below the container's already",
+                            pointer="/linux/cgroupsPath",
+                            path=entry.path,
+                            errno=errno.EEXIST,
+                            hint="the mode strict restores into new cgroups only",
+                        )
 
     def _root(self, step: Any) -> tuple[int, str]:  # noqa: ANN401 - RestoreProcesses
         """Return the root file system, with every mount point that the config has in it."""
@@ -232,6 +248,8 @@ class Restoration:
                     {"key": keys.hierarchy_key(destination, one, because), "val": directory}
                     for one in (name, *others)
                 ]
+        # The container's own cgroup is new and there before: to CRIU it would be one that was.
+        strict = options["manage_cgroups"] == "strict"
         asked: dict[str, Any] = {
             "images_dir_fd": FIRST,
             "work_dir_fd": FIRST + 1,
@@ -245,7 +263,7 @@ class Restoration:
             "rst_sibling": True,
             "ext_masters": True,
             "manage_cgroups": True,
-            "manage_cgroups_mode": rpc.CGROUP_MODES[options["manage_cgroups"]],
+            "manage_cgroups_mode": rpc.CGROUP_MODES["full" if strict else options["manage_cgroups"]],
             "cg_root": [
                 {"ctrl": name, "path": path}
                 for names, path in self._cgroups.directories().items()
@@ -300,7 +318,7 @@ class Restoration:
         """Look at the processes while they still stand; CRIU itself would let them run whatever is said."""
         step: Any = planned.step
         try:
-            if step.options["manage_cgroups"] == "full":
+            if step.options["manage_cgroups"] in {"full", "strict"}:
                 self._cgroups.limit_again()
             protect(self.pid, demands(self.pid, step))
             verify(self._record, planned, self._cgroups.directories(), self.pid)
