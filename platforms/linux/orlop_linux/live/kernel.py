@@ -10,6 +10,7 @@ from orlop_hookspecs.errors import PlatformError, StateError, StepError, WaitTim
 from orlop_linux.live.process import (
     SIGKILL,
     Ends,
+    await_tracer,
     has_ended,
     is_alive,
     open_process,
@@ -172,7 +173,11 @@ class LinuxLive:
             while True:
                 left = _LONGEST if deadline is None else max(0.0, deadline - time.monotonic())
                 if self._ends.await_end((record.pid, record.start_time), pidfd, min(left, _LONGEST)):
-                    return self._ends.reap(record.pid, record.start_time, pidfd)
+                    status = self._ends.reap(record.pid, record.start_time, pidfd)
+                    if status is None:
+                        await_tracer(pidfd)
+                        status = self._ends.reap(record.pid, record.start_time, pidfd)
+                    return status
                 if deadline is not None and time.monotonic() >= deadline:
                     raise WaitTimeoutError(
                         "the container still runs", container=record.id, act="wait", value=timeout

@@ -137,6 +137,17 @@ def has_ended(pidfd: int, timeout: float | None = 0) -> bool:
     return bool(poller.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999))))
 
 
+def await_tracer(pidfd: int) -> None:
+    """Wait until the end of a child that has come is told to its parent: a tracer is told first (ptrace(2)).
+
+    CRIU traces the processes that it writes, and ends them so. Who is not the parent does not wait.
+    """
+    try:
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT | _WALL)
+    except ChildProcessError:
+        pass
+
+
 def exit_status(code: int, status: int) -> int:
     """Return the shell's idea of what waitid(2) reported: the exit status, or 128 plus the signal."""
     return status if code == os.CLD_EXITED else 128 + status
