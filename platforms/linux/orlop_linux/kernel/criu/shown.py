@@ -40,12 +40,17 @@ def demands(pid: int, step: Any) -> list[Demand]:  # noqa: ANN401 - RestoreProce
     """Return what is demanded of the mounts that process *pid* sees.
 
     What lies below a mount of the config follows that one, unless it is one of the config as well. Paths are
-    made read-only last, with all that is below.
+    made read-only last, with all that is below. The null device over a masked file is the host's, of which
+    root of the container must not change mode or owner.
     """
     found = _found(pid, step)
     wanted: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
-        found[destination][0]: ((), (), because)
-        for destination, _, because in step.mounts
+        found[destination][0]: (
+            (("ro",), (), because)
+            if source == _NULL and destination not in step.places
+            else ((), (), because)
+        )
+        for destination, source, because in step.mounts
         if destination in found
     }
     readonly = {}
