@@ -11,6 +11,8 @@ from typing import Any
 from tests.linux.faults.points import run
 from tests.linux.faults.rig import PATIENCE, Rig
 
+from orlop_linux.live.process import open_pid
+
 _WATCHED = ("/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/proc/sys/kernel/modprobe")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/ptmx", "/dev/console")
 LINKS = ("absolute", "relative", "inside", "dangling", "chained", "upwards", "itself", "magic")
@@ -91,9 +93,8 @@ class Target(Rig):
         outcome = run(self, "state", "box")
         pid = outcome.state.get("pid") if outcome.status == 0 else None
         if pid:
-            try:
-                fd = os.pidfd_open(pid)
-            except ProcessLookupError:
+            fd = open_pid(pid)
+            if fd is None:
                 return
             poller = select.poll()
             poller.register(fd, select.POLLIN)

@@ -14,6 +14,8 @@ from tests.engines.conftest import await_helpers, orlop_command
 from tests.engines.daemon import PATIENCE
 from tests.linux.rootless.plain import GID, NAMES, SUB, UID, write_names
 
+from orlop_linux.live.process import open_pid
+
 
 class Rootless:
     """podman of such a user, who may map a range of ids by files that only podman sees."""
@@ -62,9 +64,8 @@ class Rootless:
         self.call("rm", "--all", "--force", "--time=0")
         await_helpers(self.scratch / "home")
         for file in self.scratch.glob("run/**/pause.pid"):
-            try:
-                fd = os.pidfd_open(int(file.read_text()))
-            except ProcessLookupError:
+            fd = open_pid(int(file.read_text()))
+            if fd is None:
                 continue
             signal.pidfd_send_signal(fd, signal.SIGKILL)
             os.close(fd)

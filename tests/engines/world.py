@@ -15,6 +15,8 @@ from pathlib import Path
 from tests.engines.daemon import PATIENCE, hierarchies
 from tests.leftovers import remove_cgroup
 
+from orlop_linux.live.process import open_pid
+
 # crun refuses hybrid hierarchies; each command runs where there seem to be none. Descriptor 3 is a file.
 _HIDE = 'umount -l /sys/fs/cgroup/unified 2>/dev/null; exec "$@" 3<../resources.json'
 _CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
@@ -186,9 +188,8 @@ class World:
 
     def ended(self) -> None:
         """Wait until the process of the container ``one`` has ended."""
-        try:
-            process = os.pidfd_open(self.pid())
-        except ProcessLookupError:
+        process = open_pid(self.pid())
+        if process is None:
             return
         select.select([process], [], [], PATIENCE)
         os.close(process)

@@ -19,6 +19,7 @@ from tests.rules.world import ADDRESS, PATIENCE, PLUGINS, Config, World
 
 import orlop
 from orlop_hookspecs.launch import ExecOptions, LaunchOptions
+from orlop_linux.live.process import open_pid
 
 _BUSYBOX = "/bin/busybox"
 
@@ -194,9 +195,8 @@ class LinuxWorld(World):
         return stat.rpartition(")")[2].split()[0] not in "ZX"
 
     def ends(self, pid: int) -> bool:
-        try:
-            process = os.pidfd_open(pid)
-        except ProcessLookupError:
+        process = open_pid(pid)
+        if process is None:
             return True
         try:
             return bool(select.select([process], [], [], PATIENCE)[0])

@@ -24,6 +24,8 @@ from typing import Any, TypeVar
 
 import pytest
 
+from orlop_linux.live.process import open_pid
+
 # Much longer than anything takes, also on a machine with many times its load; only a hang gets that far.
 PATIENCE = 120.0
 BUSYBOX = Path("/bin/busybox")
@@ -212,9 +214,8 @@ class Rig:
         left: list[tuple[int, str]] = []
         commands = {one.pid for one in self._commands if one.poll() is None}
         for pid in sorted(set(children()) - self.known - commands):
-            try:
-                fd = os.pidfd_open(pid)
-            except ProcessLookupError:
+            fd = open_pid(pid)
+            if fd is None:
                 continue
             try:
                 poller = select.poll()
