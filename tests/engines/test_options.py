@@ -7,16 +7,15 @@ runtimes. The rows leave out user namespaces, for which runc changes the owner o
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import TypeVar
 
 import pytest
 from tests.engines.conftest import orlop_command
-from tests.engines.daemon import PATIENCE, nothing_left
+from tests.engines.containers import Containers
+from tests.engines.daemon import nothing_left, require
 from tests.engines.docker import PEER, Docker
 from tests.engines.store import Store
 
@@ -34,6 +33,8 @@ _LIMITS = (
     " memory/memory.soft_limit_in_bytes cpu/cpu.cfs_quota_us cpu/cpu.shares cpuset/cpuset.cpus pids/pids.max"
     " memory.max memory.swap.max memory.low cpu.max cpu.weight cpuset.cpus pids.max /proc/self/oom_score_adj"
 )
+
+_E = TypeVar("_E", Store, Docker)
 
 Row = tuple[Sequence[str], str | Sequence[str]]
 """The engine's flags, and the program: words, or a text for the shell. ``@`` is a directory of the test's."""
@@ -125,16 +126,6 @@ PODMAN: dict[str, Row] = {
 }
 
 
-class Engine(Protocol):
-    """What both engines have."""
-
-    def client(self, *args: str) -> list[str]:
-        """Return the command line of one command."""
-
-    def clear(self) -> None:
-        """Remove all containers."""
-
-
 def _prepare(place: Path) -> None:
     for name in ("volume", "given", "secret"):
         (place / name).mkdir(parents=True)
@@ -145,38 +136,43 @@ def _prepare(place: Path) -> None:
     (place / "profile").write_text(json.dumps(profile))
 
 
-def _told(engine: Engine, place: Path, runtime: Sequence[str], row: Row) -> tuple[int, list[str], list[str]]:
+def _told(
+    engine: Containers, place: Path, runtime: Sequence[str], row: Row
+) -> tuple[int, list[str], list[str]]:
     """Run the row; return the status, and what was printed, in no order: what is listed has none."""
     options, program = row
     words = ["sh", "-c", program] if isinstance(program, str) else program
     flags = [one.replace("@", str(place)) for one in options]
-    done = subprocess.run(
-        engine.client("run", "--rm", "--network=none", *runtime, "--hostname=same", *flags, "box:1", *words),
-        input="in\n",
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
+    done = engine.ask(
+        *("run", "--rm", "--network=none", *runtime, "--hostname=same", *flags, "box:1", *words), feed="in\n"
     )
     # Messages of the engine about the runtime have the runtime's own words.
     errors = [] if done.returncode in {125, 126, 127} else sorted(done.stderr.splitlines())
     return done.returncode, sorted(done.stdout.splitlines()), errors
 
 
-def _compare(engine: Engine, place: Path, ours: Sequence[str], peer: Sequence[str], row: Row) -> None:
+def _compare(engine: Containers, place: Path, ours: Sequence[str], peer: Sequence[str], row: Row) -> None:
     with ThreadPoolExecutor(2) as pool:
         told, expected = pool.map(lambda runtime: _told(engine, place, runtime, row), (ours, peer))
     assert told == expected
 
 
-@pytest.fixture(scope="module")
-def store() -> Iterator[Store]:
-    if shutil.which("runc") is None:
-        pytest.skip("needs runc (Debian package runc)")
-    engine = Store(orlop_command())
+def _opened(kind: Callable[[str], _E]) -> Iterator[_E]:
+    require("runc", packages="runc")
+    engine = kind(orlop_command())
     _prepare(engine.scratch / "files")
     yield engine
     engine.close()
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Store]:
+    yield from _opened(Store)
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Docker]:
+    yield from _opened(Docker)
 
 
 @pytest.fixture
@@ -185,16 +181,6 @@ def podman(store: Store) -> Iterator[Store]:
     before = store.left()
     yield store
     nothing_left(before, store.left)
-
-
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[Docker]:
-    if shutil.which("runc") is None:
-        pytest.skip("needs runc (Debian package runc)")
-    engine = Docker(orlop_command())
-    _prepare(engine.scratch / "files")
-    yield engine
-    engine.close()
 
 
 @pytest.fixture

@@ -85,6 +85,20 @@ class Runtime:
             done.stdout = output.read_text()
         return done
 
+    def onto_a_full_disk(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command line whose standard output takes nothing (full(4))."""
+        with open("/dev/full", "wb") as full:
+            return subprocess.run(
+                self.arguments(*arguments),
+                env={},
+                stdin=subprocess.DEVNULL,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+                timeout=DEADLINE,
+            )
+
     def state(self, name: str) -> dict[str, Any]:
         """Return the state of a container."""
         done = self("state", name)

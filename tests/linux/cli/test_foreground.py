@@ -103,17 +103,7 @@ def test_a_full_disk_does_not_end_the_container(run: Runtime, bundle: Bundle, co
         arguments = ["exec", "--tty", "one", "sh", "-c", ALL]
     else:
         script(bundle, ALL, terminal=True)
-    with open("/dev/full", "wb") as full:
-        done = subprocess.run(
-            run.arguments(*arguments),
-            env={},
-            stdin=subprocess.DEVNULL,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-            timeout=DEADLINE,
-        )
+    done = run.onto_a_full_disk(*arguments)
     assert done.returncode == 7
     assert done.stderr.count("\n") == 1
     assert "standard output: no space left on device; what the program wrote from then on is" in done.stderr

@@ -154,17 +154,7 @@ def test_a_full_disk_as_standard_output(one: Runtime) -> None:
         ("--version",),
         ("--help",),
     ):
-        with open("/dev/full", "w", encoding="ascii") as full:
-            done = subprocess.run(
-                one.arguments(*arguments),
-                env={},
-                stdin=subprocess.DEVNULL,
-                stdout=full,
-                stderr=subprocess.PIPE,
-                text=True,
-                check=False,
-                timeout=DEADLINE,
-            )
+        done = one.onto_a_full_disk(*arguments)
         assert done.returncode == 1, arguments
         assert done.stderr.count("\n") == 1, done.stderr
         assert "standard output: no space left on device" in done.stderr

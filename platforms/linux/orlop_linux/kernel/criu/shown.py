@@ -46,9 +46,9 @@ def demands(pid: int, step: Any) -> list[Demand]:  # noqa: ANN401 - RestoreProce
     found = _found(pid, step)
     wanted: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
         found[destination][0]: (
-            (("ro",), (), because)
-            if source == _NULL and destination not in step.places
-            else ((), (), because)
+            ("ro",) if source == _NULL and destination not in step.places else (),
+            (),
+            because,
         )
         for destination, source, because in step.mounts
         if destination in found
